@@ -1,0 +1,1 @@
+"""Assistants: the product; assistants, conversations, runs."""

@@ -1,0 +1,1 @@
+"""Adapters of the ports of assistants. Settings name them; nobody imports them."""

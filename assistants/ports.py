@@ -1,0 +1,47 @@
+"""Ports of assistants."""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from assistants.types import RunEvent
+
+
+class RunLog(Protocol):
+    """The events of Runs, for every process to read. Bounded per run; kept for ten minutes after the end."""
+
+    async def append(self, run_id: uuid.UUID, body: Mapping[str, Any]) -> int:
+        """Add an event; returns its `seq`. Raises Conflict when the run is finished, Unavailable."""
+        ...
+
+    def read_from(self, run_id: uuid.UUID, last_seq: int) -> AsyncIterator[RunEvent]:
+        """The events after `last_seq`, then those to come, until the run is finished. Raises NotFound when gone."""
+        ...
+
+    async def stop(self, run_id: uuid.UUID) -> None:
+        """Ask the owner, wherever it is, to stop. Raises NotFound when there is no such run."""
+        ...
+
+    async def claim(self, run_id: uuid.UUID, owner: str) -> "RunClaim":
+        """Own the run under a heartbeat lease of five seconds; the claim tells when a stop was asked."""
+        ...
+
+    async def finish(self, run_id: uuid.UUID, body: Mapping[str, Any]) -> int:
+        """Add the one last event and close the log; returns its `seq`. A finished run stays as it is."""
+        ...
+
+
+class RunClaim(Protocol):
+    """The owner's hold on a run."""
+
+    async def stop_asked(self) -> None:
+        """Return once a stop was asked, or the run was taken away."""
+        ...
+
+    async def renew(self) -> bool:
+        """Hold the run for five more seconds; False when it was taken away."""
+        ...
+
+    async def release(self) -> None:
+        """Let the run go."""
+        ...

@@ -1,0 +1,1 @@
+"""Inference: models, pools, replicas; one attempt on one given replica."""

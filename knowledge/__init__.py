@@ -1,0 +1,1 @@
+"""Knowledge: what a tenant knows; sources, documents, retrieval."""

@@ -1,0 +1,59 @@
+"""The one ASGI application: the data plane first, static files and health, Django for the rest.
+
+`/v1` and `/ws` never reach Django's handler. `ATRIUM_ROLE` says which planes this process serves.
+"""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+_django = get_asgi_application()
+
+# Apps may be imported only once Django is set up.
+from django.conf import settings  # noqa: E402
+
+from config.health import health  # noqa: E402
+from config.lifespan import Lifespan  # noqa: E402
+from config.static import Receive, Scope, Send, StaticFiles  # noqa: E402
+from gateway.application import application as gateway  # noqa: E402
+from gateway.consumer import ChatConsumer  # noqa: E402
+
+
+class Atrium:
+    """Sends each connection to its plane."""
+
+    def __init__(self) -> None:
+        """Built once per process."""
+        role = settings.ATRIUM.role
+        self._gateway = role in ("all", "gateway")
+        self._control = role in ("all", "control")
+        self._lifespan = Lifespan()
+        self._static = StaticFiles(settings.STATIC_ROOT)
+        self._sockets = ChatConsumer.as_asgi()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Switch on the kind of connection and its path."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if scope["type"] == "websocket":
+            if self._gateway and path.rstrip("/") == "/ws/chat":
+                await self._sockets(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 4404})
+        elif path.startswith("/v1/") and self._gateway:
+            await gateway(scope, receive, send)
+        elif path.startswith("/health/"):
+            await health(scope, receive, send)
+        elif path.startswith("/static/"):
+            await self._static(scope, receive, send)
+        elif self._control:
+            await _django(scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+
+
+application = Atrium()

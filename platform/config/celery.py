@@ -1,0 +1,66 @@
+"""Celery in the full profile: one task that runs one job of the job table, and the sweep that finds stranded ones.
+
+Jobs are coroutines. Each worker process keeps one event loop in a thread, so that connections outlive a job.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Coroutine
+from functools import cache
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_shutdown
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("atrium")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.set_default()
+
+
+class LoopThread:
+    """An event loop in a thread of its own, for the life of the process."""
+
+    def __init__(self) -> None:
+        """Start the thread."""
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="jobs", daemon=True).start()
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` in the loop and wait for it."""
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+@cache
+def _loop() -> LoopThread:
+    return LoopThread()
+
+
+@app.task(name="atrium.run_job")
+def run_job(job_id: str) -> None:
+    """Claim the job and run it; nothing happens when another worker has it or it is done."""
+    from config.background import run_one
+
+    _loop().run(run_one(uuid.UUID(job_id), owner=f"{socket.gethostname()}-{os.getpid()}"))
+
+
+@app.task(name="atrium.sweep_jobs")
+def sweep_jobs() -> None:
+    """Tell workers again of jobs that are due and that nobody runs."""
+    from config.background import tell_stranded
+
+    tell_stranded()
+
+
+def _close(**kwargs: Any) -> None:
+    from config.background import close_connections
+
+    if _loop.cache_info().currsize:
+        _loop().run(close_connections())
+
+
+worker_process_shutdown.connect(_close, weak=False)

@@ -1,0 +1,82 @@
+"""What a server process starts and ends: directories, the change tail, background coroutines, backends."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from django.conf import settings
+
+from assistants.services import close_runs
+from config.static import Receive, Scope, Send
+from kernel.backends import backends, import_object
+from kernel.streams import Supervisor
+from substrate.changes import ChangeTail
+from substrate.ports import Directory
+from substrate.units import close_units
+
+log = structlog.get_logger(__name__)
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
+
+class Lifespan:
+    """The ASGI lifespan of one process."""
+
+    def __init__(self) -> None:
+        """Nothing runs before `startup`."""
+        self._supervisor = Supervisor(limit=32, on_error=_report)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Speak the lifespan protocol."""
+        await receive()
+        try:
+            await self.startup()
+        except Exception as error:
+            log.exception("startup_failed")
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            raise
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.shutdown()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def startup(self) -> None:
+        """Load directories, tail the change log, start what this role runs in the background."""
+        tail: ChangeTail = backends["change_tail"]
+        await tail.start()
+        for name in settings.DIRECTORIES:
+            directory: Directory = backends[name]
+            tail.listen(directory.on_change)
+            await directory.start()
+        self._supervisor.start("change_tail", _kept_running("change_tail", tail.run))
+        role = settings.ATRIUM.role
+        for plane, paths in settings.BACKGROUND.items():
+            if role in ("all", plane):
+                for path in paths:
+                    self._supervisor.start(path, _kept_running(path, import_object(path)))
+        log.info("started", role=role, profile=settings.ATRIUM.profile)
+
+    async def shutdown(self) -> None:
+        """End runs and background work, then close connections."""
+        await close_runs()
+        await self._supervisor.close()
+        await backends.close()
+        await asyncio.to_thread(close_units)
+        log.info("stopped")
+
+
+async def _kept_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` for ever; when it fails, log why and start it again after a growing pause."""
+    pause = FIRST_PAUSE_S
+    while True:
+        try:
+            await work()
+            return
+        except Exception:
+            log.exception("background_failed", work=name, again_in_s=pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+def _report(name: str, error: BaseException) -> None:
+    log.error("background_ended", work=name, error=str(error))

@@ -1,0 +1,83 @@
+"""Middleware of the control plane."""
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any, cast
+
+import structlog
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+from kernel.context import RequestContext, request_context
+from kernel.ids import accept_request_id, new_trace_id, parse_traceparent
+
+log = structlog.get_logger("atrium.access")
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class RequestContextMiddleware:
+    """Gives each request its request id and trace id, answers with `x-request-id`, writes one access line."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        """Sync or async, as the rest of the chain is."""
+        self._get_response = get_response
+        self._async = iscoroutinefunction(get_response)
+        if self._async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Run the rest of the chain under the request's context."""
+        if self._async:
+            return self._call_async(request)
+        started = perf_counter()
+        with request_context(_context(request)) as context:
+            response = cast(HttpResponseBase, self._get_response(request))
+            return _finish(request, response, context, started)
+
+    async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
+        started = perf_counter()
+        with request_context(_context(request)) as context:
+            response = await cast(Awaitable[HttpResponseBase], self._get_response(request))
+            return _finish(request, response, context, started)
+
+
+def _context(request: HttpRequest) -> RequestContext:
+    trace_id = parse_traceparent(request.headers.get("traceparent")) or new_trace_id()
+    return RequestContext(accept_request_id(request.headers.get("x-request-id")), trace_id)
+
+
+def _finish(
+    request: HttpRequest, response: HttpResponseBase, context: RequestContext, started: float
+) -> HttpResponseBase:
+    response["x-request-id"] = context.request_id
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        ms=round((perf_counter() - started) * 1000, 1),
+    )
+    return response
+
+
+class AdminContentPolicyMiddleware:
+    """Relaxes the content policy on `/admin/` alone, where the back-office theme needs it.
+
+    Stands inside django-csp's middleware, which reads the mark that is set here.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        """Wrap the rest of the chain."""
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Mark responses below `/admin/`."""
+        response = self._get_response(request)
+        if request.path.startswith("/admin/"):
+            setattr(response, "_csp_replace", settings.ADMIN_CONTENT_POLICY)  # noqa: B010 - django-csp's own interface
+        return response

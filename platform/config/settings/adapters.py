@@ -1,0 +1,130 @@
+"""Which adapter stands behind each port, by profile: the whole composition at one glance."""
+
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from config.settings.environment import FULL, Environment, SettingError
+from kernel.backends import BackendSpec
+
+# Calls that may wait for a slot of one pool at once, over all processes.
+QUEUE_LIMIT = 2_000
+
+
+def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
+    """Port and adapter of every backend."""
+    shared = {
+        "blob_store": _blob_store(environment),
+        "engine.openai": BackendSpec(
+            "inference.ports.InferenceEngine", "inference.adapters.openai_compatible.OpenAICompatibleEngine"
+        ),
+        "engine.extractive": BackendSpec(
+            "inference.ports.InferenceEngine", "inference.adapters.extractive.ExtractiveEngine"
+        ),
+        "engine.embedding": BackendSpec(
+            "inference.ports.InferenceEngine", "inference.adapters.local_embedding.LocalEmbeddingEngine"
+        ),
+        "change_tail": BackendSpec("substrate.changes.ChangeTail", "substrate.changes.ChangeTail"),
+        "key_directory": BackendSpec("substrate.ports.Directory", "tenants.directory.KeyDirectory"),
+        "model_directory": BackendSpec("substrate.ports.Directory", "inference.directory.ModelDirectory"),
+        "assistant_directory": BackendSpec("substrate.ports.Directory", "assistants.directory.AssistantDirectory"),
+    }
+    return shared | (_full(environment) if environment.profile == FULL else _in_process(environment))
+
+
+def _in_process(environment: Environment) -> dict[str, BackendSpec]:
+    return {
+        "change_nudge": BackendSpec("substrate.ports.ChangeNudge", "substrate.adapters.polling.PollingChangeNudge"),
+        "job_nudge": BackendSpec("substrate.ports.JobNudge", "substrate.adapters.polling.PollingJobNudge"),
+        "usage_spool": BackendSpec(
+            "tenants.ports.UsageSpool",
+            "tenants.adapters.file_spool.FileUsageSpool",
+            {"directory": str(environment.home / "spool")},
+        ),
+        "scheduler": BackendSpec(
+            "routing.ports.Scheduler",
+            "routing.adapters.memory_scheduler.MemoryScheduler",
+            {"queue_limit": QUEUE_LIMIT},
+        ),
+        "vector_store": BackendSpec(
+            "knowledge.ports.VectorStore", "knowledge.adapters.embedded_store.EmbeddedVectorStore"
+        ),
+        "run_log": BackendSpec("assistants.ports.RunLog", "assistants.adapters.memory_run_log.MemoryRunLog"),
+    }
+
+
+def _full(environment: Environment) -> dict[str, BackendSpec]:
+    redis = environment.redis_url
+    return {
+        "change_nudge": BackendSpec(
+            "substrate.ports.ChangeNudge", "substrate.adapters.redis_nudges.RedisChangeNudge", {"url": redis}
+        ),
+        "job_nudge": BackendSpec(
+            "substrate.ports.JobNudge",
+            "substrate.adapters.celery_jobs.CeleryJobNudge",
+            {"task": "atrium.run_job", "queue": "atrium"},
+        ),
+        "usage_spool": BackendSpec(
+            "tenants.ports.UsageSpool",
+            "tenants.adapters.redis_spool.RedisUsageSpool",
+            {"url": redis, "fallback_directory": str(environment.home / "spool")},
+        ),
+        "scheduler": BackendSpec(
+            "routing.ports.Scheduler",
+            "routing.adapters.redis_scheduler.RedisScheduler",
+            {"url": redis, "queue_limit": QUEUE_LIMIT},
+        ),
+        "vector_store": BackendSpec(
+            "knowledge.ports.VectorStore",
+            "knowledge.adapters.weaviate_store.WeaviateVectorStore",
+            {
+                "url": environment.weaviate_url,
+                "grpc_port": environment.weaviate_grpc_port,
+                "api_key": environment.weaviate_api_key,
+            },
+        ),
+        "run_log": BackendSpec(
+            "assistants.ports.RunLog", "assistants.adapters.redis_run_log.RedisRunLog", {"url": redis}
+        ),
+    }
+
+
+def _blob_store(environment: Environment) -> BackendSpec:
+    """`file:///folder`, or `s3://KEY:SECRET@host:port/bucket/prefix?region=…&insecure=1` (no host: the cloud's)."""
+    parts = urlsplit(environment.storage_url)
+    if parts.scheme != "s3":
+        return BackendSpec(
+            "substrate.ports.BlobStore",
+            "substrate.adapters.directory_blobs.DirectoryBlobStore",
+            {"root": unquote(parts.path) or str(environment.home / "files")},
+        )
+    query = parse_qs(parts.query)
+    bucket, _, prefix = parts.path.strip("/").partition("/")
+    if not bucket or not parts.username or not parts.password:
+        raise SettingError("ATRIUM_STORAGE_URL: expected s3://KEY:SECRET@host:port/bucket?region=…")
+    scheme = "http" if query.get("insecure") else "https"
+    port = f":{parts.port}" if parts.port else ""
+    return BackendSpec(
+        "substrate.ports.BlobStore",
+        "substrate.adapters.s3_blobs.S3BlobStore",
+        {
+            "endpoint": f"{scheme}://{parts.hostname}{port}",
+            "bucket": bucket,
+            "region": query.get("region", ["us-east-1"])[0],
+            "access_key": unquote(parts.username),
+            "secret_key": unquote(parts.password),
+            "prefix": f"{prefix}/" if prefix else "",
+        },
+    )
+
+
+JOB_HANDLERS = {
+    "knowledge.ingest": ("knowledge.tasks.ingest_document", "knowledge.tasks.give_up_ingestion"),
+    "knowledge.delete_document": ("knowledge.tasks.delete_document", "knowledge.tasks.give_up_deletion"),
+}
+
+DIRECTORIES = ("key_directory", "model_directory", "assistant_directory")
+
+# Coroutines that the lifespan of each role keeps running.
+BACKGROUND = {
+    "gateway": ("inference.services.probe_replicas_forever", "assistants.services.sweep_runs_forever"),
+    "control": ("tenants.services.drain_usage_forever", "config.upkeep.keep_up_forever"),
+}

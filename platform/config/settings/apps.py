@@ -1,0 +1,45 @@
+"""Installed apps and middleware."""
+
+INSTALLED_APPS = [
+    # First, so that its `migrate` stands before Django's.
+    "config.apps.AtriumConfig",
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "console.apps.ConsoleConfig",
+    "console.apps.AtriumAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "csp",
+    "allauth",
+    "allauth.account",
+    "substrate.apps.SubstrateConfig",
+    "tenants.apps.TenantsConfig",
+    "inference.apps.InferenceConfig",
+    "routing.apps.RoutingConfig",
+    "knowledge.apps.KnowledgeConfig",
+    "assistants.apps.AssistantsConfig",
+    "gateway.apps.GatewayConfig",
+]
+
+MIDDLEWARE = [
+    "config.middleware.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "config.middleware.AdminContentPolicyMiddleware",
+    "console.middleware.BackOfficeScopeMiddleware",
+]

@@ -1,0 +1,20 @@
+"""Addresses of the control plane."""
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from config.views import chat_page
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/", admin.site.urls),
+    path("accounts/", include("allauth.account.urls")),
+    path("api/v1/", include("tenants.urls")),
+    path("api/v1/", include("knowledge.urls")),
+    path("api/v1/", include("inference.urls")),
+    path("api/v1/", include("assistants.urls")),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    re_path(r"^(?:c|k)(?:/.*)?$", chat_page),
+    path("", chat_page, name="chat"),
+]

@@ -1,0 +1,35 @@
+"""The shell of the web front end: one page that loads the built bundle."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.contrib.staticfiles import finders
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_safe
+
+
+@cache
+def _bundle() -> dict[str, Any]:
+    """Addresses of the entry's script and styles, from Vite's manifest; empty when the front end is not built."""
+    collected = Path(settings.STATIC_ROOT) / "web" / ".vite" / "manifest.json"
+    found = collected if collected.is_file() else Path(finders.find("web/.vite/manifest.json") or "")
+    if not found.is_file():
+        return {"entry_js": "", "entry_css": []}
+    manifest = json.loads(found.read_text())
+    entry = next(each for each in manifest.values() if each.get("isEntry"))
+    base = f"{settings.STATIC_URL}web/"
+    return {"entry_js": base + entry["file"], "entry_css": [base + css for css in entry.get("css", [])]}
+
+
+@require_safe
+@ensure_csrf_cookie
+@login_required
+def chat_page(request: HttpRequest) -> HttpResponse:
+    """The chat, for people who are signed in; others are sent to the sign-in page."""
+    return render(request, "web/index.html", _bundle())

@@ -1,0 +1,54 @@
+"""Identifiers: UUIDv7 for rows, request ids, W3C trace ids."""
+
+import os
+import re
+import secrets
+import time
+import uuid
+
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,128}$")
+_TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$")
+
+
+def uuid7() -> uuid.UUID:
+    """A time-ordered UUID, version 7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then 74 random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80
+    value |= 0x7 << 76 | (random >> 68 & 0xFFF) << 64
+    value |= 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
+    return uuid.UUID(int=value)
+
+
+def parse_uuid(text: str) -> uuid.UUID | None:
+    """The UUID written in `text`, or None when it is not one."""
+    try:
+        return uuid.UUID(text)
+    except (ValueError, AttributeError, TypeError):
+        return None
+
+
+def new_request_id() -> str:
+    """An id for one request, unique and unguessable, 32 hex characters."""
+    return secrets.token_hex(16)
+
+
+def accept_request_id(offered: str | None) -> str:
+    """The caller's own request id when it is well formed (8–128 of `A-Za-z0-9._-`), else a new one."""
+    return offered if offered and _REQUEST_ID.match(offered) else new_request_id()
+
+
+def parse_traceparent(header: str | None) -> str | None:
+    """The trace id of a W3C `traceparent` header (version 00), or None when absent or malformed."""
+    match = _TRACEPARENT.match(header) if header else None
+    return match.group(1) if match and set(match.group(1)) != {"0"} else None
+
+
+def new_trace_id() -> str:
+    """A W3C trace id: 32 hex characters."""
+    return secrets.token_hex(16)
+
+
+def make_traceparent(trace_id: str) -> str:
+    """A `traceparent` header that continues `trace_id` with a new span."""
+    return f"00-{trace_id}-{secrets.token_hex(8)}-01"

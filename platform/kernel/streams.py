@@ -1,0 +1,79 @@
+"""Structured concurrency for streams: sibling tasks, supervised background tasks, time limits between items."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from kernel.errors import ServerOverloaded
+
+T = TypeVar("T")
+
+
+class PeerGone(Exception):
+    """The one we work for has left; raised to cancel the work done for it."""
+
+
+async def run_until(watch: Callable[[], Awaitable[object]], work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` beside `watch`; when `watch` returns first, cancel `work`, wait for its `finally` and raise PeerGone.
+
+    Errors of `work` come out as they are.
+    """
+    task = asyncio.ensure_future(work)
+    watcher = asyncio.ensure_future(watch())
+    try:
+        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise PeerGone
+    finally:
+        for each in (task, watcher):
+            each.cancel()
+        await asyncio.gather(task, watcher, return_exceptions=True)
+
+
+async def within(stream: AsyncIterator[T], *, first_s: float, next_s: float) -> AsyncIterator[T]:
+    """The items of `stream`; TimeoutError when the first takes longer than `first_s` or a later one than `next_s`."""
+    limit = first_s
+    while True:
+        try:
+            async with asyncio.timeout(limit):
+                item = await anext(stream)
+        except StopAsyncIteration:
+            return
+        yield item
+        limit = next_s
+
+
+class Supervisor:
+    """Keeps background tasks: bounded in number, none lost to the garbage collector, all ended by `close`."""
+
+    def __init__(self, *, limit: int, on_error: Callable[[str, BaseException], None]) -> None:
+        """At most `limit` tasks at once; `on_error(name, error)` hears of each that failed."""
+        self._limit = limit
+        self._on_error = on_error
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """How many tasks run now."""
+        return len(self._tasks)
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` in the background. Raises ServerOverloaded at the limit."""
+        if len(self._tasks) >= self._limit:
+            work.close()
+            raise ServerOverloaded
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def close(self) -> None:
+        """Cancel all tasks and wait until each has run its `finally`."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_error(task.get_name(), error)

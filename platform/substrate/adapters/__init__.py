@@ -1,0 +1,1 @@
+"""Adapters of the substrate's ports. Settings name them; nobody imports them."""

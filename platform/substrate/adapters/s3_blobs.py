@@ -1,0 +1,105 @@
+"""Blobs in an S3-compatible store."""
+
+import asyncio
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from kernel.errors import NotFound, Unavailable
+
+T = TypeVar("T")
+# Content beyond this size waits on disk rather than in memory until it is sent.
+MEMORY_BYTES = 8 * 1024 * 1024
+
+
+class S3BlobStore:
+    """One object per blob in one bucket. The bucket is made at first use when it is missing."""
+
+    def __init__(
+        self, *, endpoint: str | None, bucket: str, region: str, access_key: str, secret_key: str, prefix: str = ""
+    ) -> None:
+        """`endpoint` None means the cloud's own. Every call has 5 s to connect, 30 s to answer, three tries."""
+        config = Config(
+            connect_timeout=5,
+            read_timeout=30,
+            retries={"max_attempts": 3, "mode": "standard"},
+            s3={"addressing_style": "path" if endpoint else "auto"},
+        )
+        self._client = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=region,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            config=config,
+        )
+        self._bucket = bucket
+        self._prefix = prefix
+        self._ready = False
+
+    async def put(self, key: str, content: AsyncIterator[bytes]) -> int:
+        """Store `content` under `key`, whole or not at all; returns its size in bytes. Raises Unavailable."""
+        await self._ensure_bucket()
+        with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as file:
+            async for piece in content:
+                await asyncio.to_thread(file.write, piece)
+            size = file.tell()
+            file.seek(0)
+            await self._call(lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=file))
+        return size
+
+    async def read(self, key: str) -> bytes:
+        """The content of `key`. Raises NotFound, Unavailable."""
+        return await self._call(
+            lambda: self._client.get_object(Bucket=self._bucket, Key=self._key(key))["Body"].read()
+        )
+
+    async def delete(self, key: str) -> None:
+        """Remove `key`; nothing happens when there is none. Raises Unavailable."""
+        await self._call(lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(key)))
+
+    async def delete_tenant(self, tenant_id: uuid.UUID) -> int:
+        """Remove every blob of the tenant; returns how many. Raises Unavailable."""
+        return await self._call(lambda: self._delete_prefix(self._key(f"{tenant_id}/")))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _key(self, key: str) -> str:
+        return f"{self._prefix}{key}"
+
+    def _delete_prefix(self, prefix: str) -> int:
+        count = 0
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+            keys = [entry["Key"] for entry in page.get("Contents", [])]
+            for key in keys:
+                self._client.delete_object(Bucket=self._bucket, Key=key)
+            count += len(keys)
+        return count
+
+    async def _ensure_bucket(self) -> None:
+        if self._ready:
+            return
+        try:
+            await asyncio.to_thread(self._client.head_bucket, Bucket=self._bucket)
+        except ClientError:
+            await self._call(lambda: self._client.create_bucket(Bucket=self._bucket))
+        except BotoCoreError as error:
+            raise Unavailable("The file store is not reachable.") from error
+        self._ready = True
+
+    async def _call(self, call: Callable[[], T]) -> T:
+        try:
+            return await asyncio.to_thread(call)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
+                raise NotFound("The stored file is gone.") from error
+            raise Unavailable("The file store refused the request.") from error
+        except BotoCoreError as error:
+            raise Unavailable("The file store is not reachable.") from error

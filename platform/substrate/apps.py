@@ -1,0 +1,10 @@
+"""Django's entry for the substrate."""
+
+from django.apps import AppConfig
+
+
+class SubstrateConfig(AppConfig):
+    """Rows that belong to tenants, jobs, changes, idempotency records."""
+
+    name = "substrate"
+    default_auto_field = "django.db.models.BigAutoField"

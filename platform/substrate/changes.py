@@ -1,0 +1,173 @@
+"""The change log: how an edit in one process reaches the memory of all others within two seconds.
+
+`record_change` writes a row in the edit's own transaction. Each process runs one `ChangeTail`, which reads new rows
+(nudged by Redis where there is one, else once a second) and tells the listeners. `EntryCache` is the usual listener:
+a bounded cache of entries loaded at first use, with negative entries.
+"""
+
+import asyncio
+import uuid
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+import structlog
+from django.db import transaction
+from django.db.models import Max
+
+from kernel.backends import backends
+from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.errors import Unavailable
+from substrate.models import Change
+from substrate.ports import ChangeEvent, ChangeNudge
+from substrate.units import run_unit
+
+log = structlog.get_logger(__name__)
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+# A transaction that took a sequence number may commit after one with a higher number; its row is looked for this long.
+GAP_PATIENCE = timedelta(seconds=60)
+KEEP_CHANGES = timedelta(hours=1)
+
+
+Listener = Callable[[ChangeEvent], None]
+
+
+def record_change(*, kind: str, object_id: object, tenant_id: uuid.UUID | None = None) -> None:
+    """Say, in the transaction at hand, that the thing was changed; nudge the other processes once it is committed."""
+    Change.objects.create(kind=kind, tenant_id=tenant_id, object_id=str(object_id))
+    transaction.on_commit(_nudge, robust=True)
+
+
+def _nudge() -> None:
+    nudge: ChangeNudge = backends["change_nudge"]
+    nudge.send()
+
+
+class ChangeTail:
+    """Reads the change log of the database and tells listeners. One per process, run by the lifespan."""
+
+    def __init__(self, *, poll_s: float = 1.0, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Polls each `poll_s` seconds, sooner when nudged."""
+        self._poll_s = poll_s
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self._high = 0
+        self._gaps: dict[int, float] = {}
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with each change from now on. It must be quick and must not raise."""
+        self._listeners.append(listener)
+
+    async def start(self) -> None:
+        """Begin after the newest change there is: what was loaded before is current."""
+        self._high = await run_unit(_newest)
+
+    async def run(self) -> None:
+        """Tail for ever. A database that is away is retried; the listeners' entries stay as they are meanwhile."""
+        nudge: ChangeNudge = backends["change_nudge"]
+        while True:
+            try:
+                await self.catch_up()
+            except Unavailable as error:
+                log.warning("change_log_unavailable", error=str(error))
+            await nudge.wait(self._poll_s)
+
+    async def catch_up(self) -> None:
+        """Read what is new and tell the listeners, in order of sequence."""
+        rows = await run_unit(_after, self._high, tuple(self._gaps))
+        now = self._clock.monotonic()
+        for event in rows:
+            for missing in range(self._high + 1, event.seq):
+                self._gaps[missing] = now
+            self._gaps.pop(event.seq, None)
+            self._high = max(self._high, event.seq)
+            for listener in self._listeners:
+                listener(event)
+        patience = GAP_PATIENCE.total_seconds()
+        self._gaps = {seq: since for seq, since in self._gaps.items() if now - since < patience}
+
+
+def _newest() -> int:
+    return Change.objects.aggregate(newest=Max("seq"))["newest"] or 0
+
+
+def _after(high: int, gaps: tuple[int, ...]) -> list[ChangeEvent]:
+    rows = list(Change.objects.filter(seq__in=gaps)) if gaps else []
+    rows += Change.objects.filter(seq__gt=high).order_by("seq")[:5000]
+    return [ChangeEvent(row.seq, row.kind, row.tenant_id, row.object_id) for row in rows]
+
+
+def forget_old_changes(*, clock: Clock = SYSTEM_CLOCK) -> int:
+    """Delete changes older than an hour; returns how many. Every process has long read them."""
+    deleted, _ = Change.objects.filter(created_at__lt=clock.now() - KEEP_CHANGES).delete()
+    return deleted
+
+
+class EntryCache(Generic[K, V]):
+    """A bounded cache of entries loaded by units of work at first use; None results are kept too.
+
+    `forget` is called on a change. A load that was under way when its entry changed is not kept.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[K], Awaitable[V | None]],
+        *,
+        size: int = 10_000,
+        keep_s: float = 300.0,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """Holds `size` entries, the least recently used leave first; each is reloaded after `keep_s` seconds."""
+        self._load = load
+        self._size = size
+        self._keep_s = keep_s
+        self._clock = clock
+        self._entries: OrderedDict[K, tuple[V | None, float]] = OrderedDict()
+        self._loading: dict[K, asyncio.Task[V | None]] = {}
+
+    def peek(self, key: K) -> tuple[bool, V | None]:
+        """(known, entry) without loading."""
+        entry = self._entries.get(key)
+        if entry is None or entry[1] < self._clock.monotonic():
+            return False, None
+        self._entries.move_to_end(key)
+        return True, entry[0]
+
+    async def get(self, key: K) -> V | None:
+        """The entry of `key`, loaded if need be; None when there is none. Concurrent callers share one load."""
+        known, value = self.peek(key)
+        if known:
+            return value
+        task = self._loading.get(key)
+        if task is None:
+            task = asyncio.ensure_future(self._fetch(key))
+            self._loading[key] = task
+        return await asyncio.shield(task)
+
+    def forget(self, key: K) -> None:
+        """Drop the entry of `key`; a load under way is not kept."""
+        self._entries.pop(key, None)
+        self._loading.pop(key, None)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._entries.clear()
+        self._loading.clear()
+
+    async def _fetch(self, key: K) -> V | None:
+        this = asyncio.current_task()
+        try:
+            value = await self._load(key)
+        finally:
+            current = self._loading.get(key) is this
+            if current:
+                del self._loading[key]
+        if current:
+            self._entries[key] = (value, self._clock.monotonic() + self._keep_s)
+            while len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+        return value

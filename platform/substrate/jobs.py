@@ -1,0 +1,216 @@
+"""Background jobs over the job table.
+
+`enqueue_job` writes the row in the transaction of the act that asks for it. A worker (a child process that polls, or
+Celery tasks told by a nudge) claims the row under a lease, runs the handler that settings name for its kind, renews
+the lease meanwhile, and writes the outcome. A worker that dies lets its lease run out; the sweep queues the job
+again. Handlers are idempotent: a job may run more than once.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+
+from kernel.backends import backends, import_object
+from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.context import RequestContext, ensure_request, request_context
+from kernel.errors import AtriumError, Unavailable
+from substrate.models import Job
+from substrate.ports import JobNudge
+from substrate.scoping import system_scope, tenant_scope
+from substrate.units import run_unit
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(seconds=30)
+RENEW_EVERY_S = 10.0
+FIRST_RETRY = timedelta(seconds=2)
+LONGEST_RETRY = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job this worker holds the lease of. `payload` is JSON."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    kind: str
+    payload: dict[str, Any]
+    attempts: int
+    max_attempts: int
+    lease_owner: str
+    request_id: str
+    trace_id: str
+
+
+Handler = Callable[[ClaimedJob], Awaitable[None]]
+GiveUp = Callable[[ClaimedJob, str], Awaitable[None]]
+
+
+def enqueue_job(
+    *, tenant_id: uuid.UUID, kind: str, payload: dict[str, Any], max_attempts: int = 3, clock: Clock = SYSTEM_CLOCK
+) -> uuid.UUID:
+    """Queue a job in the transaction at hand; workers hear of it once that is committed. Returns its id."""
+    if kind not in settings.JOB_HANDLERS:
+        raise LookupError(f"no handler for jobs of kind {kind!r}")
+    request = ensure_request()
+    with tenant_scope(tenant_id):
+        job = Job.objects.create(
+            tenant_id=tenant_id,
+            kind=kind,
+            payload=payload,
+            max_attempts=max_attempts,
+            run_after=clock.now(),
+            request_id=request.request_id,
+            trace_id=request.trace_id,
+        )
+        transaction.on_commit(lambda: _nudge(job.id), robust=True)
+    return job.id
+
+
+def _nudge(job_id: uuid.UUID) -> None:
+    nudge: JobNudge = backends["job_nudge"]
+    nudge.send(job_id)
+
+
+def claim_job(*, owner: str, job_id: uuid.UUID | None = None, clock: Clock = SYSTEM_CLOCK) -> ClaimedJob | None:
+    """Take the lease of `job_id`, or of the oldest job that is due; None when there is none to be had."""
+    now = clock.now()
+    due = Q(state=Job.State.QUEUED, run_after__lte=now) | Q(state=Job.State.RUNNING, lease_until__lt=now)
+    with system_scope("claim a job"):
+        rows = Job.objects.filter(due).order_by("run_after")
+        if job_id is not None:
+            rows = rows.filter(id=job_id)
+        job = rows.select_for_update(skip_locked=True).first()
+        if job is None:
+            return None
+        job.state = Job.State.RUNNING
+        job.attempts += 1
+        job.lease_owner = owner
+        job.lease_until = now + LEASE
+        job.save(update_fields=["state", "attempts", "lease_owner", "lease_until", "updated_at"])
+        return ClaimedJob(
+            id=job.id,
+            tenant_id=job.tenant_id,
+            kind=job.kind,
+            payload=job.payload,
+            attempts=job.attempts,
+            max_attempts=job.max_attempts,
+            lease_owner=owner,
+            request_id=job.request_id,
+            trace_id=job.trace_id,
+        )
+
+
+def _mine(job: ClaimedJob) -> Q:
+    return Q(id=job.id, lease_owner=job.lease_owner, attempts=job.attempts, state=Job.State.RUNNING)
+
+
+def renew_lease(job: ClaimedJob, *, clock: Clock = SYSTEM_CLOCK) -> bool:
+    """Hold the job longer; False when another worker has it by now."""
+    with tenant_scope(job.tenant_id):
+        return Job.objects.filter(_mine(job)).update(lease_until=clock.now() + LEASE) == 1
+
+
+def finish_job(job: ClaimedJob) -> None:
+    """Write that the job is done."""
+    with tenant_scope(job.tenant_id):
+        Job.objects.filter(_mine(job)).update(state=Job.State.DONE, error="", lease_until=None)
+
+
+def fail_job(job: ClaimedJob, *, error: str, retry: bool, clock: Clock = SYSTEM_CLOCK) -> bool:
+    """Write that this attempt failed. Returns True when the job is given up for good, False when it will be retried."""
+    again = retry and job.attempts < job.max_attempts
+    delay: timedelta = min(FIRST_RETRY * 2 ** (job.attempts - 1), LONGEST_RETRY)
+    with tenant_scope(job.tenant_id):
+        Job.objects.filter(_mine(job)).update(
+            state=Job.State.QUEUED if again else Job.State.FAILED,
+            run_after=clock.now() + delay if again else F("run_after"),
+            error=error[:2000],
+            lease_until=None,
+        )
+    return not again
+
+
+def find_stranded_jobs(*, clock: Clock = SYSTEM_CLOCK, limit: int = 500) -> list[uuid.UUID]:
+    """Ids of jobs that are due, or whose worker died: what a lost nudge left behind."""
+    now = clock.now()
+    late: datetime = now - timedelta(seconds=5)
+    with system_scope("sweep jobs"):
+        due = Q(state=Job.State.QUEUED, run_after__lte=late) | Q(state=Job.State.RUNNING, lease_until__lt=now)
+        return list(Job.objects.filter(due).order_by("run_after").values_list("id", flat=True)[:limit])
+
+
+async def run_job(job: ClaimedJob) -> None:
+    """Run the handler of a claimed job under its request's context, and write the outcome. Raises only when cancelled."""
+    run_path, give_up_path = settings.JOB_HANDLERS[job.kind]
+    handler: Handler = import_object(run_path)
+    with request_context(RequestContext(job.request_id, job.trace_id)):
+        log.info("job_started", job_id=str(job.id), kind=job.kind, tenant_id=str(job.tenant_id), attempt=job.attempts)
+        try:
+            async with asyncio.TaskGroup() as group:
+                renewal = group.create_task(_keep_lease(job))
+                await handler(job)
+                renewal.cancel()
+            await run_unit(finish_job, job)
+            log.info("job_done", job_id=str(job.id), kind=job.kind)
+        except* AtriumError as errors:
+            await _write_failure(job, errors.exceptions[0], give_up_path)
+        except* Exception as errors:  # noqa: BLE001 - the task edge: a bug in one job must not end the worker
+            log.exception("job_crashed", job_id=str(job.id), kind=job.kind, exc_info=errors.exceptions[0])
+            await _write_failure(job, errors.exceptions[0], give_up_path)
+
+
+async def _keep_lease(job: ClaimedJob) -> None:
+    while True:
+        await asyncio.sleep(RENEW_EVERY_S)
+        try:
+            if not await run_unit(renew_lease, job):
+                raise Unavailable("another worker took this job over")
+        except Unavailable as error:
+            log.warning("lease_not_renewed", job_id=str(job.id), error=str(error))
+
+
+async def _write_failure(job: ClaimedJob, error: BaseException, give_up_path: str) -> None:
+    known = isinstance(error, AtriumError)
+    reason = str(error) if known else "Something went wrong on the server; the log has the cause."
+    retry = error.retryable if isinstance(error, AtriumError) else True
+    given_up = await run_unit(fail_job, job, error=reason, retry=retry)
+    log.warning("job_failed", job_id=str(job.id), kind=job.kind, error=reason, given_up=given_up)
+    if given_up:
+        give_up: GiveUp = import_object(give_up_path)
+        await give_up(job, reason)
+
+
+class Worker:
+    """Polls the job table and runs up to `concurrency` jobs at once; ends cleanly when cancelled."""
+
+    def __init__(self, *, owner: str, concurrency: int, poll_s: float = 0.5) -> None:
+        """`owner` names this worker in leases; an idle worker looks for work each `poll_s` seconds."""
+        self._owner = owner
+        self._concurrency = concurrency
+        self._poll_s = poll_s
+
+    async def run(self) -> None:
+        """Work for ever. A database that is away is retried."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._concurrency):
+                group.create_task(self._work(f"{self._owner}-{number}"))
+
+    async def _work(self, owner: str) -> None:
+        while True:
+            try:
+                job = await run_unit(claim_job, owner=owner)
+                if job is not None:
+                    await run_job(job)
+                    continue
+            except Unavailable as error:
+                log.warning("worker_without_database", error=str(error))
+            await asyncio.sleep(self._poll_s)

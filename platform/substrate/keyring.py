@@ -1,0 +1,63 @@
+"""The keyring: versioned secrets for the API keys' pepper and for encrypting stored secrets.
+
+`ATRIUM_KEYRING` is `1:<base64 of 32 bytes>[,2:<…>]`; the highest version is used for new things, older ones still
+verify and decrypt. Ciphertexts are AES-256-GCM, bound to the tenant and the field they belong to.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+from functools import cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.conf import settings
+
+from kernel.errors import Internal
+
+
+class Keyring:
+    """Derives one key per purpose from each version's secret (HMAC-SHA-256 with the purpose as message)."""
+
+    def __init__(self, secrets: dict[int, bytes]) -> None:
+        """`secrets` maps version to 32 bytes; at least one."""
+        self._secrets = secrets
+        self.newest = max(secrets)
+
+    def fingerprint(self, secret: str, *, version: int | None = None) -> str:
+        """HMAC-SHA-256 of an API key with the pepper of `version` (default: the newest), 64 hex characters."""
+        return hmac.new(self._derive("api-key-pepper", version), secret.encode(), hashlib.sha256).hexdigest()
+
+    def versions(self) -> list[int]:
+        """All versions, the newest first."""
+        return sorted(self._secrets, reverse=True)
+
+    def derive(self, purpose: str, text: str) -> bytes:
+        """32 bytes for `purpose`, different for each `text` (a tenant's cache salt, for example)."""
+        return hmac.new(self._derive(purpose, None), text.encode(), hashlib.sha256).digest()
+
+    def encrypt(self, plain: str, *, context: str) -> str:
+        """`v<version>:<base64>` of `plain`, bound to `context` (tenant, table and field)."""
+        nonce = os.urandom(12)
+        sealed = AESGCM(self._derive("encryption", None)).encrypt(nonce, plain.encode(), context.encode())
+        return f"v{self.newest}:{base64.b64encode(nonce + sealed).decode()}"
+
+    def decrypt(self, stored: str, *, context: str) -> str:
+        """The plain text of what `encrypt` gave. Raises Internal when the key or the context is not the same."""
+        version, _, payload = stored.partition(":")
+        try:
+            sealed = base64.b64decode(payload)
+            key = self._derive("encryption", int(version.removeprefix("v")))
+            return AESGCM(key).decrypt(sealed[:12], sealed[12:], context.encode()).decode()
+        except (InvalidTag, ValueError, KeyError) as error:
+            raise Internal("A stored secret cannot be decrypted with this keyring.") from error
+
+    def _derive(self, purpose: str, version: int | None) -> bytes:
+        return hmac.new(self._secrets[version or self.newest], purpose.encode(), hashlib.sha256).digest()
+
+
+@cache
+def keyring() -> Keyring:
+    """The keyring of this installation."""
+    return Keyring(dict(settings.KEYRING))

@@ -1,0 +1,121 @@
+"""Rows every app stands on. `TenantOwned` is the base of all rows that belong to a tenant."""
+
+import uuid
+from typing import Any, ClassVar
+
+from django.db import models
+
+from kernel.ids import uuid7
+from substrate.scoping import ScopedManager, ScopeError, current_scope
+
+
+class Identified(models.Model):
+    """A row with a time-ordered id and its moments of creation and last change."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        """Abstract base."""
+
+        abstract = True
+
+
+class TenantOwned(Identified):
+    """A row of one tenant. Reading or writing it outside of a scope, or in another tenant's scope, raises ScopeError.
+
+    Every subclass has an index that starts with the tenant, and row-level security on PostgreSQL.
+    """
+
+    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.CASCADE, related_name="+")
+    tenant_id: uuid.UUID
+
+    objects = ScopedManager()
+
+    class Meta:
+        """Abstract base. The scoped manager is also the base manager, so that cascades and refreshes are scoped."""
+
+        abstract = True
+        base_manager_name = "objects"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write the row; a missing tenant is taken from the scope, a foreign one raises ScopeError."""
+        scope = current_scope()
+        if scope.tenant_id is not None:
+            if self.tenant_id is None:
+                self.tenant_id = scope.tenant_id
+            elif self.tenant_id != scope.tenant_id:
+                raise ScopeError("a row of another tenant would have been written")
+        super().save(*args, **kwargs)
+
+
+class Change(models.Model):
+    """One edit of something that processes keep in memory. Written in the edit's own transaction, never changed.
+
+    Every process tails this table and drops or reloads the entry named by (kind, tenant_id, object_id).
+    """
+
+    seq = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=64)
+    tenant_id = models.UUIDField(null=True)
+    object_id = models.CharField(max_length=128)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+
+class Job(TenantOwned):
+    """One piece of background work; this row is the truth, a queue only says that it is there.
+
+    queued → running → done | failed; a running job whose lease ran out is queued again (`attempts` grows), and fails
+    for good after `max_attempts`. `run_after` delays a retry. A job written in the transaction of the act that asks
+    for it is that act's outbox entry.
+    """
+
+    class State(models.TextChoices):
+        """Where the job stands."""
+
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+
+    kind = models.CharField(max_length=64)
+    payload = models.JSONField(default=dict)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.QUEUED)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    max_attempts = models.PositiveSmallIntegerField(default=3)
+    run_after = models.DateTimeField()
+    lease_until = models.DateTimeField(null=True, blank=True)
+    lease_owner = models.CharField(max_length=64, blank=True)
+    error = models.TextField(blank=True)
+    request_id = models.CharField(max_length=128, blank=True)
+    trace_id = models.CharField(max_length=32, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        """Claimed by state and time across tenants; listed by tenant."""
+
+        indexes: ClassVar = [
+            models.Index(fields=["state", "run_after"], name="job_by_state"),
+            models.Index(fields=["tenant", "created_at"], name="job_by_tenant"),
+        ]
+
+
+class IdempotencyRecord(TenantOwned):
+    """The answer once given to a POST with an `Idempotency-Key`.
+
+    `status` 0 while the first request is still at work; then the stored answer, replayed for 24 h.
+    """
+
+    key = models.CharField(max_length=255)
+    route = models.CharField(max_length=255)
+    body_hash = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(default=0)
+    body = models.TextField(blank=True)
+
+    class Meta(TenantOwned.Meta):
+        """One record per tenant, key and route."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "key", "route"], name="idempotency_once"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["tenant", "created_at"], name="idempotency_by_age")]

@@ -1,0 +1,68 @@
+"""Ports of the substrate."""
+
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEvent:
+    """One edit: what kind of thing, of which tenant (None for the platform's), which one."""
+
+    seq: int
+    kind: str
+    tenant_id: uuid.UUID | None
+    object_id: str
+
+
+class BlobStore(Protocol):
+    """Keeps uploaded files. A blob's key is made by the caller and starts with the tenant's id."""
+
+    async def put(self, key: str, content: AsyncIterator[bytes]) -> int:
+        """Store `content` under `key`, whole or not at all; returns its size in bytes. Raises Unavailable."""
+        ...
+
+    async def read(self, key: str) -> bytes:
+        """The content of `key`. Raises NotFound, Unavailable."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove `key`; nothing happens when there is none. Raises Unavailable."""
+        ...
+
+    async def delete_tenant(self, tenant_id: uuid.UUID) -> int:
+        """Remove every blob of the tenant; returns how many. Raises Unavailable."""
+        ...
+
+
+class ChangeNudge(Protocol):
+    """Wakes the change tails of other processes. Losing a nudge only costs the poll interval."""
+
+    def send(self) -> None:
+        """Wake the tails. Never raises and never blocks longer than its timeout."""
+        ...
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return at the next nudge, at the latest after `timeout_s`."""
+        ...
+
+
+class JobNudge(Protocol):
+    """Tells workers that a job was queued. The job table is the truth; a lost nudge costs one sweep interval."""
+
+    def send(self, job_id: uuid.UUID) -> None:
+        """Tell a worker. Never raises."""
+        ...
+
+
+class Directory(Protocol):
+    """Entries that a process keeps in memory, fed by the change log. Settings list the directories of each role."""
+
+    async def start(self) -> None:
+        """Load what must be there before the first request."""
+        ...
+
+    def on_change(self, event: "ChangeEvent") -> None:
+        """Drop or reload the entry that changed. Quick, never raises."""
+        ...

@@ -1,0 +1,1 @@
+"""Routing: who shall answer and when."""

@@ -1,0 +1,102 @@
+"""What crosses the door of routing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference.types import ContextPassage, Surface, TokenUsage
+from tenants.types import PriorityClass, Principal
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One call of a model, by whoever asks.
+
+    `model` is a model id or `auto`. `body` is the OpenAI body without Atrium's extensions. `prompt_chars` is the
+    length of the prompt's text, for estimates. `origin` is `v1`, `ws`, `rest` or `ingestion`. `priority` is already
+    clamped to the principal's cap.
+    """
+
+    principal: Principal
+    surface: Surface
+    model: str
+    body: Mapping[str, Any]
+    prompt_chars: int
+    request_id: str
+    origin: str
+    priority: PriorityClass = PriorityClass.STANDARD
+    traceparent: str = ""
+    stream: bool = False
+    question: str = ""
+    passages: tuple[ContextPassage, ...] = ()
+    assistant: str = ""
+    max_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingDecision:
+    """Where a call went, known before its first byte: model, pool, replica, the wait in the queue, attempts made."""
+
+    model: str
+    pool: str
+    replica: str
+    queue_ms: float
+    attempts: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSlots:
+    """A replica as the scheduler sees it: its id and how many calls it takes at once."""
+
+    id: str
+    max_concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One call that wants a slot of one of `replicas` of one pool.
+
+    `avoid` are replicas that already failed this call. `wait_s` is the longest wait for a slot.
+    """
+
+    id: str
+    pool: str
+    tenant: str
+    priority: PriorityClass
+    replicas: tuple[ReplicaSlots, ...]
+    prompt_tokens: int
+    max_tokens: int
+    wait_s: float
+    avoid: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A slot of `replica` held for the ticket `id` until released, or until its heartbeat stops.
+
+    `waited_ms` is the time in the queue.
+    """
+
+    id: str
+    pool: str
+    tenant: str
+    replica: str
+    waited_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSnapshot:
+    """How busy a pool is: slots held per replica, and how many wait."""
+
+    pool: str
+    running: Mapping[str, int]
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a call ended: its usage and what it cost in nano-units."""
+
+    usage: TokenUsage
+    cost_nano: int

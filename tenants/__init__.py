@@ -1,0 +1,1 @@
+"""Tenants: who asks, what they may, what they used."""

@@ -1,0 +1,31 @@
+"""Ports of tenants."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tenants.types import UsageEntry
+
+
+class UsageSpool(Protocol):
+    """Keeps finished calls until they are in the database. What `append` took survives the death of the process."""
+
+    async def append(self, entry: UsageEntry) -> None:
+        """Store `entry` outside of this process before returning. Raises Unavailable when no place takes it."""
+        ...
+
+    async def take(self, limit: int) -> "SpoolBatch":
+        """Up to `limit` entries that are not yet confirmed, the oldest first. Only one drainer takes at a time."""
+        ...
+
+    async def confirm(self, batch: "SpoolBatch") -> None:
+        """Forget the entries of `batch`: they are in the database."""
+        ...
+
+
+class SpoolBatch(Protocol):
+    """What `take` gave."""
+
+    @property
+    def entries(self) -> Sequence[UsageEntry]:
+        """The entries of the batch."""
+        ...

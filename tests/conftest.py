@@ -1,0 +1,40 @@
+"""What all tests share: an embedded installation of its own, sockets to loopback alone, no leftovers between tests."""
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+# Settings read the environment once, at import; tests never see the developer's own installation.
+_SERVICE_TESTS = os.environ.get("ATRIUM_TEST_SERVICES") == "1"
+if not _SERVICE_TESTS:
+    for _name in [name for name in os.environ if name.startswith("ATRIUM_") and not name.startswith("ATRIUM_TEST_")]:
+        del os.environ[_name]
+_home = tempfile.TemporaryDirectory(prefix="atrium-tests-")
+os.environ["ATRIUM_HOME"] = _home.name
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+import pytest  # noqa: E402
+
+
+class OutsideSocketError(RuntimeError):
+    """A test tried to reach an address outside of this machine."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def loopback_only() -> Iterator[None]:
+    """Refuse connections to anything but loopback."""
+    real = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = str(address[0])
+            if not (host.startswith("127.") or host in ("::1", "localhost")):
+                raise OutsideSocketError(f"a test connected to {host}")
+        real(self, address)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", connect)
+    yield
+    patch.undo()
