@@ -1,4 +1,4 @@
-"""Django's entry for the gateway: it has no rows, only doors."""
+"""The gateway as a Django app: it has no models, only a name in the list of apps."""
 
 from django.apps import AppConfig
 

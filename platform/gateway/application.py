@@ -1,0 +1,30 @@
+"""The ASGI application of `/v1`, over the real services. `config.asgi` sends requests here before Django."""
+
+from collections.abc import Sequence
+
+from assistants.services import answer, list_assistants
+from assistants.types import AssistantView
+from gateway.doors import Doors
+from gateway.front import Gateway
+from inference.services import list_models
+from routing.services import dispatch, embed
+from substrate.units import run_unit
+from tenants.services import authenticate_key, require
+from tenants.types import Principal
+
+
+async def _assistants_of(principal: Principal) -> Sequence[AssistantView]:
+    return await run_unit(list_assistants, principal=principal)
+
+
+application = Gateway(
+    Doors(
+        authenticate=authenticate_key,
+        require=require,
+        dispatch=dispatch,
+        embed=embed,
+        answer=answer,
+        list_models=list_models,
+        list_assistants=_assistants_of,
+    )
+)

@@ -1,0 +1,96 @@
+"""Standing beside the task that serves a request: has its client left, does it read, is it kept waiting in silence?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from types import TracebackType
+from typing import Any, Self
+
+from gateway.limits import GatewayLimits
+from kernel.streams import PeerGone
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+HEARTBEAT = b": keep-alive\n\n"
+
+
+class Attendance:
+    """Cancels the task that entered it, and turns that into PeerGone, when the client leaves or stops reading.
+
+    Costs one timer while a request is quick; the watcher starts only after `watch_after_s`, once. For streams
+    `attend_stream` adds heartbeats and the limit on slow readers; the writer marks each write by `writing`.
+    """
+
+    __slots__ = ("_beat", "_limits", "_loop", "_pulse_s", "_receive", "_task", "_timers", "_watcher", "_write",
+                 "cause", "touched", "writing")  # fmt: skip
+
+    def __init__(self, receive: Receive, limits: GatewayLimits) -> None:
+        """`receive` must already have given the whole request body."""
+        self._receive = receive
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._watcher: asyncio.Task[None] | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self._write: Callable[[bytes], Awaitable[None]] | None = None
+        self._pulse_s = min(limits.heartbeat_s, limits.slow_reader_s) / 3
+        self.cause = ""
+        self.writing = False
+        self.touched = 0.0
+
+    def __enter__(self) -> Self:
+        """Begin to watch, a little later."""
+        self._timers["watch"] = self._loop.call_later(self._limits.watch_after_s, self._begin)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the watch. Raises PeerGone in place of the cancellation that the watch itself asked for."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in (self._watcher, self._beat):
+            if task is not None:
+                task.cancel()
+        if self.cause and self._task is not None:
+            others = self._task.uncancel()
+            if kind is asyncio.CancelledError and not others:
+                raise PeerGone(self.cause) from error
+
+    def touch(self) -> None:
+        """Something was sent just now."""
+        self.touched = self._loop.time()
+
+    def attend_stream(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        """From now on send heartbeats through `write` after silence, and give up a client that does not read."""
+        self._write = write
+        self.touched = self._loop.time()
+        self._timers["pulse"] = self._loop.call_later(self._pulse_s, self._pulse)
+
+    def _begin(self) -> None:
+        self._watcher = self._loop.create_task(self._watch(), name="watch client")
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._give_up("client left")
+
+    def _pulse(self) -> None:
+        self._timers["pulse"] = self._loop.call_later(self._pulse_s, self._pulse)
+        silent = self._loop.time() - self.touched
+        if self.writing:
+            if silent >= self._limits.slow_reader_s:
+                self._give_up("client does not read")
+        elif silent >= self._limits.heartbeat_s and self._write is not None:
+            self._beat = self._loop.create_task(_send_beat(self._write), name="heartbeat")
+
+    def _give_up(self, cause: str) -> None:
+        if not self.cause and self._task is not None:
+            self.cause = cause
+            self._task.cancel()
+
+
+async def _send_beat(write: Callable[[bytes], Awaitable[None]]) -> None:
+    await write(HEARTBEAT)

@@ -1,0 +1,79 @@
+"""The one mapping of errors to OpenAI's wire form: status, headers, body; and the event that ends a broken stream."""
+
+import math
+from collections.abc import Sequence
+
+import orjson
+
+from kernel.errors import (
+    AtriumError,
+    BadInput,
+    EngineRefused,
+    EngineUnavailable,
+    NotSignedIn,
+    QuotaExhausted,
+)
+
+Header = tuple[bytes, bytes]
+DEFAULT_RETRY_S = 1.0
+
+
+class MethodNotAllowed(BadInput):
+    """The path is known, the method is not one of its own."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        """`allowed` become the `allow` header."""
+        super().__init__(f"This path takes {' or '.join(allowed)}.")
+        self.allowed = tuple(allowed)
+
+
+def error_status(error: AtriumError) -> int:
+    """The HTTP status of `error`; the engine's own for what the engine refused."""
+    return error.engine_status if isinstance(error, EngineRefused) else error.status
+
+
+def error_body(error: AtriumError) -> bytes:
+    """`{"error": {"message", "type", "param", "code"}}` as JSON.
+
+    To the client an engine that cannot be reached is a server that is overloaded: which part is away is not its
+    business.
+    """
+    code = "server_overloaded" if isinstance(error, EngineUnavailable) else error.code
+    return orjson.dumps(
+        {
+            "error": {
+                "message": error.message,
+                "type": error.kind,
+                "param": error.param,
+                "code": code,
+            }
+        }
+    )
+
+
+def error_headers(error: AtriumError) -> list[Header]:
+    """What tells the client whether and when to come back.
+
+    `retry-after` is in seconds, rounded up and at least 1; `retry-after-ms` is exact. A budget that is used up says
+    `x-should-retry: false`, for the official clients else retry every 429.
+    """
+    headers: list[Header] = []
+    if isinstance(error, QuotaExhausted):
+        headers.append((b"x-should-retry", b"false"))
+    if error.retry_after_s is not None or (error.status == 503 and error.retryable):
+        seconds = DEFAULT_RETRY_S if error.retry_after_s is None else max(error.retry_after_s, 0.0)
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(seconds))))
+        headers.append((b"retry-after-ms", b"%d" % math.ceil(seconds * 1000)))
+    if isinstance(error, NotSignedIn):
+        headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
+    return headers
+
+
+def error_event(error: AtriumError) -> bytes:
+    """The server-sent event that ends a stream which had already begun."""
+    return b"data: " + error_body(error) + b"\n\n"

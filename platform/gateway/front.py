@@ -1,0 +1,116 @@
+"""The front of `/v1`: which request is whose, errors in OpenAI's form, one access-log line each."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from gateway.access import AccessLog
+from gateway.authentication import bearer_key
+from gateway.chat import answer_chat
+from gateway.completions import answer_completion
+from gateway.doors import Doors
+from gateway.embeddings import answer_embeddings
+from gateway.errors import (
+    MethodNotAllowed,
+    error_body,
+    error_event,
+    error_headers,
+    error_status,
+)
+from gateway.exchange import Exchange, Receive, Scope, Send
+from gateway.limits import GatewayLimits
+from gateway.models import MODELS_PATH, answer_models
+from kernel.context import RequestContext, request_context
+from kernel.errors import AtriumError, Internal, NotFound
+from kernel.streams import PeerGone
+from tenants.types import Principal
+
+log = structlog.get_logger(__name__)
+
+Route = Callable[[Exchange, Doors, Principal], Awaitable[None]]
+
+ROUTES: dict[str, tuple[str, Route]] = {
+    "/v1/chat/completions": ("POST", answer_chat),
+    "/v1/completions": ("POST", answer_completion),
+    "/v1/embeddings": ("POST", answer_embeddings),
+    MODELS_PATH: ("GET", answer_models),
+}
+# What nginx logs for a client that left before its answer; it is never sent.
+CLIENT_LEFT = 499
+
+
+class Gateway:
+    """An ASGI application for `/v1`."""
+
+    def __init__(
+        self,
+        doors: Doors,
+        limits: GatewayLimits | None = None,
+        access_log: AccessLog | None = None,
+    ) -> None:
+        """`doors` are the services behind it."""
+        self._doors = doors
+        self._limits = limits or GatewayLimits()
+        self._access_log = access_log or AccessLog()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        exchange = Exchange(scope, receive, send, self._limits)
+        with request_context(RequestContext(exchange.request_id, exchange.trace_id)):
+            state = "failed"
+            try:
+                await self._serve(exchange)
+                state = "failed" if exchange.error else "completed"
+            except PeerGone as gone:
+                state = "cancelled"
+                exchange.error = str(gone)
+                exchange.status = exchange.status or CLIENT_LEFT
+                if exchange.stream:
+                    # Without an end the server closes the connection, which a client that merely stalled will see.
+                    log.info("stream_given_up", cause=str(gone))
+            except asyncio.CancelledError:
+                state = "cancelled"
+                exchange.error = "server stops"
+                raise
+            finally:
+                self._access_log.note(exchange, state=state)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        try:
+            route = _find_route(exchange)
+            principal = await self._doors.authenticate(bearer_key(exchange.headers))
+            exchange.tenant, exchange.key_prefix = (
+                principal.tenant_slug,
+                principal.api_key_prefix,
+            )
+            await route(exchange, self._doors, principal)
+        except AtriumError as error:
+            await _report(exchange, error)
+        except (PeerGone, asyncio.CancelledError):
+            raise
+        except Exception:
+            # The HTTP edge: a bug becomes a worded 500, and its cause a log line under the request id.
+            log.exception("request_crashed", path=exchange.path)
+            await _report(exchange, Internal())
+
+
+def _find_route(exchange: Exchange) -> Route:
+    path = exchange.path.rstrip("/")
+    found = ROUTES.get(path)
+    if found is None:
+        if not path.startswith(MODELS_PATH + "/"):
+            raise NotFound(f"There is no {exchange.path}.")
+        found = ROUTES[MODELS_PATH]
+    method, route = found
+    if exchange.method != method:
+        raise MethodNotAllowed([method])
+    return route
+
+
+async def _report(exchange: Exchange, error: AtriumError) -> None:
+    exchange.error = error.code
+    if exchange.status == 0:
+        await exchange.answer(error_status(error), error_body(error), error_headers(error))
+    elif exchange.stream:
+        await exchange.end_stream(error_event(error))
