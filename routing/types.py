@@ -35,7 +35,11 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class RoutingDecision:
-    """Where a call went, known before its first byte: model, pool, replica, the wait in the queue, attempts made."""
+    """Where a call went, known before its first byte: model, pool, replica, the wait in the queue, attempts made.
+
+    `engine_ms` is the time the engine took, from the attempt's start to its first byte (to its answer, when that is
+    not streamed): what is left of the request's time is Atrium's own.
+    """
 
     model: str
     pool: str
@@ -43,6 +47,7 @@ class RoutingDecision:
     queue_ms: float
     attempts: int
     reason: str = ""
+    engine_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
