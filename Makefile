@@ -1,0 +1,48 @@
+# The commands of Atrium; `docs/operations.md` and the README say more about each.
+SHELL := /bin/bash
+ATRIUM_HOME ?= $(CURDIR)/var
+export ATRIUM_HOME
+PY := .venv/bin/python
+
+.PHONY: run test check services services-stop run-production test-services bench fuzz setup setup-dev format
+
+run: setup            ## install, migrate, build, serve on HOST:PORT until Ctrl-C
+	@exec $(PY) manage.py serve
+
+setup:
+	@deploy/setup.sh run
+
+setup-dev:
+	@deploy/setup.sh dev
+
+test: setup-dev       ## the hermetic suite: no services, no outside network
+	@$(PY) -m pytest -m "not services" -n 2 --dist loadgroup
+
+check: setup-dev      ## lint, types, import laws, migrations, deployment settings
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports
+	@.venv/bin/mypy
+	@deploy/check-django.sh
+
+services: setup       ## the real services on loopback
+	@$(PY) deploy/services/services.py start
+
+services-stop:        ## ends what `make services` started
+	@$(PY) deploy/services/services.py stop
+
+run-production: setup ## the full profile on loopback over `make services`
+	@exec $(PY) deploy/production/run.py
+
+test-services: setup-dev ## the integration suite against the real services
+	@deploy/test-services.sh
+
+bench: setup-dev      ## benchmarks: JSON and a table under var/bench
+	@$(PY) benchmarks/run.py
+
+fuzz: setup-dev       ## long fuzz runs: figures under var/fuzz
+	@$(PY) -m tests.fuzz.run
+
+format:
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .

@@ -1,0 +1,62 @@
+"""`run_worker`: runs the jobs of the job table, beside the server process, until it is told to end."""
+
+import asyncio
+import os
+import signal
+import socket
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from config.background import close_connections, start_directories
+from kernel.backends import backends
+from kernel.streams import PeerGone, run_until
+from substrate.changes import ChangeTail
+from substrate.jobs import Worker
+from substrate.ports import Directory
+
+
+class Command(BaseCommand):
+    """The worker of the embedded and small profiles: a child process of `serve`."""
+
+    help = "Run background jobs (parsing, embedding, indexing) until SIGTERM."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """`--concurrency`: jobs at once."""
+        parser.add_argument("--concurrency", type=int, default=2, help="jobs at once (default 2)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Work until a signal; also end when the parent has died."""
+        asyncio.run(_work(options["concurrency"]))
+
+
+async def _work(concurrency: int) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    tail: ChangeTail = backends["change_tail"]
+    await tail.start()
+    for name in settings.DIRECTORIES:
+        directory: Directory = backends[name]
+        tail.listen(directory.on_change)
+    await start_directories()
+    worker = Worker(owner=f"{socket.gethostname()}-{os.getpid()}", concurrency=concurrency)
+    try:
+        await run_until(lambda: _ended(told), _both(tail, worker))
+    except PeerGone:
+        return
+    finally:
+        await close_connections()
+
+
+async def _both(tail: ChangeTail, worker: Worker) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(tail.run())
+        group.create_task(worker.run())
+
+
+async def _ended(told: asyncio.Event) -> None:
+    parent = os.getppid()
+    while not told.is_set() and os.getppid() == parent:
+        await asyncio.sleep(0.2)
