@@ -1,0 +1,60 @@
+/**
+ * What went wrong with a request, in one shape: the server's RFC 9457 problem, or a network failure
+ * (status 0). Nothing else is thrown by the API client.
+ */
+
+export interface ProblemBody {
+  title?: string;
+  detail?: string;
+  code?: string;
+  errors?: unknown;
+}
+
+export class ApiProblem extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly code: string,
+    readonly requestId: string | null = null,
+  ) {
+    super(message);
+    this.name = "ApiProblem";
+  }
+
+  /** True when the same request may succeed a moment later. */
+  get retryable(): boolean {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+/** The field errors of a 400, as one readable line: `name: required. slug: taken.` */
+function fieldLines(errors: unknown): string {
+  if (typeof errors === "string") return errors;
+  if (Array.isArray(errors)) return errors.map(fieldLines).filter(Boolean).join(" ");
+  if (errors !== null && typeof errors === "object") {
+    const record = errors as Record<string, unknown>;
+    if (typeof record.detail === "string") {
+      const field = record.field ?? record.attr ?? record.name;
+      return typeof field === "string" && field ? `${field}: ${record.detail}` : record.detail;
+    }
+    if (typeof record.message === "string") return record.message;
+    return Object.entries(record)
+      .map(([field, value]) => `${field}: ${fieldLines(value)}`)
+      .join(" ");
+  }
+  return "";
+}
+
+/** Reads a problem body leniently: a proxy in between may answer HTML or nothing. */
+export function problemFrom(status: number, body: string, requestId: string | null): ApiProblem {
+  let parsed: ProblemBody = {};
+  try {
+    const value: unknown = JSON.parse(body);
+    if (value !== null && typeof value === "object") parsed = value as ProblemBody;
+  } catch {
+    // Not JSON: the status alone has to speak.
+  }
+  const fields = fieldLines(parsed.errors);
+  const text = [parsed.detail, fields].filter(Boolean).join(" ") || parsed.title || `HTTP ${status}`;
+  return new ApiProblem(status, text, parsed.code ?? `http_${status}`, requestId);
+}

@@ -1,0 +1,71 @@
+/** Who is signed in, in which tenant, and what can answer there. */
+
+import { goToLogin, storedTenant, storeTenant } from "../api/browser";
+import { fetchAssistants, fetchMe, fetchModels } from "../api/endpoints";
+import { ApiProblem } from "../api/problem";
+import type { Assistant, Me, Model } from "../api/types";
+
+class Session {
+  me = $state.raw<Me | null>(null);
+  assistants = $state.raw<Assistant[]>([]);
+  models = $state.raw<Model[]>([]);
+  problem = $state.raw<ApiProblem | null>(null);
+
+  /** Viewers read and ask; everyone else may also change knowledge. The server decides in the end. */
+  get mayEdit(): boolean {
+    return this.me !== null && this.me.role !== "viewer";
+  }
+
+  get mayAdminister(): boolean {
+    return this.me !== null && (this.me.role === "owner" || this.me.role === "admin");
+  }
+
+  get tenantSlug(): string {
+    return this.me?.tenant.slug ?? "";
+  }
+
+  async start(): Promise<void> {
+    this.problem = null;
+    try {
+      this.me = await this.identify();
+      if (this.me === null) return;
+      storeTenant(this.me.tenant.slug);
+      await this.reloadChoices();
+    } catch (cause) {
+      if (!(cause instanceof ApiProblem)) throw cause;
+      this.problem = cause;
+    }
+  }
+
+  async reloadChoices(): Promise<void> {
+    const [assistants, models] = await Promise.all([fetchAssistants(), fetchModels()]);
+    this.assistants = assistants;
+    this.models = models.filter((model) => model.kind === "chat");
+  }
+
+  /** A remembered tenant may be gone: then the session's own one is asked for before giving up. */
+  private async identify(): Promise<Me | null> {
+    try {
+      return await fetchMe();
+    } catch (cause) {
+      if (!(cause instanceof ApiProblem)) throw cause;
+      if (storedTenant() !== null && (cause.status === 403 || cause.status === 404 || cause.status === 400)) {
+        storeTenant(null);
+        return this.identify();
+      }
+      if (cause.status === 401 || cause.status === 403) {
+        goToLogin();
+        return null;
+      }
+      throw cause;
+    }
+  }
+
+  /** Everything on the page belongs to one tenant, so another one starts on a fresh page. */
+  switchTenant(slug: string): void {
+    storeTenant(slug);
+    location.assign("/");
+  }
+}
+
+export const session = new Session();
