@@ -1,0 +1,3 @@
+module atrium.test/benchmarks
+
+go 1.22
