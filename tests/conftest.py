@@ -9,7 +9,9 @@ from typing import Any
 # Settings read the environment once, at import; tests never see the developer's own installation.
 _SERVICE_TESTS = os.environ.get("ATRIUM_TEST_SERVICES") == "1"
 if not _SERVICE_TESTS:
-    for _name in [name for name in os.environ if name.startswith("ATRIUM_") and not name.startswith("ATRIUM_TEST_")]:
+    for _name in [
+        name for name in os.environ if name.startswith("ATRIUM_") and not name.startswith("ATRIUM_TEST_")
+    ]:
         del os.environ[_name]
 _home = tempfile.TemporaryDirectory(prefix="atrium-tests-")
 os.environ["ATRIUM_HOME"] = _home.name
@@ -38,3 +40,15 @@ def loopback_only() -> Iterator[None]:
     patch.setattr(socket.socket, "connect", connect)
     yield
     patch.undo()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--fail-on-skip`: the integration suite must talk to everything it names."""
+    parser.addoption("--fail-on-skip", action="store_true", help="a skipped test fails the run")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Turn skips into a failure when asked to."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--fail-on-skip") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -40,9 +40,13 @@ def misfits(port: type, adapter: type) -> list[str]:
         wanted = [parameter.name for parameter in inspect.signature(promised).parameters.values()]
         offered = list(inspect.signature(given).parameters.values())
         required = [p.name for p in offered[: len(wanted)]]
-        extra = [p.name for p in offered[len(wanted) :] if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+        extra = [
+            p.name for p in offered[len(wanted) :] if p.default is p.empty and p.kind is not p.VAR_KEYWORD
+        ]
         if required != wanted or extra:
-            problems.append(f"has {name}({', '.join(p.name for p in offered)}), the port ({', '.join(wanted)})")
+            problems.append(
+                f"has {name}({', '.join(p.name for p in offered)}), the port ({', '.join(wanted)})"
+            )
         elif inspect.iscoroutinefunction(promised) != inspect.iscoroutinefunction(given):
             problems.append(f"has {name}() async where the port has it plain, or the other way round")
     return problems

@@ -16,11 +16,11 @@ from config.static import Receive, Scope, Send
 from inference.services import list_models
 from kernel.backends import backends
 from kernel.errors import AtriumError
-from knowledge.types import Collection
 from kernel.ids import uuid7
+from knowledge.ports import VectorStore
+from knowledge.types import Collection
 from routing.ports import Scheduler
 from substrate.units import run_unit
-from knowledge.ports import VectorStore
 
 log = structlog.get_logger(__name__)
 PATIENCE_S = 2.0

@@ -61,8 +61,12 @@ class StaticFiles:
             await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
             return
-        headers = {name.decode().upper().replace("-", "_"): value.decode() for name, value in scope["headers"]}
-        response = file.get_response(scope["method"], {f"HTTP_{name}": value for name, value in headers.items()})
+        headers = {
+            name.decode().upper().replace("-", "_"): value.decode() for name, value in scope["headers"]
+        }
+        response = file.get_response(
+            scope["method"], {f"HTTP_{name}": value for name, value in headers.items()}
+        )
         body = b""
         if response.file is not None:
             body = await asyncio.to_thread(_read, response.file)

@@ -39,7 +39,9 @@ def begin_once(
         ).delete()
         try:
             with transaction.atomic():
-                IdempotencyRecord.objects.create(tenant_id=tenant_id, key=key, route=route, body_hash=body_hash)
+                IdempotencyRecord.objects.create(
+                    tenant_id=tenant_id, key=key, route=route, body_hash=body_hash
+                )
             return None
         except IntegrityError:
             record = IdempotencyRecord.objects.get(key=key, route=route)

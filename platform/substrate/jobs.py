@@ -55,7 +55,12 @@ GiveUp = Callable[[ClaimedJob, str], Awaitable[None]]
 
 
 def enqueue_job(
-    *, tenant_id: uuid.UUID, kind: str, payload: dict[str, Any], max_attempts: int = 3, clock: Clock = SYSTEM_CLOCK
+    *,
+    tenant_id: uuid.UUID,
+    kind: str,
+    payload: dict[str, Any],
+    max_attempts: int = 3,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> uuid.UUID:
     """Queue a job in the transaction at hand; workers hear of it once that is committed. Returns its id."""
     if kind not in settings.JOB_HANDLERS:
@@ -80,7 +85,9 @@ def _nudge(job_id: uuid.UUID) -> None:
     nudge.send(job_id)
 
 
-def claim_job(*, owner: str, job_id: uuid.UUID | None = None, clock: Clock = SYSTEM_CLOCK) -> ClaimedJob | None:
+def claim_job(
+    *, owner: str, job_id: uuid.UUID | None = None, clock: Clock = SYSTEM_CLOCK
+) -> ClaimedJob | None:
     """Take the lease of `job_id`, or of the oldest job that is due; None when there is none to be had."""
     now = clock.now()
     due = Q(state=Job.State.QUEUED, run_after__lte=now) | Q(state=Job.State.RUNNING, lease_until__lt=now)
@@ -153,7 +160,13 @@ async def run_job(job: ClaimedJob) -> None:
     run_path, give_up_path = settings.JOB_HANDLERS[job.kind]
     handler: Handler = import_object(run_path)
     with request_context(RequestContext(job.request_id, job.trace_id)):
-        log.info("job_started", job_id=str(job.id), kind=job.kind, tenant_id=str(job.tenant_id), attempt=job.attempts)
+        log.info(
+            "job_started",
+            job_id=str(job.id),
+            kind=job.kind,
+            tenant_id=str(job.tenant_id),
+            attempt=job.attempts,
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 renewal = group.create_task(_keep_lease(job))
@@ -163,7 +176,8 @@ async def run_job(job: ClaimedJob) -> None:
             log.info("job_done", job_id=str(job.id), kind=job.kind)
         except* AtriumError as errors:
             await _write_failure(job, errors.exceptions[0], give_up_path)
-        except* Exception as errors:  # noqa: BLE001 - the task edge: a bug in one job must not end the worker
+        except* Exception as errors:
+            # The task edge: a bug in one job must not end the worker.
             log.exception("job_crashed", job_id=str(job.id), kind=job.kind, exc_info=errors.exceptions[0])
             await _write_failure(job, errors.exceptions[0], give_up_path)
 
@@ -179,6 +193,8 @@ async def _keep_lease(job: ClaimedJob) -> None:
 
 
 async def _write_failure(job: ClaimedJob, error: BaseException, give_up_path: str) -> None:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     known = isinstance(error, AtriumError)
     reason = str(error) if known else "Something went wrong on the server; the log has the cause."
     retry = error.retryable if isinstance(error, AtriumError) else True

@@ -41,7 +41,9 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, Mapping):
             unknown = set(data) - set(self.fields) - {"csrfmiddlewaretoken"}
             if unknown:
-                raise serializers.ValidationError({name: ["Unknown field."] for name in sorted(map(str, unknown))})
+                raise serializers.ValidationError(
+                    {name: ["Unknown field."] for name in sorted(map(str, unknown))}
+                )
         return super().to_internal_value(data)
 
 
@@ -154,7 +156,11 @@ class AtriumView(APIView):
             if isinstance(final, Response) and final.status_code < 500:
                 final.render()
                 finish_once(
-                    tenant_id=tenant_id, key=key, route=route, status=final.status_code, body=final.content.decode()
+                    tenant_id=tenant_id,
+                    key=key,
+                    route=route,
+                    status=final.status_code,
+                    body=final.content.decode(),
                 )
             else:
                 forget_once(tenant_id=tenant_id, key=key, route=route)
@@ -183,5 +189,3 @@ def principal_of(request: Request) -> Any:
     if request.auth is None:
         raise exceptions.NotAuthenticated
     return request.auth
-
-

@@ -55,7 +55,9 @@ def test_layers_name_every_package_that_the_wheel_ships() -> None:
     laws.read(ROOT / ".importlinter")
     layers = laws["importlinter:contract:floors"]["layers"].split()
     roots = laws["importlinter"]["root_packages"].split()
-    folders = {path.parent.name for path in [*ROOT.glob("*/__init__.py"), *ROOT.glob("platform/*/__init__.py")]}
+    folders = {
+        path.parent.name for path in [*ROOT.glob("*/__init__.py"), *ROOT.glob("platform/*/__init__.py")]
+    }
     assert sorted(layers) == sorted(roots) == OURS == sorted(folders)
 
 
@@ -70,7 +72,9 @@ def test_functions_are_small() -> None:
     for path in source_files():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                sizes[f"{path.relative_to(ROOT)}:{node.name}:{node.lineno}"] = (node.end_lineno or 0) - node.lineno + 1
+                sizes[f"{path.relative_to(ROOT)}:{node.name}:{node.lineno}"] = (
+                    (node.end_lineno or 0) - node.lineno + 1
+                )
     assert {name: size for name, size in sizes.items() if size > 80} == {}
     assert percentile(list(sizes.values()), 0.95) <= 35
 

@@ -25,14 +25,18 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "change_tail": BackendSpec("substrate.changes.ChangeTail", "substrate.changes.ChangeTail"),
         "key_directory": BackendSpec("substrate.ports.Directory", "tenants.directory.KeyDirectory"),
         "model_directory": BackendSpec("substrate.ports.Directory", "inference.directory.ModelDirectory"),
-        "assistant_directory": BackendSpec("substrate.ports.Directory", "assistants.directory.AssistantDirectory"),
+        "assistant_directory": BackendSpec(
+            "substrate.ports.Directory", "assistants.directory.AssistantDirectory"
+        ),
     }
     return shared | (_full(environment) if environment.profile == FULL else _in_process(environment))
 
 
 def _in_process(environment: Environment) -> dict[str, BackendSpec]:
     return {
-        "change_nudge": BackendSpec("substrate.ports.ChangeNudge", "substrate.adapters.polling.PollingChangeNudge"),
+        "change_nudge": BackendSpec(
+            "substrate.ports.ChangeNudge", "substrate.adapters.polling.PollingChangeNudge"
+        ),
         "job_nudge": BackendSpec("substrate.ports.JobNudge", "substrate.adapters.polling.PollingJobNudge"),
         "usage_spool": BackendSpec(
             "tenants.ports.UsageSpool",

@@ -35,7 +35,9 @@ def _sqlite(path: str) -> dict[str, Any]:
 def _postgresql(environment: Environment) -> dict[str, Any]:
     parts = urlsplit(environment.database_url)
     if not parts.path.strip("/"):
-        raise SettingError("ATRIUM_DATABASE_URL: expected the database's name at the end, postgres://user:pw@host/name")
+        raise SettingError(
+            "ATRIUM_DATABASE_URL: expected the database's name at the end, postgres://user:pw@host/name"
+        )
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.path.strip("/"),

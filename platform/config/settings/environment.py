@@ -110,7 +110,9 @@ def _profile(database_url: str, redis_url: str, weaviate_url: str) -> str:
         given = [
             name
             for name, there in zip(
-                ("ATRIUM_DATABASE_URL=postgres://…", "ATRIUM_REDIS_URL", "ATRIUM_WEAVIATE_URL"), parts, strict=True
+                ("ATRIUM_DATABASE_URL=postgres://…", "ATRIUM_REDIS_URL", "ATRIUM_WEAVIATE_URL"),
+                parts,
+                strict=True,
             )
             if there
         ]
@@ -123,9 +125,13 @@ def _profile(database_url: str, redis_url: str, weaviate_url: str) -> str:
 
 def _refuse_mixtures(profile: str, workers: int, role: str) -> None:
     if profile != FULL and workers > 1:
-        raise SettingError(f"WORKERS={workers}: more than one process needs the full profile (ATRIUM_REDIS_URL)")
+        raise SettingError(
+            f"WORKERS={workers}: more than one process needs the full profile (ATRIUM_REDIS_URL)"
+        )
     if profile != FULL and role not in ("all", "worker"):
-        raise SettingError(f"ATRIUM_ROLE={role}: planes run apart in the full profile only (ATRIUM_REDIS_URL)")
+        raise SettingError(
+            f"ATRIUM_ROLE={role}: planes run apart in the full profile only (ATRIUM_REDIS_URL)"
+        )
 
 
 def _url(variables: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str:
@@ -137,7 +143,9 @@ def _url(variables: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> s
         parts = urlsplit(value)
         _ = parts.port
     except ValueError as error:
-        raise SettingError(f"{name}: expected a URL beginning {expected}, and it cannot be read: {error}") from error
+        raise SettingError(
+            f"{name}: expected a URL beginning {expected}, and it cannot be read: {error}"
+        ) from error
     if parts.scheme not in schemes:
         raise SettingError(f"{name}: expected a URL beginning {expected}")
     if parts.scheme not in ("sqlite", "file", "unix", "console") and not parts.hostname:
@@ -182,14 +190,18 @@ def _origins(variables: Mapping[str, str], public_url: str) -> tuple[str, ...]:
     for each in named:
         parts = urlsplit(each)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
-            raise SettingError(f"ATRIUM_ALLOWED_ORIGINS: expected origins like https://chat.example.org, not {each!r}")
+            raise SettingError(
+                f"ATRIUM_ALLOWED_ORIGINS: expected origins like https://chat.example.org, not {each!r}"
+            )
     return tuple(origin.rstrip("/") for origin in (*named, public_url) if origin)
 
 
 def _embeddings_model(variables: Mapping[str, str]) -> str:
     model = variables.get("ATRIUM_EMBEDDINGS_MODEL", "").strip()
     if variables.get("ATRIUM_EMBEDDINGS_URL") and not model:
-        raise SettingError("ATRIUM_EMBEDDINGS_MODEL: expected the model's name, since ATRIUM_EMBEDDINGS_URL is set")
+        raise SettingError(
+            "ATRIUM_EMBEDDINGS_MODEL: expected the model's name, since ATRIUM_EMBEDDINGS_URL is set"
+        )
     return model
 
 
@@ -200,7 +212,9 @@ def _secret_key(variables: Mapping[str, str], home: Path, profile: str) -> str:
             raise SettingError("ATRIUM_SECRET_KEY: expected at least 32 characters")
         return given
     if profile == FULL:
-        raise SettingError("ATRIUM_SECRET_KEY: expected 32 random characters or more, the same for every process")
+        raise SettingError(
+            "ATRIUM_SECRET_KEY: expected 32 random characters or more, the same for every process"
+        )
     return _kept_secret(home / "secret-key", lambda: secrets.token_urlsafe(48))
 
 
@@ -208,8 +222,12 @@ def _keyring(variables: Mapping[str, str], home: Path, profile: str) -> dict[int
     given = variables.get("ATRIUM_KEYRING", "")
     if not given:
         if profile != EMBEDDED:
-            raise SettingError("ATRIUM_KEYRING: expected 1:<base64 of 32 random bytes>, the same for every process")
-        given = _kept_secret(home / "keyring", lambda: f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}")
+            raise SettingError(
+                "ATRIUM_KEYRING: expected 1:<base64 of 32 random bytes>, the same for every process"
+            )
+        given = _kept_secret(
+            home / "keyring", lambda: f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+        )
     ring: dict[int, bytes] = {}
     for entry in given.split(","):
         version, _, encoded = entry.strip().partition(":")
@@ -218,7 +236,9 @@ def _keyring(variables: Mapping[str, str], home: Path, profile: str) -> dict[int
         except ValueError:
             secret = b""
         if not version.isdigit() or int(version) < 1 or len(secret) != 32:
-            raise SettingError("ATRIUM_KEYRING: expected <version>:<base64 of 32 bytes>, several separated by commas")
+            raise SettingError(
+                "ATRIUM_KEYRING: expected <version>:<base64 of 32 bytes>, several separated by commas"
+            )
         ring[int(version)] = secret
     return ring
 
@@ -237,4 +257,6 @@ def _kept_secret(path: Path, make: Callable[[], str]) -> str:
             partial.unlink()
         return path.read_text().strip()
     except OSError as error:
-        raise SettingError(f"ATRIUM_HOME={path.parent}: expected a folder that can be written ({error})") from error
+        raise SettingError(
+            f"ATRIUM_HOME={path.parent}: expected a folder that can be written ({error})"
+        ) from error

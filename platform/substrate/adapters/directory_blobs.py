@@ -35,7 +35,7 @@ class DirectoryBlobStore:
         except OSError as error:
             raise Unavailable("The file store cannot be written.") from error
         finally:
-            Path(name).unlink(missing_ok=True)
+            await asyncio.to_thread(Path(name).unlink, missing_ok=True)
         return size
 
     async def read(self, key: str) -> bytes:

@@ -21,7 +21,14 @@ class S3BlobStore:
     """One object per blob in one bucket. The bucket is made at first use when it is missing."""
 
     def __init__(
-        self, *, endpoint: str | None, bucket: str, region: str, access_key: str, secret_key: str, prefix: str = ""
+        self,
+        *,
+        endpoint: str | None,
+        bucket: str,
+        region: str,
+        access_key: str,
+        secret_key: str,
+        prefix: str = "",
     ) -> None:
         """`endpoint` None means the cloud's own. Every call has 5 s to connect, 30 s to answer, three tries."""
         config = Config(
@@ -50,7 +57,9 @@ class S3BlobStore:
                 await asyncio.to_thread(file.write, piece)
             size = file.tell()
             file.seek(0)
-            await self._call(lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=file))
+            await self._call(
+                lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=file)
+            )
         return size
 
     async def read(self, key: str) -> bytes:
@@ -76,7 +85,9 @@ class S3BlobStore:
 
     def _delete_prefix(self, prefix: str) -> int:
         count = 0
-        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+        for page in self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix
+        ):
             keys = [entry["Key"] for entry in page.get("Contents", [])]
             for key in keys:
                 self._client.delete_object(Bucket=self._bucket, Key=key)

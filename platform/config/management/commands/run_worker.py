@@ -1,6 +1,7 @@
 """`run_worker`: runs the jobs of the job table, beside the server process, until it is told to end."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -58,5 +59,9 @@ async def _both(tail: ChangeTail, worker: Worker) -> None:
 
 async def _ended(told: asyncio.Event) -> None:
     parent = os.getppid()
-    while not told.is_set() and os.getppid() == parent:
-        await asyncio.sleep(0.2)
+    # The parent may die without a word; nothing but asking tells.
+    while os.getppid() == parent:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await told.wait()
+                return

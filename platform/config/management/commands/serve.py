@@ -47,7 +47,9 @@ class Command(BaseCommand):
             call_command("collectstatic", verbosity=0, interactive=False)
             if not options["no_demo"]:
                 prepare_first_run(say=self.stdout.write)
-            self.stdout.write(f"Atrium serves on http://{environment.host}:{environment.port}/ (Ctrl-C ends it)")
+            self.stdout.write(
+                f"Atrium serves on http://{environment.host}:{environment.port}/ (Ctrl-C ends it)"
+            )
             self.stdout.flush()
             asyncio.run(_serve(environment.host, environment.port))
 
@@ -79,7 +81,7 @@ async def _serve(host: str, port: int) -> None:
 async def _keep_worker() -> None:
     """Run the worker; when it dies, start it again after a growing pause. Ends it when cancelled."""
     pause = 0.5
-    command = [sys.executable, str(Path(sys.argv[0]).resolve()), "run_worker"]
+    command = [sys.executable, os.path.realpath(sys.argv[0]), "run_worker"]  # noqa: ASYNC240 - once, at the start
     while True:
         child = await asyncio.create_subprocess_exec(
             *command, env={**os.environ, "ATRIUM_ROLE": "worker"}, start_new_session=True
