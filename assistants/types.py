@@ -1,10 +1,22 @@
 """What crosses the door of assistants."""
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from tenants.types import PriorityClass, Principal
+
+AUTO_MODEL = "auto"
+
+
+class MessageRole(StrEnum):
+    """Who wrote a message."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
 
 
 class MessageState(StrEnum):
@@ -46,3 +58,81 @@ class StartedRun:
     conversation_id: uuid.UUID
     request_id: str
     repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantView:
+    """An assistant as it may leave its app. `model` is a model id or `auto`."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    slug: str
+    name: str
+    description: str
+    instructions: str
+    model: str
+    knowledge_base_ids: tuple[uuid.UUID, ...]
+    suggestions: tuple[str, ...]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationView:
+    """A conversation of one person or key. `assistant` is the slug it was last held with, empty for a plain model."""
+
+    id: uuid.UUID
+    title: str
+    assistant: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """One message of a conversation; `error` is empty but for a failed one."""
+
+    id: uuid.UUID
+    conversation_id: uuid.UUID
+    role: MessageRole
+    content: str
+    state: MessageState
+    citations: tuple[Citation, ...]
+    model: str
+    usage: Mapping[str, Any]
+    finish_reason: str
+    error_code: str
+    error: str
+    request_id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier message of a conversation, as the prompt needs it."""
+
+    role: MessageRole
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """One question to an assistant or, with a conversation or knowledge bases, to a model.
+
+    `messages` are OpenAI's, the last one the question; with `conversation_id` exactly one, the user's. Either
+    `assistant` (a slug) or `model` (an id or `auto`) says who answers. `knowledge_base_ids` None means the
+    assistant's own. `body` is the rest of the OpenAI body. `priority` is already clamped to the principal's cap.
+    """
+
+    principal: Principal
+    messages: Sequence[Mapping[str, Any]]
+    request_id: str
+    origin: str
+    assistant: str | None = None
+    model: str | None = None
+    conversation_id: str | uuid.UUID | None = None
+    knowledge_base_ids: Sequence[str] | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool = False
+    priority: PriorityClass = PriorityClass.STANDARD
+    traceparent: str = ""
