@@ -10,7 +10,7 @@ from uvicorn_worker import UvicornWorker
 
 SERVER_OPTIONS: dict[str, Any] = {
     "loop": "uvloop",
-    "http": "httptools",
+    "http": "config.http:JoinedHttpProtocol",
     "ws": "websockets-sansio",
     "ws_per_message_deflate": False,
     "ws_max_size": 1024 * 1024,
