@@ -22,7 +22,7 @@ def _bundle() -> dict[str, Any]:
     if not found.is_file():
         return {"entry_js": "", "entry_css": []}
     manifest = json.loads(found.read_text())
-    entry = next(each for each in manifest.values() if each.get("isEntry"))
+    entry = manifest["src/main.ts"]
     base = f"{settings.STATIC_URL}web/"
     return {"entry_js": base + entry["file"], "entry_css": [base + css for css in entry.get("css", [])]}
 
