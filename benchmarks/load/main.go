@@ -22,11 +22,13 @@ type tally struct {
 	firsts    []float64
 	gaps      []float64
 	chunks    int
+	sent      int
 	errors    int
 	example   string
 }
 
 type result struct {
+	Sent      int     `json:"sent"`
 	Requests  int     `json:"requests"`
 	Errors    int     `json:"errors"`
 	Example   string  `json:"example_error"`
@@ -114,6 +116,7 @@ func (t *tally) run(client *http.Client, url, key string, body []byte, stream, g
 		if counted && len(t.latencies) == 0 {
 			t.chunks, t.firsts, t.gaps = 0, t.firsts[:0], t.gaps[:0]
 		}
+		t.sent++
 		response, err := client.Do(request)
 		if err != nil {
 			t.fail(err.Error())
@@ -168,6 +171,7 @@ func main() {
 		all.firsts = append(all.firsts, each.firsts...)
 		all.gaps = append(all.gaps, each.gaps...)
 		all.chunks += each.chunks
+		all.sent += each.sent
 		all.errors += each.errors
 		if all.example == "" {
 			all.example = each.example
@@ -177,7 +181,7 @@ func main() {
 		sort.Float64s(values)
 	}
 	_ = json.NewEncoder(os.Stdout).Encode(result{
-		Requests: len(all.latencies), Errors: all.errors, Example: all.example, Seconds: elapsed,
+		Sent: all.sent, Requests: len(all.latencies), Errors: all.errors, Example: all.example, Seconds: elapsed,
 		Rate: float64(len(all.latencies)) / elapsed, Chunks: all.chunks, ChunkRate: float64(all.chunks) / elapsed,
 		P50: percentile(all.latencies, 0.5), P99: percentile(all.latencies, 0.99),
 		FirstP50: percentile(all.firsts, 0.5), FirstP99: percentile(all.firsts, 0.99),

@@ -1,6 +1,7 @@
 """One request and its answer over ASGI: headers read once, body with a limit, JSON or event stream out."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -41,9 +42,14 @@ class Exchange:
         self._send = send
         self._attendance: Attendance | None = None
         offered = self.headers.get(b"x-request-id")
-        self.request_id = accept_request_id(offered.decode("latin-1") if offered else None)
         parent = self.headers.get(b"traceparent")
-        self.trace_id = (parse_traceparent(parent.decode("latin-1")) if parent else None) or new_trace_id()
+        if offered is None and parent is None:
+            # Both ids from one read of the random device.
+            fresh = os.urandom(32).hex()
+            self.request_id, self.trace_id = fresh[:32], fresh[32:]
+        else:
+            self.request_id = accept_request_id(offered.decode("latin-1") if offered else None)
+            self.trace_id = (parse_traceparent(parent.decode("latin-1")) if parent else None) or new_trace_id()
         self.status = 0
         self.first_byte_at = 0.0
         self.tenant = self.key_prefix = self.model = self.assistant = self.replica = self.error = ""
