@@ -256,10 +256,9 @@ def test_engine_that_dies_in_the_middle(live: Installation, behaviour: Behaviour
     raw = live.client().chat.completions.with_raw_response.create(
         model="org/tiny", messages=MESSAGES, stream=True
     )
-    seen = []
+    seen: list[str | None] = []
     with pytest.raises(openai.APIError):
-        for chunk in raw.parse():
-            seen.append(chunk.choices[0].delta.content)
+        seen.extend(chunk.choices[0].delta.content for chunk in raw.parse())
     assert seen == ["word0 ", "word1 ", "word2 "]
     [(state, _, prompt, completion)] = live.usage_of(raw.headers["x-request-id"])
     assert (state, completion) == ("failed", 3)
