@@ -14,8 +14,10 @@ class VectorStore(Protocol):
         """Store the points; same ids replace. All or an error: Unavailable, and the caller retries the whole."""
         ...
 
-    async def delete_document(self, collection: Collection, document_id: uuid.UUID) -> None:
-        """Remove every point of the document. Raises Unavailable."""
+    async def delete_document(
+        self, collection: Collection, document_id: uuid.UUID, before_version: int | None = None
+    ) -> None:
+        """Remove every point of the document, or those of versions below `before_version`. Raises Unavailable."""
         ...
 
     async def search(self, collection: Collection, query: VectorQuery) -> list[Hit]:

@@ -1,10 +1,9 @@
 """What crosses the door of knowledge."""
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 
 class SearchMode(StrEnum):
@@ -42,6 +41,9 @@ class Passage:
     keyword_score: float | None
     external_id: str = ""
     url: str = ""
+    heading: str = ""
+    position: int = 0
+    page: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +57,25 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class ChunkPoint:
-    """A chunk as the vector store keeps it. `search_text` is the title put in front of the text."""
+    """A chunk as the vector store keeps it. `search_text` is the title put in front of the text.
+
+    `version` is the document's; a newer version's points stand beside the older ones until those are removed.
+    """
 
     chunk_id: uuid.UUID
     document_id: uuid.UUID
     knowledge_base_id: uuid.UUID
     search_text: str
     vector: Sequence[float]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class VectorQuery:
-    """A query over some knowledge bases of one tenant. `alpha` 1 is vectors alone, 0 keywords alone."""
+    """A query over some knowledge bases of one tenant. `alpha` 1 is vectors alone, 0 keywords alone.
+
+    `document_ids` narrows it to some documents; None does not.
+    """
 
     text: str
     vector: Sequence[float] | None
@@ -75,6 +83,7 @@ class VectorQuery:
     limit: int
     mode: SearchMode = SearchMode.HYBRID
     alpha: float = 0.5
+    document_ids: tuple[uuid.UUID, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
