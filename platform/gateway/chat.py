@@ -58,6 +58,7 @@ async def _answer_turn(exchange: Exchange, doors: Doors, principal: Principal, r
     slug = known.model.removeprefix(ASSISTANT_PREFIX) if is_assistant else None
     exchange.assistant = slug or ""
     messages = request.body.pop("messages")
+    request.body.pop("model", None)
     turn = TurnRequest(
         principal=principal,
         assistant=slug,
@@ -70,6 +71,7 @@ async def _answer_turn(exchange: Exchange, doors: Doors, principal: Principal, r
         origin="v1",
         stream=bool(known.stream),
         priority=request.priority,
+        traceparent=make_traceparent(exchange.trace_id),
     )
     async with doors.answer(turn) as answer:
         if known.stream:

@@ -4,9 +4,10 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Protocol
 
-from assistants.types import Citation
+from assistants.types import Citation, TurnRequest
 from inference.types import Chunk, Completion, Embeddings, ModelSpec
 from routing.types import ModelCall, RoutingDecision
 from tenants.types import Principal
@@ -54,6 +55,11 @@ class ListedAssistant(Protocol):
         """Its name after `assistant/`."""
         ...
 
+    @property
+    def created_at(self) -> datetime:
+        """When it was made."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Doors:
@@ -63,6 +69,6 @@ class Doors:
     require: Callable[[Principal, str], None]
     dispatch: Callable[[ModelCall], AbstractAsyncContextManager[AnswerFlow]]
     embed: Callable[[ModelCall], Awaitable[tuple[Embeddings, RoutingDecision]]]
-    answer: Callable[[Any], AbstractAsyncContextManager[CitedFlow]]
+    answer: Callable[[TurnRequest], AbstractAsyncContextManager[CitedFlow]]
     list_models: Callable[[], Sequence[ModelSpec]]
     list_assistants: Callable[[Principal], Awaitable[Sequence[ListedAssistant]]]

@@ -49,7 +49,9 @@ class Exchange:
             self.request_id, self.trace_id = fresh[:32], fresh[32:]
         else:
             self.request_id = accept_request_id(offered.decode("latin-1") if offered else None)
-            self.trace_id = (parse_traceparent(parent.decode("latin-1")) if parent else None) or new_trace_id()
+            self.trace_id = (
+                parse_traceparent(parent.decode("latin-1")) if parent else None
+            ) or new_trace_id()
         self.status = 0
         self.first_byte_at = 0.0
         self.tenant = self.key_prefix = self.model = self.assistant = self.replica = self.error = ""

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -157,3 +158,4 @@ class ListedAssistant:
     """An assistant as the list of models needs it."""
 
     slug: str
+    created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
