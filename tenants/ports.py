@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from tenants.types import UsageEntry
+from tenants.types import KeyEntry, UsageEntry
+
+
+class KeyFinder(Protocol):
+    """Finds the entry of an API key by its prefix, from memory when it can."""
+
+    async def find(self, prefix: str) -> KeyEntry | None:
+        """The entry of `prefix`, or None when no valid key has it. Raises Unavailable when it cannot be loaded."""
+        ...
 
 
 class UsageSpool(Protocol):

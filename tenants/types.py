@@ -5,6 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z"
+SLUG_LENGTH = 63
+NAME_LENGTH = 200
+EMAIL_LENGTH = 254
+WEIGHT_MAX = 1000
+
 
 class Role(StrEnum):
     """What a member may do, from most to least. See `tenants.permissions` for the table."""
@@ -13,6 +19,22 @@ class Role(StrEnum):
     ADMIN = "admin"
     MEMBER = "member"
     VIEWER = "viewer"
+
+    @property
+    def rank(self) -> int:
+        """0 for the one who may most."""
+        return list(Role).index(self)
+
+    def at_most(self, cap: "Role") -> "Role":
+        """This role, or `cap` where this one may more."""
+        return self if self.rank >= cap.rank else cap
+
+
+class TenantState(StrEnum):
+    """Whether a tenant is served."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
 
 
 class PriorityClass(StrEnum):
@@ -26,11 +48,14 @@ class PriorityClass(StrEnum):
     @property
     def rank(self) -> int:
         """0 for the most urgent; lower goes first."""
-        return list(PriorityClass).index(self)
+        return _RANKS[self]
 
     def clamped(self, cap: "PriorityClass") -> "PriorityClass":
         """This class, or `cap` where this one is more urgent than allowed."""
         return self if self.rank >= cap.rank else cap
+
+
+_RANKS = {each: rank for rank, each in enumerate(PriorityClass)}
 
 
 class UsageState(StrEnum):
@@ -90,3 +115,112 @@ class UsageEntry:
     error: str = ""
     estimated: bool = False
     assistant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """What a process remembers of one API key: who it is, and how to check the secret.
+
+    `refusal` is empty, or why the key is refused although it is genuine: "inactive" (its user), "suspended" (its
+    tenant) or "disabled" (the membership of its user).
+    """
+
+    principal: Principal
+    name: str
+    fingerprint: str
+    pepper_version: int
+    expires_at: datetime | None
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantView:
+    """A tenant as the outside sees it."""
+
+    id: uuid.UUID
+    slug: str
+    name: str
+    state: TenantState
+    priority_class: PriorityClass
+    weight: int
+    is_demo: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """A user in a tenant. `id` is the user's id."""
+
+    id: uuid.UUID
+    membership_id: uuid.UUID
+    email: str
+    name: str
+    role: Role
+    disabled: bool
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipView:
+    """One of a user's memberships, with its tenant."""
+
+    tenant_id: uuid.UUID
+    tenant_slug: str
+    tenant_name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """An API key as the outside sees it: never its secret."""
+
+    id: uuid.UUID
+    prefix: str
+    name: str
+    role: Role
+    priority_class: PriorityClass
+    user_id: uuid.UUID | None
+    created_by_id: uuid.UUID | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A key just made. `key` is the only time its secret is seen."""
+
+    id: uuid.UUID
+    prefix: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedUser:
+    """What `create_user` did: `user_created` is False when the person was known and only the membership is new."""
+
+    member: MemberView
+    tenant_slug: str
+    user_created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSum:
+    """Usage of one day, model, user or key. `group` is its id ("" when there is none), `label` its name to people."""
+
+    group: str
+    label: str
+    requests: int
+    completed: int
+    cancelled: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_nano: int
+
+
+def normal_email(email: str) -> str:
+    """The spelling an e-mail address is stored and looked up by: trimmed, lower case."""
+    return email.strip().lower()

@@ -1,0 +1,32 @@
+"""The back-office sees rows of all tenants: its requests run in a system scope."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+
+from substrate.scoping import system_scope
+
+REASON = "back-office"
+
+
+class BackOfficeScopeMiddleware:
+    """Opens `system_scope` for `/admin/`, for operators alone; everybody else's request runs without any scope.
+
+    Middleware, because Django's admin renders its templates, which run queries, after the view has returned.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        """Wrap the rest of the chain; the last middleware, so that it holds just the view."""
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Run the view, and render what it left to render, inside of the scope."""
+        if not request.path.startswith("/admin/") or not getattr(request.user, "is_operator", False):
+            return self._get_response(request)
+        with system_scope(REASON):
+            response = self._get_response(request)
+            if isinstance(response, TemplateResponse) and not response.is_rendered:
+                response.render()
+            return response

@@ -1,0 +1,83 @@
+"""How a REST request says who it is: a Bearer key, or the browser's session with `X-Atrium-Tenant`."""
+
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
+from rest_framework import exceptions
+from rest_framework.authentication import BaseAuthentication, CSRFCheck
+from rest_framework.request import Request
+
+from kernel.errors import NotSignedIn, PermissionDenied
+from tenants.models import User
+from tenants.selectors import principal_of_membership
+from tenants.services.sign_in import (
+    SESSION_MEMBERSHIP,
+    authenticate_key_now,
+    choose_membership,
+    switched_session,
+)
+from tenants.types import Principal
+
+TENANT_HEADER = "X-Atrium-Tenant"
+
+
+class SessionOrKeyAuthentication(BaseAuthentication):
+    """Puts the user (or an anonymous one, for a key without user) and the `Principal` at the request.
+
+    A key wins over a session. Unsafe methods of a session need the CSRF token, a key never does.
+    """
+
+    def authenticate(self, request: Request) -> tuple[User | AnonymousUser, Principal] | None:
+        """None without any credential. Raises NotSignedIn, PermissionDenied, TenantSuspended."""
+        header = request.headers.get("Authorization", "")
+        if header:
+            return self._by_key(request, header)
+        return self._by_session(request)
+
+    def authenticate_header(self, request: Request) -> str:
+        """What a 401 says in `WWW-Authenticate`."""
+        return 'Bearer realm="atrium"'
+
+    def _by_key(self, request: Request, header: str) -> tuple[User | AnonymousUser, Principal]:
+        scheme, _, key = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotSignedIn("Send the API key as `Authorization: Bearer atr_…`.")
+        principal = authenticate_key_now(key.strip())
+        wanted = request.headers.get(TENANT_HEADER)
+        if wanted and wanted != principal.tenant_slug:
+            raise PermissionDenied("This API key belongs to another tenant.")
+        return AnonymousUser(), principal
+
+    def _by_session(self, request: Request) -> tuple[User, Principal] | None:
+        django_request: HttpRequest = request._request
+        user = getattr(django_request, "user", None)
+        if not isinstance(user, User) or not user.is_active:
+            return None
+        _enforce_csrf(django_request)
+        return user, _session_principal(django_request, user)
+
+
+def _session_principal(request: HttpRequest, user: User) -> Principal:
+    """The principal of the session; naming another tenant makes a new session, whose cookie the answer carries."""
+    session = request.session
+    membership = choose_membership(
+        user=user, session=session, tenant_slug=request.headers.get(TENANT_HEADER) or None
+    )
+    bound = session.get(SESSION_MEMBERSHIP)
+    if bound is None:
+        session[SESSION_MEMBERSHIP] = str(membership.id)
+    elif bound != str(membership.id):
+        fresh: Any = switched_session(session=session, membership=membership)
+        # Django's session middleware now saves this one, and sends its cookie.
+        fresh.modified = True
+        request.session = fresh
+    return principal_of_membership(membership)
+
+
+def _enforce_csrf(request: HttpRequest) -> None:
+    check = CSRFCheck(lambda _: None)  # type: ignore[arg-type]
+    check.process_request(request)
+    reason = check.process_view(request, None, (), {})  # type: ignore[arg-type]
+    if reason:
+        raise exceptions.PermissionDenied("The CSRF token is missing or not valid.", code="csrf_failed")

@@ -1,0 +1,78 @@
+"""The key directory: API keys in memory, fed by the change log, so that a known key costs no query."""
+
+from kernel.clock import SYSTEM_CLOCK, Clock
+from substrate.changes import EntryCache
+from substrate.ports import ChangeEvent
+from substrate.units import run_unit
+from tenants.selectors import load_key_entry
+from tenants.types import KeyEntry
+
+KEEP_S = 300.0
+# A load takes less than the unit pool's time limit; marks older than both cannot concern any entry.
+MARKS_KEPT_S = 2 * KEEP_S
+
+
+class KeyDirectory:
+    """Entries by prefix, loaded at first use, unknown prefixes remembered too.
+
+    A change of a key drops that entry. A change of a tenant, or of a user or one of their memberships, only leaves a
+    mark with a number: entries loaded before the mark are loaded again at their next use. So each change costs O(1),
+    however many keys depend on it.
+    """
+
+    def __init__(self, *, size: int = 20_000, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Holds `size` entries, each for five minutes at most."""
+        self._clock = clock
+        self._entries: EntryCache[str, tuple[int, KeyEntry]] = EntryCache(
+            self._load, size=size, keep_s=KEEP_S, clock=clock
+        )
+        self._count = 0
+        self._marks: dict[str, tuple[int, float]] = {}
+
+    async def start(self) -> None:
+        """Forget everything: nothing needs to be there before the first request."""
+        self._entries.clear()
+        self._marks.clear()
+
+    def on_change(self, event: ChangeEvent) -> None:
+        """Drop the key that changed, or mark its tenant or user as changed."""
+        if event.kind == "api_key":
+            self._entries.forget(event.object_id)
+        elif event.kind in ("tenant", "user", "membership"):
+            self._mark(event.object_id)
+
+    async def find(self, prefix: str) -> KeyEntry | None:
+        """The entry of `prefix`, or None when no valid key has it. Raises Unavailable when it cannot be loaded."""
+        # Bounded: under a storm of changes an entry that was true a moment ago is good enough.
+        for _ in range(3):
+            found = await self._entries.get(prefix)
+            if found is None:
+                return None
+            number, entry = found
+            if not self._stale(number, entry):
+                return entry
+            self._entries.forget(prefix)
+        return entry
+
+    async def _load(self, prefix: str) -> tuple[int, KeyEntry] | None:
+        number = self._count
+        entry = await run_unit(load_key_entry, prefix)
+        return None if entry is None else (number, entry)
+
+    def _stale(self, number: int, entry: KeyEntry) -> bool:
+        principal = entry.principal
+        tenant_mark = self._marks.get(str(principal.tenant_id))
+        user_mark = self._marks.get(str(principal.user_id)) if principal.user_id else None
+        return any(mark is not None and mark[0] > number for mark in (tenant_mark, user_mark))
+
+    def _mark(self, object_id: str) -> None:
+        self._count += 1
+        now = self._clock.monotonic()
+        self._marks.pop(object_id, None)
+        self._marks[object_id] = (self._count, now)
+        # Marks stand in order of time, so the old ones are in front.
+        while self._marks:
+            oldest = next(iter(self._marks))
+            if now - self._marks[oldest][1] < MARKS_KEPT_S:
+                break
+            del self._marks[oldest]

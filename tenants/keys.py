@@ -1,0 +1,60 @@
+"""API keys as text: `atr_<prefix>_<secret><check>`, in characters that an HTTP token allows.
+
+The prefix (10 characters) finds the row, the secret (40 base62 characters, 238 bits) proves the holder, the check
+(CRC32 of everything before it, 6 base62 characters) lets scanners and this server see a mistyped key without asking
+a database.
+"""
+
+import secrets
+import string
+import zlib
+from dataclasses import dataclass
+
+MARK = "atr"
+PREFIX_LENGTH = 10
+SECRET_LENGTH = 40
+CHECK_LENGTH = 6
+_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_CHARACTERS = frozenset(_ALPHABET)
+_LENGTH = len(MARK) + 1 + PREFIX_LENGTH + 1 + SECRET_LENGTH + CHECK_LENGTH
+_SECRET_AT = len(MARK) + 1 + PREFIX_LENGTH + 1
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A fresh key: its prefix and its whole text."""
+
+    prefix: str
+    key: str
+
+
+def make_key() -> NewKey:
+    """A fresh random key."""
+    prefix = _random(PREFIX_LENGTH)
+    body = f"{MARK}_{prefix}_{_random(SECRET_LENGTH)}"
+    return NewKey(prefix, body + checksum(body))
+
+
+def prefix_of(key: str) -> str | None:
+    """The prefix of a well-formed key with the right check, else None. Constant work, no database."""
+    if len(key) != _LENGTH or not key.startswith(f"{MARK}_") or key[_SECRET_AT - 1] != "_":
+        return None
+    prefix = key[len(MARK) + 1 : _SECRET_AT - 1]
+    if not _CHARACTERS.issuperset(prefix) or not _CHARACTERS.issuperset(key[_SECRET_AT:]):
+        return None
+    body, check = key[:-CHECK_LENGTH], key[-CHECK_LENGTH:]
+    return prefix if checksum(body) == check else None
+
+
+def checksum(body: str) -> str:
+    """CRC32 of `body` as six base62 digits, the most significant first."""
+    number = zlib.crc32(body.encode("ascii"))
+    digits = []
+    for _ in range(CHECK_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))

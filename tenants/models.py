@@ -1,0 +1,222 @@
+"""Rows of tenants: who belongs to whom, with which rights, by which keys, and what was used."""
+
+import uuid
+from typing import ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+
+from kernel.ids import uuid7
+from substrate.models import Identified, TenantOwned
+from tenants.types import (
+    EMAIL_LENGTH,
+    NAME_LENGTH,
+    SLUG_LENGTH,
+    SLUG_PATTERN,
+    WEIGHT_MAX,
+    PriorityClass,
+    Role,
+    TenantState,
+    UsageState,
+    normal_email,
+)
+
+
+def _choices(
+    values: type[PriorityClass] | type[Role] | type[TenantState] | type[UsageState],
+) -> list[tuple[str, str]]:
+    return [(each.value, each.value) for each in values]
+
+
+class Tenant(Identified):
+    """A customer of the platform: a company, a business unit, a team. active ⇄ suspended.
+
+    Nobody gets in while it is suspended; nothing is deleted. `priority_class` caps how urgent its requests may be,
+    `weight` is its share of a contended pool relative to other tenants.
+    """
+
+    slug = models.CharField(max_length=SLUG_LENGTH, unique=True, validators=[RegexValidator(SLUG_PATTERN)])
+    name = models.CharField(max_length=NAME_LENGTH)
+    state = models.CharField(max_length=16, choices=_choices(TenantState), default=TenantState.ACTIVE.value)
+    priority_class = models.CharField(
+        max_length=16, choices=_choices(PriorityClass), default=PriorityClass.CRITICAL.value
+    )
+    weight = models.PositiveIntegerField(
+        default=1, validators=[MinValueValidator(1), MaxValueValidator(WEIGHT_MAX)]
+    )
+    is_demo = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        """The slug."""
+        return self.slug
+
+
+class UserQuerySetManager(BaseUserManager["User"]):
+    """Finds users by e-mail without regard to case: addresses are stored in lower case."""
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """The user of an e-mail address. Raises User.DoesNotExist."""
+        return self.get(email=normal_email(username or ""))
+
+
+class User(AbstractBaseUser):
+    """A person, known by e-mail address, over all tenants. What they may do is in their memberships.
+
+    `is_operator` runs the platform: tenants, models, pools and the back-office. An inactive user's sessions and keys
+    are dead at once. Tenants disable memberships, never users.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    email = models.EmailField(max_length=EMAIL_LENGTH, unique=True)
+    name = models.CharField(max_length=NAME_LENGTH, blank=True)
+    is_operator = models.BooleanField(default=False)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    objects = UserQuerySetManager()
+
+    def __str__(self) -> str:
+        """The e-mail address."""
+        return self.email
+
+    def clean(self) -> None:
+        """Addresses are stored in lower case."""
+        super().clean()
+        self.email = normal_email(self.email)
+
+    @property
+    def is_staff(self) -> bool:
+        """Whether the back-office lets them in: active operators alone."""
+        return self.is_active and self.is_operator
+
+    @property
+    def is_superuser(self) -> bool:
+        """Operators have every right in the back-office."""
+        return self.is_staff
+
+    def has_perm(self, perm: str, obj: object = None) -> bool:
+        """Django's question for the back-office."""
+        return self.is_staff
+
+    def has_perms(self, perm_list: list[str], obj: object = None) -> bool:
+        """Django's question for the back-office."""
+        return self.is_staff
+
+    def has_module_perms(self, app_label: str) -> bool:
+        """Django's question for the back-office."""
+        return self.is_staff
+
+    def get_full_name(self) -> str:
+        """The name, or the address where there is none."""
+        return self.name or self.email
+
+    def get_short_name(self) -> str:
+        """The name, or the address where there is none."""
+        return self.name or self.email
+
+
+class Membership(TenantOwned):
+    """A user in a tenant, with one role. Disabled while `disabled_at` is set: sessions and keys of it are refused.
+
+    A session is bound to one membership; `last_used_at` says which one a login takes.
+    """
+
+    user = models.ForeignKey("tenants.User", on_delete=models.CASCADE, related_name="+")
+    user_id: uuid.UUID
+    role = models.CharField(max_length=16, choices=_choices(Role), default=Role.MEMBER.value)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        """One membership per user and tenant."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "user"], name="membership_once"),
+        ]
+
+    def __str__(self) -> str:
+        """Role and row, without touching other tables."""
+        return f"{self.role} {self.pk}"
+
+
+class ApiKey(TenantOwned):
+    """A key for programs. Only its HMAC with the server's pepper is kept. Valid until `expires_at` or `revoked_at`.
+
+    A key bound to a user has at most that user's rights in the tenant and dies with the membership.
+    """
+
+    prefix = models.CharField(max_length=16, unique=True)
+    fingerprint = models.CharField(max_length=64)
+    pepper_version = models.PositiveIntegerField()
+    name = models.CharField(max_length=NAME_LENGTH)
+    role = models.CharField(max_length=16, choices=_choices(Role), default=Role.MEMBER.value)
+    priority_class = models.CharField(
+        max_length=16, choices=_choices(PriorityClass), default=PriorityClass.CRITICAL.value
+    )
+    user = models.ForeignKey(
+        "tenants.User", on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+    user_id: uuid.UUID | None
+    created_by = models.ForeignKey(
+        "tenants.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_by_id: uuid.UUID | None
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        """Listed by tenant, the newest first."""
+
+        indexes: ClassVar = [models.Index(fields=["tenant", "created_at"], name="api_key_by_tenant")]
+
+    def __str__(self) -> str:
+        """The prefix, which is no secret."""
+        return f"atr_{self.prefix}"
+
+
+class UsageRecord(TenantOwned):
+    """One finished model call: the ledger that bills and quotas are counted from. Written once, never changed.
+
+    Users and keys are kept as bare ids: the ledger outlives them.
+    """
+
+    record_id = models.UUIDField(unique=True)
+    request_id = models.CharField(max_length=128)
+    user_id = models.UUIDField(null=True, blank=True)
+    api_key_id = models.UUIDField(null=True, blank=True)
+    model = models.CharField(max_length=255)
+    pool = models.CharField(max_length=255, blank=True)
+    replica = models.CharField(max_length=255, blank=True)
+    origin = models.CharField(max_length=64, blank=True)
+    assistant = models.CharField(max_length=255, blank=True)
+    state = models.CharField(max_length=16, choices=_choices(UsageState))
+    prompt_tokens = models.BigIntegerField()
+    completion_tokens = models.BigIntegerField()
+    cost_nano = models.BigIntegerField()
+    started_at = models.DateTimeField()
+    queue_ms = models.BigIntegerField(default=0)
+    first_token_ms = models.BigIntegerField(default=0)
+    total_ms = models.BigIntegerField(default=0)
+    error = models.CharField(max_length=500, blank=True)
+    estimated = models.BooleanField(default=False)
+
+    class Meta(TenantOwned.Meta):
+        """Summed per day, model, user and key within a tenant."""
+
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "started_at"], name="usage_by_day"),
+            models.Index(fields=["tenant", "model", "started_at"], name="usage_by_model"),
+            models.Index(fields=["tenant", "user_id", "started_at"], name="usage_by_user"),
+            models.Index(fields=["tenant", "api_key_id", "started_at"], name="usage_by_key"),
+        ]
+
+    def __str__(self) -> str:
+        """Model and moment."""
+        return f"{self.model} {self.started_at:%Y-%m-%d %H:%M:%S}"

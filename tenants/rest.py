@@ -1,0 +1,45 @@
+"""What REST views of all apps take from tenants: the permission a view needs, declared on the view."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from django.core.exceptions import ImproperlyConfigured
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from kernel.errors import NotSignedIn
+from tenants.permissions import require
+from tenants.types import Principal
+
+# For a view that every signed-in principal may use.
+SIGNED_IN = "signed_in"
+
+
+class HasRequiredPermission(BasePermission):
+    """Reads `required_permission` from the view: a permission's name, or a mapping from HTTP method to name.
+
+    `SIGNED_IN` asks for any principal. A view that declares nothing is a bug, and refused.
+    """
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """True, or raises NotSignedIn, PermissionDenied."""
+        declared: str | Mapping[str, str] | None = getattr(view, "required_permission", None)
+        if declared is None:
+            raise ImproperlyConfigured(f"{type(view).__name__} declares no required_permission")
+        if request.auth is None:
+            raise NotSignedIn("Sign in, or send an API key.")
+        method = "GET" if request.method in ("HEAD", "OPTIONS") else str(request.method)
+        if not isinstance(declared, str) and method not in declared:
+            # A method the view does not have: let it answer 405.
+            return True
+        needed = declared if isinstance(declared, str) else declared[method]
+        if needed != SIGNED_IN:
+            require(cast(Principal, request.auth), needed)
+        return True
+
+
+def principal(request: Request) -> Principal:
+    """The principal of a request that passed `HasRequiredPermission`. Raises NotSignedIn."""
+    if not isinstance(request.auth, Principal):
+        raise NotSignedIn("Sign in, or send an API key.")
+    return request.auth

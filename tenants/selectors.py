@@ -1,0 +1,199 @@
+"""Reads of tenants. Each says which scope it needs, or opens its own."""
+
+import uuid
+from datetime import datetime
+
+from django.db.models import Q, QuerySet
+
+from substrate.scoping import system_scope
+from tenants.models import ApiKey, Membership, Tenant, User
+from tenants.permissions import permissions_of
+from tenants.types import (
+    KeyEntry,
+    KeyView,
+    MembershipView,
+    MemberView,
+    Principal,
+    PriorityClass,
+    Role,
+    TenantState,
+    TenantView,
+)
+
+
+def load_key_entry(prefix: str) -> KeyEntry | None:
+    """The entry of a key that is not revoked, else None. Opens a system scope."""
+    with system_scope("look up an API key", read_only=True):
+        key = ApiKey.objects.filter(prefix=prefix, revoked_at=None).select_related("tenant", "user").first()
+        if key is None:
+            return None
+        membership = _membership_of_key(key)
+        return _key_entry(key, membership)
+
+
+def _membership_of_key(key: ApiKey) -> Membership | None:
+    if key.user_id is None:
+        return None
+    return Membership.objects.filter(tenant_id=key.tenant_id, user_id=key.user_id, disabled_at=None).first()
+
+
+def _key_entry(key: ApiKey, membership: Membership | None) -> KeyEntry:
+    refusal = ""
+    if key.user is not None and not key.user.is_active:
+        refusal = "inactive"
+    elif key.tenant.state != TenantState.ACTIVE:
+        refusal = "suspended"
+    elif key.user_id is not None and membership is None:
+        refusal = "disabled"
+    role = Role(key.role).at_most(Role(membership.role)) if membership else Role(key.role)
+    is_operator = key.user is not None and key.user.is_staff and role is Role.OWNER
+    principal = Principal(
+        tenant_id=key.tenant_id,
+        tenant_slug=key.tenant.slug,
+        role=role,
+        user_id=key.user_id,
+        membership_id=membership.id if membership else None,
+        api_key_id=key.id,
+        api_key_prefix=key.prefix,
+        is_operator=is_operator,
+        priority_cap=PriorityClass(key.priority_class).clamped(PriorityClass(key.tenant.priority_class)),
+        permissions=permissions_of(role, is_operator=is_operator),
+    )
+    return KeyEntry(principal, key.name, key.fingerprint, key.pepper_version, key.expires_at, refusal)
+
+
+def principal_of_membership(membership: Membership) -> Principal:
+    """The principal of a session bound to `membership`, whose `tenant` and `user` are loaded."""
+    role = Role(membership.role)
+    is_operator = membership.user.is_staff
+    return Principal(
+        tenant_id=membership.tenant_id,
+        tenant_slug=membership.tenant.slug,
+        role=role,
+        user_id=membership.user_id,
+        membership_id=membership.id,
+        is_operator=is_operator,
+        priority_cap=PriorityClass(membership.tenant.priority_class),
+        permissions=permissions_of(role, is_operator=is_operator),
+    )
+
+
+def memberships_of(user_id: uuid.UUID) -> list[Membership]:
+    """All memberships of a user with their tenants, the last used first. Needs a system scope."""
+    rows = (
+        Membership.objects.filter(user_id=user_id)
+        .select_related("tenant", "user")
+        .order_by("created_at", "id")
+    )
+    return sorted(rows, key=_used, reverse=True)
+
+
+def _used(membership: Membership) -> float:
+    return membership.last_used_at.timestamp() if membership.last_used_at else 0.0
+
+
+def is_open(membership: Membership) -> bool:
+    """Whether `membership` (with its tenant loaded) lets its user in."""
+    return membership.disabled_at is None and membership.tenant.state == TenantState.ACTIVE
+
+
+def open_memberships(user_id: uuid.UUID) -> list[MembershipView]:
+    """The tenants a user may work in, by slug. Opens a system scope."""
+    with system_scope("list a user's memberships", read_only=True):
+        rows = [each for each in memberships_of(user_id) if is_open(each)]
+    views = [
+        MembershipView(each.tenant_id, each.tenant.slug, each.tenant.name, Role(each.role)) for each in rows
+    ]
+    return sorted(views, key=lambda view: view.tenant_slug)
+
+
+def all_tenants() -> QuerySet[Tenant]:
+    """Every tenant, for operators."""
+    return Tenant.objects.all()
+
+
+def find_tenant(slug: str) -> Tenant | None:
+    """The tenant of a slug."""
+    return Tenant.objects.filter(slug=slug).first()
+
+
+def members() -> QuerySet[Membership]:
+    """Members of the tenant at hand with their users. Needs a tenant scope."""
+    return Membership.objects.select_related("user")
+
+
+def api_keys() -> QuerySet[ApiKey]:
+    """Keys of the tenant at hand. Needs a tenant scope."""
+    return ApiKey.objects.all()
+
+
+def key_names(ids: list[uuid.UUID]) -> dict[str, str]:
+    """Names of keys by id. Needs a tenant scope."""
+    return {str(key.id): f"{key.name} (atr_{key.prefix})" for key in ApiKey.objects.filter(id__in=ids)}
+
+
+def user_emails(ids: list[uuid.UUID]) -> dict[str, str]:
+    """E-mail addresses by user id, of members of the tenant at hand alone. Needs a tenant scope."""
+    rows = Membership.objects.filter(user_id__in=ids).values_list("user_id", "user__email")
+    return {str(user_id): email for user_id, email in rows}
+
+
+def active_owner_count(*, without: uuid.UUID | None = None) -> int:
+    """Owners of the tenant at hand who can sign in, but for the membership `without`. Needs a tenant scope."""
+    rows = Membership.objects.filter(role=Role.OWNER, disabled_at=None, user__is_active=True)
+    return rows.filter(~Q(id=without)).count()
+
+
+def find_user(email: str) -> User | None:
+    """The user of a normal e-mail address."""
+    return User.objects.filter(email=email).first()
+
+
+def tenant_view(tenant: Tenant) -> TenantView:
+    """What the outside sees of a tenant."""
+    return TenantView(
+        id=tenant.id,
+        slug=tenant.slug,
+        name=tenant.name,
+        state=TenantState(tenant.state),
+        priority_class=PriorityClass(tenant.priority_class),
+        weight=tenant.weight,
+        is_demo=tenant.is_demo,
+        created_at=tenant.created_at,
+    )
+
+
+def member_view(membership: Membership) -> MemberView:
+    """What the outside sees of a member whose user is loaded."""
+    return MemberView(
+        id=membership.user_id,
+        membership_id=membership.id,
+        email=membership.user.email,
+        name=membership.user.name,
+        role=Role(membership.role),
+        disabled=membership.disabled_at is not None,
+        created_at=membership.created_at,
+        last_used_at=membership.last_used_at,
+    )
+
+
+def key_view(key: ApiKey) -> KeyView:
+    """What the outside sees of a key."""
+    return KeyView(
+        id=key.id,
+        prefix=key.prefix,
+        name=key.name,
+        role=Role(key.role),
+        priority_class=PriorityClass(key.priority_class),
+        user_id=key.user_id,
+        created_by_id=key.created_by_id,
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+        last_used_at=key.last_used_at,
+    )
+
+
+def touched_long_ago(moment: datetime | None, now: datetime, *, seconds: float) -> bool:
+    """Whether `moment` is more than `seconds` back, or never was: then it is worth a write."""
+    return moment is None or (now - moment).total_seconds() > seconds

@@ -1,0 +1,153 @@
+"""Use cases around API keys."""
+
+import uuid
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+
+from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.errors import BadInput, Internal, NotFound
+from substrate.changes import record_change
+from substrate.keyring import keyring
+from substrate.scoping import system_scope, tenant_scope
+from tenants import selectors
+from tenants.keys import make_key
+from tenants.models import ApiKey
+from tenants.permissions import require, require_rank
+from tenants.types import NAME_LENGTH, IssuedKey, KeyView, Principal, PriorityClass, Role
+
+
+def issue_api_key(
+    *,
+    tenant_id: uuid.UUID,
+    name: str,
+    role: Role | str = Role.MEMBER,
+    user_id: uuid.UUID | None = None,
+    expires_at: datetime | None = None,
+    priority_class: PriorityClass = PriorityClass.CRITICAL,
+    created_by_id: uuid.UUID | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> IssuedKey:
+    """Make a key; the operator's way (commands, first run). Its text is in the answer and nowhere else.
+
+    Bound to `user_id`, it has at most that user's rights and dies with their membership. Raises BadInput.
+    """
+    if not name.strip() or len(name) > NAME_LENGTH:
+        raise BadInput(f"A key's name has 1–{NAME_LENGTH} characters.", param="name")
+    if expires_at is not None and expires_at <= clock.now():
+        raise BadInput("A key's expiry lies in the future.", param="expires_at")
+    try:
+        wanted = Role(role)
+    except ValueError as error:
+        raise BadInput(f"A role is one of {', '.join(Role)}.", param="role") from error
+    with tenant_scope(tenant_id):
+        for _ in range(5):
+            fresh = make_key()
+            row = ApiKey(
+                tenant_id=tenant_id,
+                prefix=fresh.prefix,
+                fingerprint=keyring().fingerprint(fresh.key),
+                pepper_version=keyring().newest,
+                name=name.strip(),
+                role=wanted.value,
+                priority_class=priority_class.value,
+                user_id=user_id,
+                created_by_id=created_by_id,
+                expires_at=expires_at,
+            )
+            if _saved(row):
+                record_change(kind="api_key", object_id=row.prefix, tenant_id=tenant_id)
+                return IssuedKey(row.id, fresh.prefix, fresh.key)
+    raise Internal("No free prefix was found for the new key.")
+
+
+def _saved(row: ApiKey) -> bool:
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        if not ApiKey.objects.filter(prefix=row.prefix).exists():
+            raise
+        return False
+    return True
+
+
+def create_key(
+    *,
+    principal: Principal,
+    name: str,
+    role: Role,
+    expires_at: datetime | None = None,
+    priority_class: PriorityClass = PriorityClass.CRITICAL,
+    personal: bool = False,
+    clock: Clock = SYSTEM_CLOCK,
+) -> tuple[IssuedKey, KeyView]:
+    """Make a key in the principal's tenant, of at most the principal's own role; `personal` binds it to its user.
+
+    Raises PermissionDenied, BadInput.
+    """
+    require(principal, "keys.write")
+    require_rank(principal, role)
+    if personal and principal.user_id is None:
+        raise BadInput("Only a person can make a personal key.", param="personal")
+    issued = issue_api_key(
+        tenant_id=principal.tenant_id,
+        name=name,
+        role=role,
+        user_id=principal.user_id if personal else None,
+        expires_at=expires_at,
+        priority_class=priority_class,
+        created_by_id=principal.user_id,
+        clock=clock,
+    )
+    return issued, get_key(principal=principal, key_id=issued.id)
+
+
+def get_key(*, principal: Principal, key_id: uuid.UUID) -> KeyView:
+    """A key of the principal's tenant. Raises PermissionDenied, NotFound."""
+    require(principal, "keys.write")
+    with tenant_scope(principal.tenant_id, read_only=True):
+        key = selectors.api_keys().filter(id=key_id).first()
+    if key is None:
+        raise NotFound("There is no such key.")
+    return selectors.key_view(key)
+
+
+def revoke_key(*, principal: Principal, key_id: uuid.UUID, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Revoke a key of the principal's tenant; refused everywhere within two seconds. Revoking again does nothing.
+
+    Raises PermissionDenied, NotFound.
+    """
+    require(principal, "keys.write")
+    with tenant_scope(principal.tenant_id):
+        key = selectors.api_keys().select_for_update().filter(id=key_id).first()
+        if key is None:
+            raise NotFound("There is no such key.")
+        require_rank(principal, Role(key.role))
+        _revoke(key, clock)
+
+
+def revoke_api_key(*, prefix: str, clock: Clock = SYSTEM_CLOCK) -> KeyView:
+    """Revoke the key of `prefix` (with or without `atr_`); the operator's way. Raises NotFound."""
+    wanted = prefix.removeprefix("atr_")
+    with system_scope("revoke an API key"):
+        key = ApiKey.objects.select_for_update().filter(prefix=wanted).first()
+        if key is None:
+            raise NotFound(f"There is no API key with the prefix {wanted!r}.")
+        _revoke(key, clock)
+        return selectors.key_view(key)
+
+
+def _revoke(key: ApiKey, clock: Clock) -> None:
+    if key.revoked_at is None:
+        key.revoked_at = clock.now()
+        key.save(update_fields=["revoked_at", "updated_at"])
+    record_change(kind="api_key", object_id=key.prefix, tenant_id=key.tenant_id)
+
+
+def find_key_name(*, principal: Principal) -> str:
+    """The name of the key the principal came with, "" for a session."""
+    if principal.api_key_id is None:
+        return ""
+    with tenant_scope(principal.tenant_id, read_only=True):
+        return ApiKey.objects.filter(id=principal.api_key_id).values_list("name", flat=True).first() or ""

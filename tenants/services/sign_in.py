@@ -1,0 +1,178 @@
+"""Signing in: a key or a session becomes a principal."""
+
+import hmac
+import uuid
+from datetime import timedelta
+from typing import Any, cast
+
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.db import SessionStore
+from django.db.models import Q
+from django.http import HttpRequest
+
+from kernel.backends import backends
+from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.errors import NotFound, NotSignedIn, PermissionDenied, TenantSuspended
+from substrate.keyring import keyring
+from substrate.scoping import system_scope, tenant_scope
+from substrate.units import run_unit
+from tenants import selectors
+from tenants.keys import prefix_of
+from tenants.models import ApiKey, Membership, Tenant, User
+from tenants.permissions import permissions_of
+from tenants.ports import KeyFinder
+from tenants.types import KeyEntry, Principal, PriorityClass, Role, TenantState
+
+# Where a session keeps the membership it is bound to.
+SESSION_MEMBERSHIP = "atrium_membership"
+# A key's or membership's `last_used_at` is written at most this often.
+TOUCH_EVERY = timedelta(seconds=60)
+# Compared against when a prefix is unknown, so that a hit and a miss take the same time.
+_NO_FINGERPRINT = "0" * 64
+
+
+async def authenticate_key(key: str, *, clock: Clock = SYSTEM_CLOCK) -> Principal:
+    """The principal of an API key; no database when this process knows the key.
+
+    Raises NotSignedIn (malformed, unknown, revoked, expired), TenantSuspended, PermissionDenied, Unavailable.
+    """
+    prefix = prefix_of(key)
+    if prefix is None:
+        raise NotSignedIn
+    finder: KeyFinder = backends["key_directory"]
+    return _checked(key, await finder.find(prefix), clock)
+
+
+def authenticate_key_now(key: str, *, clock: Clock = SYSTEM_CLOCK) -> Principal:
+    """As `authenticate_key`, for synchronous code: always asks the database, and notes the use of the key."""
+    prefix = prefix_of(key)
+    if prefix is None:
+        raise NotSignedIn
+    principal = _checked(key, selectors.load_key_entry(prefix), clock)
+    _touch_key(principal, clock)
+    return principal
+
+
+def _checked(key: str, entry: KeyEntry | None, clock: Clock) -> Principal:
+    version = entry.pepper_version if entry else keyring().newest
+    if version not in keyring().versions():
+        raise NotSignedIn
+    expected = entry.fingerprint if entry else _NO_FINGERPRINT
+    genuine = hmac.compare_digest(keyring().fingerprint(key, version=version), expected)
+    if entry is None or not genuine:
+        raise NotSignedIn
+    if entry.expires_at is not None and entry.expires_at <= clock.now():
+        raise NotSignedIn("This API key has expired.")
+    _refuse(entry.refusal)
+    return entry.principal
+
+
+def _refuse(refusal: str) -> None:
+    if refusal == "inactive":
+        raise NotSignedIn
+    if refusal == "suspended":
+        raise TenantSuspended
+    if refusal == "disabled":
+        raise PermissionDenied("The membership this API key belongs to is disabled.")
+
+
+def _touch_key(principal: Principal, clock: Clock) -> None:
+    now = clock.now()
+    due = Q(prefix=principal.api_key_prefix) & (Q(last_used_at=None) | Q(last_used_at__lt=now - TOUCH_EVERY))
+    with tenant_scope(principal.tenant_id, read_only=True):
+        stale = ApiKey.objects.filter(due).exists()
+    if stale:
+        with tenant_scope(principal.tenant_id):
+            ApiKey.objects.filter(due).update(last_used_at=now)
+
+
+async def authenticate_session(session_key: str, tenant_slug: str | None) -> Principal:
+    """The principal of a browser's session, in the tenant it is bound to or in the one named.
+
+    Raises NotSignedIn, PermissionDenied (no such open membership), TenantSuspended, Unavailable.
+    """
+    return await run_unit(_principal_of_session, session_key, tenant_slug)
+
+
+def _principal_of_session(session_key: str, tenant_slug: str | None) -> Principal:
+    session = SessionStore(session_key)
+    user = user_of_session(session)
+    if user is None:
+        raise NotSignedIn
+    return selectors.principal_of_membership(
+        choose_membership(user=user, session=session, tenant_slug=tenant_slug)
+    )
+
+
+def user_of_session(session: SessionBase) -> User | None:
+    """The active user a session belongs to, if its password is still the one it was made with."""
+    request = HttpRequest()
+    # django-stubs types the attribute as the database's store; any store does.
+    request.session = cast(Any, session)
+    user = get_user(request)
+    return user if isinstance(user, User) and user.is_active else None
+
+
+def choose_membership(*, user: User, session: SessionBase, tenant_slug: str | None) -> Membership:
+    """The membership a request of this session acts under: the one bound, or that of the tenant named.
+
+    Raises PermissionDenied when there is none, or it is disabled; TenantSuspended.
+    """
+    with system_scope("bind a session to a membership", read_only=True):
+        mine = selectors.memberships_of(user.id)
+    bound = session.get(SESSION_MEMBERSHIP)
+    if tenant_slug is not None:
+        chosen = next((each for each in mine if each.tenant.slug == tenant_slug), None)
+    elif bound is not None:
+        chosen = next((each for each in mine if str(each.id) == bound), None)
+    else:
+        chosen = next(filter(selectors.is_open, mine), None)
+    if chosen is None:
+        raise PermissionDenied("You are not a member of this tenant.")
+    if chosen.disabled_at is not None:
+        raise PermissionDenied("Your membership in this tenant is disabled.")
+    if chosen.tenant.state != TenantState.ACTIVE:
+        raise TenantSuspended
+    return chosen
+
+
+def bind_session(*, user: User, session: SessionBase, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Bind a fresh login to the membership its user used last; nothing happens when there is no open one."""
+    with system_scope("bind a session to a membership"):
+        chosen = next(filter(selectors.is_open, selectors.memberships_of(user.id)), None)
+        if chosen is None:
+            return
+        Membership.objects.filter(id=chosen.id).update(last_used_at=clock.now())
+    session[SESSION_MEMBERSHIP] = str(chosen.id)
+
+
+def switched_session(
+    *, session: SessionBase, membership: Membership, clock: Clock = SYSTEM_CLOCK
+) -> SessionBase:
+    """A new session of the same login, bound to `membership`. The old one stays as it is, for its own tenant."""
+    fresh = SessionStore()
+    fresh.update({key: value for key, value in session.items() if key != SESSION_MEMBERSHIP})
+    fresh[SESSION_MEMBERSHIP] = str(membership.id)
+    fresh.set_expiry(session.get_expiry_date())
+    fresh.create()
+    with tenant_scope(membership.tenant_id):
+        Membership.objects.filter(id=membership.id).update(last_used_at=clock.now())
+    return fresh
+
+
+def principal_for_jobs(tenant_id: uuid.UUID) -> Principal:
+    """The tenant's own principal for background work: no user, a member's rights, never more urgent than batch.
+
+    Raises NotFound for an unknown tenant.
+    """
+    tenant = Tenant.objects.filter(id=tenant_id).first()
+    if tenant is None:
+        raise NotFound("There is no such tenant.")
+    return Principal(
+        tenant_id=tenant.id,
+        tenant_slug=tenant.slug,
+        role=Role.MEMBER,
+        priority_cap=PriorityClass.BATCH,
+        permissions=permissions_of(Role.MEMBER),
+    )

@@ -1,0 +1,99 @@
+"""Use cases of operators: making and changing tenants."""
+
+import re
+import uuid
+
+from django.db import IntegrityError, transaction
+
+from kernel.errors import BadInput, Conflict, NotFound
+from substrate.changes import record_change
+from substrate.scoping import system_scope
+from tenants import selectors
+from tenants.models import Tenant
+from tenants.types import NAME_LENGTH, SLUG_PATTERN, WEIGHT_MAX, PriorityClass, TenantState, TenantView
+
+
+def create_tenant(
+    *,
+    slug: str,
+    name: str,
+    priority_class: PriorityClass | None = None,
+    weight: int = 1,
+    is_demo: bool = False,
+) -> TenantView:
+    """Make a tenant; `priority_class` caps how urgent its requests may be (None: no cap).
+
+    Raises BadInput, and Conflict when the slug is taken.
+    """
+    if not re.match(SLUG_PATTERN, slug):
+        raise BadInput(
+            "A tenant's slug has 1–63 characters: small letters, digits, and hyphens between them.",
+            param="slug",
+        )
+    tenant = Tenant(slug=slug, is_demo=is_demo)
+    _set(tenant, name=name, weight=weight, priority_class=priority_class or PriorityClass.CRITICAL)
+    with system_scope("create a tenant"):
+        try:
+            with transaction.atomic():
+                tenant.save(force_insert=True)
+        except IntegrityError as error:
+            raise Conflict(f"There is a tenant with the slug {slug!r} already.", param="slug") from error
+        record_change(kind="tenant", object_id=tenant.id, tenant_id=tenant.id)
+    return selectors.tenant_view(tenant)
+
+
+def change_tenant(
+    *,
+    tenant_id: uuid.UUID,
+    name: str | None = None,
+    state: TenantState | None = None,
+    weight: int | None = None,
+    priority_class: PriorityClass | None = None,
+) -> TenantView:
+    """Change what is not None. A suspended tenant is refused everywhere within two seconds. Raises NotFound, BadInput."""
+    with system_scope("change a tenant"):
+        tenant = Tenant.objects.select_for_update().filter(id=tenant_id).first()
+        if tenant is None:
+            raise NotFound("There is no such tenant.")
+        _set(tenant, name=name, state=state, weight=weight, priority_class=priority_class)
+        tenant.save()
+        record_change(kind="tenant", object_id=tenant.id, tenant_id=tenant.id)
+    return selectors.tenant_view(tenant)
+
+
+def get_tenant(*, tenant_id: uuid.UUID) -> TenantView:
+    """One tenant. Raises NotFound."""
+    tenant = Tenant.objects.filter(id=tenant_id).first()
+    if tenant is None:
+        raise NotFound("There is no such tenant.")
+    return selectors.tenant_view(tenant)
+
+
+def find_tenant(*, slug: str) -> TenantView:
+    """The tenant of a slug. Raises NotFound."""
+    tenant = selectors.find_tenant(slug)
+    if tenant is None:
+        raise NotFound(f"There is no tenant with the slug {slug!r}.")
+    return selectors.tenant_view(tenant)
+
+
+def _set(
+    tenant: Tenant,
+    *,
+    name: str | None = None,
+    state: TenantState | None = None,
+    weight: int | None = None,
+    priority_class: PriorityClass | None = None,
+) -> None:
+    if name is not None:
+        if not name.strip() or len(name) > NAME_LENGTH:
+            raise BadInput(f"A tenant's name has 1–{NAME_LENGTH} characters.", param="name")
+        tenant.name = name.strip()
+    if weight is not None:
+        if not 1 <= weight <= WEIGHT_MAX:
+            raise BadInput(f"A tenant's weight is 1–{WEIGHT_MAX}.", param="weight")
+        tenant.weight = weight
+    if state is not None:
+        tenant.state = state.value
+    if priority_class is not None:
+        tenant.priority_class = priority_class.value

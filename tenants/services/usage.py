@@ -1,0 +1,183 @@
+"""Use cases around usage: a finished call goes into the spool at once, and from there into the ledger exactly once."""
+
+import asyncio
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+import structlog
+from django.db import DataError, IntegrityError, transaction
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import TruncDate
+
+from kernel.backends import backends
+from kernel.errors import Unavailable
+from substrate.scoping import system_scope, tenant_scope
+from substrate.units import run_unit
+from tenants import selectors
+from tenants.models import ApiKey, Tenant, UsageRecord
+from tenants.permissions import require
+from tenants.ports import UsageSpool
+from tenants.types import Principal, UsageEntry, UsageState, UsageSum
+
+log = structlog.get_logger(__name__)
+
+BATCH = 500
+IDLE_S = 0.5
+LONGEST_PAUSE_S = 10.0
+GROUPS = {"day": "day", "model": "model", "user": "user_id", "key": "api_key_id"}
+# More rows than this in one answer help nobody.
+MOST_GROUPS = 1_000
+_BIGGEST = 2**63 - 1
+
+
+async def record_usage(entry: UsageEntry) -> None:
+    """Put a finished call where it outlives this process, before returning. Raises Unavailable."""
+    spool: UsageSpool = backends["usage_spool"]
+    await spool.append(entry)
+
+
+async def drain_usage_once() -> int:
+    """Move one batch from the spool into the ledger; returns how many entries were taken. Raises Unavailable."""
+    spool: UsageSpool = backends["usage_spool"]
+    batch = await spool.take(BATCH)
+    if batch.entries:
+        await run_unit(store_usage, batch.entries)
+    await spool.confirm(batch)
+    return len(batch.entries)
+
+
+async def drain_usage_forever() -> None:
+    """Drain for ever. A database or spool that is away is tried again after a growing pause."""
+    pause = IDLE_S
+    while True:
+        try:
+            taken = await drain_usage_once()
+            pause = IDLE_S
+        except Unavailable as error:
+            log.warning("usage_drain_failed", error=str(error), again_in_s=pause)
+            taken, pause = 0, min(pause * 2, LONGEST_PAUSE_S)
+        if taken < BATCH:
+            await asyncio.sleep(pause)
+
+
+def store_usage(entries: Sequence[UsageEntry]) -> None:
+    """Write entries into the ledger; an entry that is there already is left as it is.
+
+    Entries of tenants that are gone are dropped with a log line; one that the database refuses does not hold up the
+    others.
+    """
+    with system_scope("drain the usage spool"):
+        known = set(
+            Tenant.objects.filter(id__in={each.tenant_id for each in entries}).values_list("id", flat=True)
+        )
+        rows = [_row(each) for each in entries if each.tenant_id in known]
+        if len(rows) < len(entries):
+            log.warning("usage_without_tenant", count=len(entries) - len(rows))
+        try:
+            with transaction.atomic():
+                UsageRecord.objects.bulk_create(rows, ignore_conflicts=True)
+        except (DataError, IntegrityError):
+            _store_singly(rows)
+        _touch_keys(entries)
+
+
+def _store_singly(rows: Iterable[UsageRecord]) -> None:
+    for row in rows:
+        try:
+            with transaction.atomic():
+                UsageRecord.objects.bulk_create([row], ignore_conflicts=True)
+        except (DataError, IntegrityError) as error:
+            log.error("usage_row_refused", record_id=str(row.record_id), error=str(error))
+
+
+def _row(entry: UsageEntry) -> UsageRecord:
+    return UsageRecord(
+        tenant_id=entry.tenant_id,
+        record_id=entry.record_id,
+        request_id=_text(entry.request_id, 128),
+        user_id=entry.user_id,
+        api_key_id=entry.api_key_id,
+        model=_text(entry.model, 255),
+        pool=_text(entry.pool, 255),
+        replica=_text(entry.replica, 255),
+        origin=_text(entry.origin, 64),
+        assistant=_text(entry.assistant, 255),
+        state=entry.state.value,
+        prompt_tokens=_number(entry.prompt_tokens),
+        completion_tokens=_number(entry.completion_tokens),
+        cost_nano=_number(entry.cost_nano),
+        started_at=entry.started_at,
+        queue_ms=_number(entry.queue_ms),
+        first_token_ms=_number(entry.first_token_ms),
+        total_ms=_number(entry.total_ms),
+        error=_text(entry.error, 500),
+        estimated=entry.estimated,
+    )
+
+
+def _text(value: str, length: int) -> str:
+    return value.replace("\x00", "")[:length]
+
+
+def _number(value: float) -> int:
+    return max(0, min(int(value), _BIGGEST))
+
+
+def _touch_keys(entries: Iterable[UsageEntry]) -> None:
+    latest: dict[uuid.UUID, datetime] = {}
+    for each in entries:
+        if each.api_key_id is not None:
+            latest[each.api_key_id] = max(each.started_at, latest.get(each.api_key_id, each.started_at))
+    for key_id, moment in latest.items():
+        older = Q(last_used_at=None) | Q(last_used_at__lt=moment)
+        ApiKey.objects.filter(older, id=key_id).update(last_used_at=moment)
+
+
+def sum_usage(*, principal: Principal, group_by: str, first: date, last: date) -> list[UsageSum]:
+    """Usage of the principal's tenant from `first` to `last` (UTC days, both included), summed by `group_by`.
+
+    `group_by` is day, model, user or key; days come in order, the others by cost. Raises PermissionDenied.
+    """
+    require(principal, "usage.read")
+    start = datetime.combine(first, time.min, UTC)
+    end = datetime.combine(last, time.min, UTC) + timedelta(days=1)
+    column = GROUPS[group_by]
+    with tenant_scope(principal.tenant_id, read_only=True):
+        rows = UsageRecord.objects.filter(started_at__gte=start, started_at__lt=end)
+        if group_by == "day":
+            rows = rows.annotate(day=TruncDate("started_at", tzinfo=UTC))
+        sums = rows.values(column).annotate(
+            requests=Count("id"),
+            completed=Count("id", filter=Q(state=UsageState.COMPLETED)),
+            cancelled=Count("id", filter=Q(state=UsageState.CANCELLED)),
+            failed=Count("id", filter=Q(state=UsageState.FAILED)),
+            prompt=Sum("prompt_tokens"),
+            completion=Sum("completion_tokens"),
+            cost=Sum("cost_nano"),
+        )
+        found = list(sums.order_by(column if group_by == "day" else "-cost", column)[:MOST_GROUPS])
+        labels = _labels(group_by, [each[column] for each in found if each[column] is not None])
+    return [_usage_sum(each, column, labels) for each in found]
+
+
+def _labels(group_by: str, ids: list[uuid.UUID]) -> dict[str, str]:
+    if group_by == "user":
+        return selectors.user_emails(ids)
+    return selectors.key_names(ids) if group_by == "key" else {}
+
+
+def _usage_sum(row: dict[str, object], column: str, labels: dict[str, str]) -> UsageSum:
+    group = "" if row[column] is None else str(row[column])
+    numbers = {name: int(str(row[name] or 0)) for name in row if name != column}
+    return UsageSum(
+        group=group,
+        label=labels.get(group, "" if column.endswith("_id") else group),
+        requests=numbers["requests"],
+        completed=numbers["completed"],
+        cancelled=numbers["cancelled"],
+        failed=numbers["failed"],
+        prompt_tokens=numbers["prompt"],
+        completion_tokens=numbers["completion"],
+        cost_nano=numbers["cost"],
+    )

@@ -1,0 +1,240 @@
+"""Use cases around users and their memberships."""
+
+import uuid
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+
+from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.errors import BadInput, Conflict, NotFound
+from substrate.changes import record_change
+from substrate.scoping import system_scope, tenant_scope
+from tenants import selectors
+from tenants.models import Membership, Tenant, User
+from tenants.permissions import require, require_rank
+from tenants.types import (
+    EMAIL_LENGTH,
+    NAME_LENGTH,
+    CreatedUser,
+    MembershipView,
+    MemberView,
+    Principal,
+    Role,
+    normal_email,
+)
+
+
+def create_user(
+    *,
+    email: str,
+    tenant_slug: str,
+    role: Role | str,
+    password: str | None = None,
+    name: str = "",
+    is_operator: bool = False,
+) -> CreatedUser:
+    """Make a user, or find the one of this address, and make them a member; the operator's way (commands, first run).
+
+    Without a password nobody can sign in by password. A known user's password and name stay as they are. Raises
+    BadInput, NotFound for an unknown tenant, Conflict when they are a member already.
+    """
+    tenant = selectors.find_tenant(tenant_slug)
+    if tenant is None:
+        raise NotFound(f"There is no tenant with the slug {tenant_slug!r}.")
+    return _add(
+        tenant=tenant,
+        email=email,
+        role=_role(role),
+        password=password,
+        name=name,
+        is_operator=is_operator,
+    )
+
+
+def add_member(
+    *, principal: Principal, email: str, role: Role, password: str | None = None, name: str = ""
+) -> MemberView:
+    """Make a user a member of the principal's tenant; as `create_user`, under the principal's rights.
+
+    Raises PermissionDenied, BadInput (a weak password too), Conflict when they are a member already.
+    """
+    require(principal, "users.write")
+    require_rank(principal, role)
+    if password is not None:
+        check_password_rules(password, email=email)
+    tenant = Tenant.objects.get(id=principal.tenant_id)
+    return _add(tenant=tenant, email=email, role=role, password=password, name=name, is_operator=False).member
+
+
+def check_password_rules(password: str, *, email: str) -> None:
+    """Raises BadInput when the password is too weak for a user of this address."""
+    try:
+        validate_password(password, user=User(email=email))
+    except ValidationError as error:
+        raise BadInput(" ".join(error.messages), param="password") from error
+
+
+def _add(
+    *, tenant: Tenant, email: str, role: Role, password: str | None, name: str, is_operator: bool
+) -> CreatedUser:
+    address = _address(email)
+    if len(name) > NAME_LENGTH:
+        raise BadInput(f"A name has at most {NAME_LENGTH} characters.", param="name")
+    fresh = User(email=address, name=name.strip(), is_operator=is_operator)
+    # Hashing a password takes 50 ms on purpose: not while the transaction holds locks.
+    fresh.set_password(password)
+    with tenant_scope(tenant.id):
+        user, created = _save_user(fresh)
+        if is_operator and not user.is_operator:
+            user.is_operator = True
+            user.save(update_fields=["is_operator", "updated_at"])
+        try:
+            with transaction.atomic():
+                membership = Membership.objects.create(tenant_id=tenant.id, user=user, role=role.value)
+        except IntegrityError as error:
+            raise Conflict(f"{address} is a member of this tenant already.", param="email") from error
+        record_change(kind="membership", object_id=user.id, tenant_id=tenant.id)
+    return CreatedUser(
+        member=selectors.member_view(membership), tenant_slug=tenant.slug, user_created=created
+    )
+
+
+def _save_user(fresh: User) -> tuple[User, bool]:
+    try:
+        with transaction.atomic():
+            fresh.save(force_insert=True)
+        return fresh, True
+    except IntegrityError:
+        return User.objects.get(email=fresh.email), False
+
+
+def _address(email: str) -> str:
+    address = normal_email(email)
+    try:
+        validate_email(address)
+    except ValidationError as error:
+        raise BadInput("This is not an e-mail address.", param="email") from error
+    if len(address) > EMAIL_LENGTH:
+        raise BadInput(f"An e-mail address has at most {EMAIL_LENGTH} characters.", param="email")
+    return address
+
+
+def _role(role: Role | str) -> Role:
+    try:
+        return Role(role)
+    except ValueError as error:
+        raise BadInput(f"A role is one of {', '.join(Role)}.", param="role") from error
+
+
+def get_member(*, principal: Principal, user_id: uuid.UUID) -> MemberView:
+    """A member of the principal's tenant. Raises PermissionDenied, NotFound."""
+    require(principal, "users.write")
+    with tenant_scope(principal.tenant_id, read_only=True):
+        return selectors.member_view(_member(user_id))
+
+
+def change_member(
+    *,
+    principal: Principal,
+    user_id: uuid.UUID,
+    role: Role | None = None,
+    disabled: bool | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> MemberView:
+    """Change a member's role, or disable or enable the membership; in effect everywhere within two seconds.
+
+    Raises PermissionDenied, NotFound, Conflict when the tenant would have no active owner.
+    """
+    require(principal, "users.write")
+    with tenant_scope(principal.tenant_id):
+        membership = _locked_member(user_id)
+        require_rank(principal, Role(membership.role))
+        if role is not None:
+            require_rank(principal, role)
+            membership.role = role.value
+        if disabled is not None and disabled != (membership.disabled_at is not None):
+            membership.disabled_at = clock.now() if disabled else None
+        _keep_an_owner(membership)
+        membership.save()
+        record_change(kind="membership", object_id=user_id, tenant_id=principal.tenant_id)
+        return selectors.member_view(membership)
+
+
+def remove_member(*, principal: Principal, user_id: uuid.UUID) -> None:
+    """Take a user out of the tenant; the user and what they made stay.
+
+    Raises PermissionDenied, NotFound, Conflict when the tenant would have no active owner.
+    """
+    require(principal, "users.write")
+    with tenant_scope(principal.tenant_id):
+        membership = _locked_member(user_id)
+        require_rank(principal, Role(membership.role))
+        membership.role = Role.VIEWER.value
+        _keep_an_owner(membership)
+        membership.delete()
+        record_change(kind="membership", object_id=user_id, tenant_id=principal.tenant_id)
+
+
+def _member(user_id: uuid.UUID) -> Membership:
+    membership = selectors.members().filter(user_id=user_id).first()
+    if membership is None:
+        raise NotFound("There is no such user in this tenant.")
+    return membership
+
+
+def _locked_member(user_id: uuid.UUID) -> Membership:
+    # The tenant's row is the lock: two owners who remove each other at once must not both succeed.
+    membership = _member(user_id)
+    Tenant.objects.select_for_update().get(id=membership.tenant_id)
+    membership.refresh_from_db(fields=["role", "disabled_at"])
+    return membership
+
+
+def _keep_an_owner(membership: Membership) -> None:
+    stays = membership.role == Role.OWNER and membership.disabled_at is None and membership.user.is_active
+    was_owner = Membership.objects.filter(id=membership.id, role=Role.OWNER, disabled_at=None).exists()
+    if was_owner and not stays and selectors.active_owner_count(without=membership.id) == 0:
+        raise Conflict("A tenant keeps at least one active owner.", code="last_owner")
+
+
+def list_memberships(*, user_id: uuid.UUID) -> list[MembershipView]:
+    """The tenants a user may work in, by slug."""
+    return selectors.open_memberships(user_id)
+
+
+def change_user(
+    *,
+    user_id: uuid.UUID,
+    name: str | None = None,
+    is_operator: bool | None = None,
+    is_active: bool | None = None,
+) -> None:
+    """Change a user of the platform; the operator's way. An inactive user's sessions and keys are dead at once.
+
+    Raises NotFound, BadInput.
+    """
+    if name is not None and len(name) > NAME_LENGTH:
+        raise BadInput(f"A name has at most {NAME_LENGTH} characters.", param="name")
+    with system_scope("change a user"):
+        user = User.objects.select_for_update().filter(id=user_id).first()
+        if user is None:
+            raise NotFound("There is no such user.")
+        user.name = user.name if name is None else name.strip()
+        user.is_operator = user.is_operator if is_operator is None else is_operator
+        user.is_active = user.is_active if is_active is None else is_active
+        user.save(update_fields=["name", "is_operator", "is_active", "updated_at"])
+        record_change(kind="user", object_id=user.id)
+
+
+def set_password(*, user_id: uuid.UUID, password: str) -> None:
+    """Give a user a new password; the operator's way. All their sessions end. Raises NotFound, BadInput."""
+    user = User.objects.filter(id=user_id).first()
+    if user is None:
+        raise NotFound("There is no such user.")
+    check_password_rules(password, email=user.email)
+    user.set_password(password)
+    with system_scope("set a user's password"):
+        user.save(update_fields=["password", "updated_at"])
+        record_change(kind="user", object_id=user.id)

@@ -1,0 +1,208 @@
+"""The key directory: a known key costs no load, and a change is in effect at its next use."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import pytest
+from factories.tenants import make_key, make_membership, make_tenant, make_user
+
+from kernel.backends import backends
+from kernel.clock import SYSTEM_CLOCK
+from kernel.errors import NotSignedIn, PermissionDenied, TenantSuspended
+from substrate.changes import ChangeTail
+from substrate.scoping import system_scope_uses
+from substrate.units import run_unit
+from tenants.directory import KeyDirectory
+from tenants.keys import checksum
+from tenants.keys import make_key as make_key_text
+from tenants.services import (
+    authenticate_key,
+    change_tenant,
+    change_user,
+    issue_api_key,
+    revoke_api_key,
+)
+from tenants.services.users import change_member
+from tenants.types import IssuedKey, Principal, PriorityClass, Role, TenantState
+
+pytestmark = pytest.mark.django_db(transaction=True)
+LOOKUP = "look up an API key"
+
+
+class LaterClock:
+    """The system's clock, put forward."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        """`ahead` of the machine's clock."""
+        self._ahead = ahead
+
+    def now(self) -> datetime:
+        """The time then."""
+        return SYSTEM_CLOCK.now() + self._ahead
+
+    def monotonic(self) -> float:
+        """The time then."""
+        return SYSTEM_CLOCK.monotonic() + self._ahead.total_seconds()
+
+
+class Process:
+    """A process with a key directory that follows the change log."""
+
+    def __init__(self) -> None:
+        """Directory and tail of its own."""
+        self.directory = KeyDirectory()
+        self.tail = ChangeTail()
+        self.tail.listen(self.directory.on_change)
+        backends.replace("key_directory", self.directory)
+
+    async def loads_for(self, key: str) -> int:
+        """How many loads it takes to authenticate `key` now."""
+        before = system_scope_uses[LOOKUP]
+        await authenticate_key(key)
+        return system_scope_uses[LOOKUP] - before
+
+
+@pytest.fixture
+async def process() -> AsyncIterator[Process]:
+    """This process, tailing."""
+    process = Process()
+    await process.tail.start()
+    yield process
+
+
+async def test_a_known_key_costs_no_load(process: Process) -> None:
+    tenant = await run_unit(make_tenant)
+    key = await run_unit(make_key, tenant, role=Role.ADMIN)
+    assert await process.loads_for(key.key) == 1
+    assert await process.loads_for(key.key) == 0
+    principal = await authenticate_key(key.key)
+    assert (principal.tenant_id, principal.role, principal.user_id) == (tenant.id, Role.ADMIN, None)
+    assert principal.api_key_prefix == key.prefix
+    assert "users.write" in principal.permissions
+
+
+async def test_an_unknown_key_is_loaded_once(process: Process) -> None:
+    unknown = make_key_text().key
+    before = system_scope_uses[LOOKUP]
+    for _ in range(3):
+        with pytest.raises(NotSignedIn):
+            await authenticate_key(unknown)
+    assert system_scope_uses[LOOKUP] - before == 1
+
+
+async def test_a_mistyped_key_never_reaches_the_database(process: Process) -> None:
+    key = await run_unit(make_key, await run_unit(make_tenant))
+    before = system_scope_uses[LOOKUP]
+    for wrong in (
+        key.key[:-1] + ("A" if key.key[-1] != "A" else "B"),
+        "atr_x",
+        "",
+        "sk-1",
+        key.key + "0",
+        "ä" * 61,
+    ):
+        with pytest.raises(NotSignedIn):
+            await authenticate_key(wrong)
+    assert system_scope_uses[LOOKUP] == before
+
+
+async def test_a_right_prefix_with_another_secret_is_refused(process: Process) -> None:
+    key = await run_unit(make_key, await run_unit(make_tenant))
+    other = make_key_text()
+    body = other.key[:-6].replace(other.prefix, key.prefix)
+    with pytest.raises(NotSignedIn):
+        await authenticate_key(body + checksum(body))
+
+
+async def test_revoking_takes_effect_with_the_change(process: Process) -> None:
+    key = await run_unit(make_key, await run_unit(make_tenant))
+    await authenticate_key(key.key)
+    await run_unit(revoke_api_key, prefix=f"atr_{key.prefix}")
+    await process.tail.catch_up()
+    with pytest.raises(NotSignedIn):
+        await authenticate_key(key.key)
+
+
+async def test_suspending_and_resuming_a_tenant(process: Process) -> None:
+    tenant, other = await run_unit(make_tenant), await run_unit(make_tenant)
+    key, foreign = await run_unit(make_key, tenant), await run_unit(make_key, other)
+    await process.tail.catch_up()
+    await authenticate_key(key.key)
+    await authenticate_key(foreign.key)
+    await run_unit(change_tenant, tenant_id=tenant.id, state=TenantState.SUSPENDED)
+    await process.tail.catch_up()
+    with pytest.raises(TenantSuspended):
+        await authenticate_key(key.key)
+    assert await process.loads_for(foreign.key) == 0
+    await run_unit(change_tenant, tenant_id=tenant.id, state=TenantState.ACTIVE)
+    await process.tail.catch_up()
+    assert (await authenticate_key(key.key)).tenant_id == tenant.id
+
+
+async def test_the_tenants_class_caps_the_keys(process: Process) -> None:
+    tenant = await run_unit(make_tenant)
+    key = await run_unit(make_key, tenant)
+    assert (await authenticate_key(key.key)).priority_cap is PriorityClass.CRITICAL
+    await run_unit(change_tenant, tenant_id=tenant.id, priority_class=PriorityClass.BATCH)
+    await process.tail.catch_up()
+    assert (await authenticate_key(key.key)).priority_cap is PriorityClass.BATCH
+
+
+async def test_a_bound_key_follows_its_user(process: Process) -> None:
+    tenant = await run_unit(make_tenant)
+    owner = await run_unit(make_membership, tenant, role=Role.OWNER)
+    member = await run_unit(make_membership, tenant, await run_unit(make_user), role=Role.ADMIN)
+    key = await run_unit(make_key, tenant, role=Role.OWNER, user=member.user)
+    assert (await authenticate_key(key.key)).role is Role.ADMIN
+
+    boss = Principal(
+        tenant_id=tenant.id,
+        tenant_slug=tenant.slug,
+        role=Role.OWNER,
+        user_id=owner.user_id,
+        permissions=frozenset({"users.write"}),
+    )
+    await run_unit(change_member, principal=boss, user_id=member.user_id, role=Role.VIEWER)
+    await process.tail.catch_up()
+    assert (await authenticate_key(key.key)).role is Role.VIEWER
+
+    await run_unit(change_member, principal=boss, user_id=member.user_id, disabled=True)
+    await process.tail.catch_up()
+    with pytest.raises(PermissionDenied):
+        await authenticate_key(key.key)
+
+    await run_unit(change_member, principal=boss, user_id=member.user_id, disabled=False)
+    await run_unit(change_user, user_id=member.user_id, is_active=False)
+    await process.tail.catch_up()
+    with pytest.raises(NotSignedIn):
+        await authenticate_key(key.key)
+
+    await run_unit(change_user, user_id=member.user_id, is_active=True)
+    await process.tail.catch_up()
+    assert (await authenticate_key(key.key)).user_id == member.user_id
+
+
+async def test_an_expired_key_is_refused_without_a_change(process: Process) -> None:
+    tenant = await run_unit(make_tenant)
+    key: IssuedKey = await run_unit(
+        issue_api_key,
+        tenant_id=tenant.id,
+        name="short",
+        expires_at=SYSTEM_CLOCK.now() + timedelta(minutes=1),
+    )
+    await authenticate_key(key.key)
+    with pytest.raises(NotSignedIn, match="expired"):
+        await authenticate_key(key.key, clock=LaterClock(timedelta(minutes=2)))
+
+
+async def test_an_operators_owner_key_may_operate(process: Process) -> None:
+    tenant = await run_unit(make_tenant)
+    membership = await run_unit(
+        make_membership, tenant, await run_unit(make_user, is_operator=True), role=Role.OWNER
+    )
+    bound = await run_unit(make_key, tenant, role=Role.OWNER, user=membership.user)
+    lesser = await run_unit(make_key, tenant, role=Role.ADMIN, user=membership.user)
+    unbound = await run_unit(make_key, tenant, role=Role.OWNER)
+    assert "platform.operate" in (await authenticate_key(bound.key)).permissions
+    assert "platform.operate" not in (await authenticate_key(lesser.key)).permissions
+    assert "platform.operate" not in (await authenticate_key(unbound.key)).permissions
