@@ -6,6 +6,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+MODEL_ID_LENGTH = 200
+POOL_NAME_LENGTH = 100
+URL_LENGTH = 500
+REGION_LENGTH = 64
+# vLLM refuses nothing of its own below this; more than this at once on one engine is a typing error.
+MAX_CONCURRENCY = 100_000
+MAX_CONTEXT_LENGTH = 100_000_000
+MAX_PRICE_NANO = 10**12
+
 
 class ModelKind(StrEnum):
     """What a model does."""
@@ -36,7 +45,8 @@ class ReplicaSpec:
     """One engine process that serves one model of one pool. `max_concurrency` is how many calls it takes at once.
 
     `engine` names the adapter (`BACKENDS["engine.<engine>"]`); `url` is the OpenAI base URL ending in `/v1`, empty
-    for built-in engines. `api_key` is the engine's own, never the caller's.
+    for built-in engines. `api_key` is the engine's own, never the caller's. `vllm` says that the engine takes vLLM's
+    own fields (`cache_salt`, `priority`); other OpenAI-compatible endpoints refuse them.
     """
 
     id: str
@@ -49,6 +59,7 @@ class ReplicaSpec:
     region: str = ""
     draining: bool = False
     api_key: str = field(default="", repr=False)
+    vllm: bool = True
 
 
 @dataclass(frozen=True, slots=True)

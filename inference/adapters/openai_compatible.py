@@ -1,0 +1,334 @@
+"""Engines behind HTTP that speak OpenAI's API: vLLM first of all, any other such endpoint too.
+
+One connection pool per instance, hence per process and event loop. Closing a stream, or cancelling a call, closes its
+connection, which is how vLLM is told to stop. What clients must not set is taken out of the body here, whoever calls.
+"""
+
+import asyncio
+import functools
+import re
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+import orjson
+import structlog
+from yarl import URL
+
+from inference.openai_frames import FrameReader, read_completion, read_embeddings, read_refusal
+from inference.sse import EventParser, EventTooLong
+from inference.types import Chunk, Completion, Embeddings, EngineRequest, ReplicaLoad, ReplicaSpec, Surface
+from kernel.errors import EngineUnavailable, UpstreamFailed
+from substrate.keyring import keyring
+
+log = structlog.get_logger(__name__)
+
+# What would let a caller see or disturb other tenants' work in the engine.
+DENIED = frozenset(
+    {
+        "cache_salt",
+        "kv_transfer_params",
+        "vllm_xargs",
+        "priority",
+        "request_id",
+        "stream",
+        "stream_options",
+        "model",
+    }
+)
+CONNECT_S = 2.0
+HEALTH_S = 1.5
+# Below the 5 s after which vLLM's server closes an idle connection, so that it never closes one just being used.
+KEEP_ALIVE_S = 4.0
+MOST_ANSWER_BYTES = 64 * 1024 * 1024
+MOST_ERROR_BYTES = 64 * 1024
+# How long the end of a finished answer may take before its connection is given up.
+CLOSING_S = 0.25
+# Answers beyond this size are decoded in a thread, for it takes longer than a loop may stand still.
+LARGE_BYTES = 512 * 1024
+
+_GAUGE = re.compile(
+    r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc)(?:\{[^}]*\})? (\S+)", re.M
+)
+
+
+class OpenAICompatibleEngine:
+    """`engine.openai`. Errors are those of the port; nothing is retried but a call on a connection found dead."""
+
+    def __init__(self, *, connect_s: float = CONNECT_S) -> None:
+        """`connect_s`: the longest a connection may take to come about."""
+        self._connect_s = connect_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def complete(self, replica: ReplicaSpec, request: EngineRequest) -> Completion:
+        """The whole answer; its first byte is its last, so `first_byte_timeout_s` bounds all of it."""
+        raw = await self._whole(replica, request, _call_body(replica, request))
+        return read_completion(raw, replica.model)
+
+    async def stream(self, replica: ReplicaSpec, request: EngineRequest) -> AsyncIterator[Chunk]:
+        """The answer as it is made, one chunk for each read that holds a token."""
+        body = _call_body(replica, request)
+        body["stream"] = True
+        options = request.body.get("stream_options")
+        body["stream_options"] = {**(options if isinstance(options, Mapping) else {}), "include_usage": True}
+        loop = asyncio.get_running_loop()
+        reader = FrameReader(replica.model)
+        events = EventParser()
+        deadline = loop.time() + request.first_byte_timeout_s
+        response = await self._post(replica, request, body, deadline)
+        if response.content_type != "text/event-stream":
+            response.close()
+            raise UpstreamFailed("The engine did not answer with a stream.")
+        watch = _IdleWatch(loop, response, request.idle_timeout_s)
+        watch.expect(deadline)
+        try:
+            read_any = response.content.readany
+            while not reader.done:
+                data = await read_any()
+                if not data:
+                    break
+                chunk = reader.read(events.feed(data))
+                if chunk is not None:
+                    watch.touch()
+                    yield chunk
+            if not reader.done and not reader.finished:
+                raise aiohttp.ClientPayloadError("the stream ended before its end")
+            watch.stop()
+            await _finish(response)
+        except (aiohttp.ClientError, OSError, EventTooLong) as error:
+            raise _broken(error, begun=reader.begun, late=watch.fired) from error
+        finally:
+            watch.stop()
+            response.close()
+
+    async def embed(self, replica: ReplicaSpec, request: EngineRequest) -> Embeddings:
+        """One vector for each input; they travel as base64, which costs a tenth of numbers in JSON."""
+        inputs = request.body["input"]
+        body = _call_body(replica, request) | {"encoding_format": "base64"}
+        raw = await self._whole(replica, request, body)
+        if len(raw) > LARGE_BYTES:
+            return await asyncio.to_thread(read_embeddings, raw, len(inputs))
+        return read_embeddings(raw, len(inputs))
+
+    async def health(self, replica: ReplicaSpec) -> None:
+        """`/health` beside `/v1` says 200; where there is no such route, `/v1/models` answers."""
+        status, _ = await self._get(replica, "/health")
+        if status in (404, 405):
+            status, _ = await self._get(replica, "/v1/models")
+        if status != 200:
+            raise EngineUnavailable(f"The engine's health check says {status}.")
+
+    async def load(self, replica: ReplicaSpec) -> ReplicaLoad:
+        """vLLM's own gauges, summed over its engines; the fullest cache counts."""
+        status, text = await self._get(replica, "/metrics")
+        if status != 200:
+            raise EngineUnavailable(f"The engine's metrics say {status}.")
+        sums = {"num_requests_running": 0.0, "num_requests_waiting": 0.0, "kv_cache_usage_perc": 0.0}
+        for name, value in _GAUGE.findall(text):
+            number = _number(value)
+            sums[name] = max(sums[name], number) if name == "kv_cache_usage_perc" else sums[name] + number
+        return ReplicaLoad(
+            running=int(sums["num_requests_running"]),
+            waiting=int(sums["num_requests_waiting"]),
+            kv_usage=min(1.0, sums["kv_cache_usage_perc"]),
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _whole(self, replica: ReplicaSpec, request: EngineRequest, body: dict[str, Any]) -> bytes:
+        deadline = asyncio.get_running_loop().time() + request.first_byte_timeout_s
+        response = await self._post(replica, request, body, deadline)
+        try:
+            async with asyncio.timeout_at(deadline):
+                raw = await _read(response, MOST_ANSWER_BYTES)
+        except TimeoutError as error:
+            raise _broken(error, begun=False, late=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(error, begun=False, late=False) from error
+        finally:
+            response.release()
+        return raw
+
+    async def _post(
+        self, replica: ReplicaSpec, request: EngineRequest, body: dict[str, Any], deadline: float
+    ) -> aiohttp.ClientResponse:
+        """The head of a 200 answer. Raises the port's errors for every other ending."""
+        headers = {"Content-Type": "application/json", "X-Request-Id": request.request_id}
+        if request.traceparent:
+            headers["traceparent"] = request.traceparent
+        if replica.api_key:
+            headers["Authorization"] = f"Bearer {replica.api_key}"
+        raw = orjson.dumps(body)
+        url = _url(replica.url, request.surface.value)
+        try:
+            async with asyncio.timeout_at(deadline):
+                try:
+                    response = await self._open().post(url, data=raw, headers=headers, allow_redirects=False)
+                except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                    # A kept connection that the engine had closed meanwhile: nothing came back, ask once more.
+                    response = await self._open().post(url, data=raw, headers=headers, allow_redirects=False)
+                if response.status == 200:
+                    return response
+                try:
+                    raise _refused(replica, response.status, await _read_error(response))
+                finally:
+                    response.release()
+        except TimeoutError as error:
+            raise _broken(error, begun=False, late=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broken(error, begun=False, late=False) from error
+
+    async def _get(self, replica: ReplicaSpec, path: str) -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {replica.api_key}"} if replica.api_key else {}
+        url = _url(replica.url.removesuffix("/").removesuffix("/v1"), path.lstrip("/"))
+        try:
+            async with asyncio.timeout(HEALTH_S), self._open().get(url, headers=headers) as response:
+                return response.status, (await _read(response, MOST_ANSWER_BYTES)).decode("utf-8", "replace")
+        except TimeoutError as error:
+            raise EngineUnavailable("The engine did not answer in time.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineUnavailable("The engine is not reachable.") from error
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0, limit_per_host=0, ttl_dns_cache=30, keepalive_timeout=KEEP_ALIVE_S
+                ),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_s),
+                auto_decompress=False,
+                trust_env=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept-Encoding": "identity", "User-Agent": "atrium"},
+                read_bufsize=256 * 1024,
+            )
+        return self._session
+
+
+class _IdleWatch:
+    """Closes a response that has been silent too long, with one timer per stream instead of one per read."""
+
+    __slots__ = ("_deadline", "_idle_s", "_loop", "_response", "_timer", "fired")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, response: aiohttp.ClientResponse, idle_s: float
+    ) -> None:
+        self._loop = loop
+        self._response = response
+        self._idle_s = idle_s
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.fired = False
+
+    def expect(self, deadline: float) -> None:
+        """The first chunk is due at `deadline`."""
+        self._deadline = deadline
+        self._timer = self._loop.call_at(min(deadline, self._loop.time() + self._idle_s), self._look)
+
+    def touch(self) -> None:
+        """A chunk came; the next is due `idle_s` later."""
+        self._deadline = self._loop.time() + self._idle_s
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if now < self._deadline:
+            self._timer = self._loop.call_at(min(self._deadline, now + self._idle_s), self._look)
+            return
+        self.fired = True
+        self._response.close()
+
+
+@functools.lru_cache(maxsize=4096)
+def _url(base: str, path: str) -> URL:
+    return URL(f"{base.rstrip('/')}/{path}")
+
+
+@functools.lru_cache(maxsize=65536)
+def _salt(tenant_id: uuid.UUID) -> str:
+    """Keeps tenants' prefixes apart in the engine's cache; 64 hex characters (vLLM takes at most 128)."""
+    return keyring().derive("cache-salt", str(tenant_id)).hex()
+
+
+def _call_body(replica: ReplicaSpec, request: EngineRequest) -> dict[str, Any]:
+    body = {name: value for name, value in request.body.items() if name not in DENIED}
+    body["model"] = replica.served_name
+    if replica.vllm:
+        body["cache_salt"] = _salt(request.tenant_id)
+        if request.priority and request.surface is not Surface.EMBEDDINGS:
+            body["priority"] = request.priority
+    return body
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    if (response.content_length or 0) > limit:
+        response.close()
+        raise UpstreamFailed("The engine's answer is too large.")
+    parts: list[bytes] = []
+    size = 0
+    while part := await response.content.readany():
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            response.close()
+            raise UpstreamFailed("The engine's answer is too large.")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _read_error(response: aiohttp.ClientResponse) -> bytes:
+    try:
+        return await _read(response, MOST_ERROR_BYTES)
+    except UpstreamFailed:
+        return b""
+
+
+async def _finish(response: aiohttp.ClientResponse) -> None:
+    """Read the end of a finished answer, so that its connection can be used again."""
+    try:
+        async with asyncio.timeout(CLOSING_S):
+            while await response.content.readany():
+                pass
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        return
+    response.release()
+
+
+def _refused(replica: ReplicaSpec, status: int, raw: bytes) -> UpstreamFailed:
+    """A 4xx that is the caller's fault is passed on; all else means that another replica may do."""
+    if 400 <= status < 500 and status not in (401, 403, 404, 405, 408, 429):
+        return read_refusal(raw, status)
+    log.warning("engine_refused", url=replica.url, status=status, answer=raw[:500].decode("utf-8", "replace"))
+    if status in (429, 503):
+        return EngineUnavailable("The engine says it is full.")
+    return EngineUnavailable(f"The engine answered with status {status}.")
+
+
+def _broken(error: Exception, *, begun: bool, late: bool) -> UpstreamFailed:
+    if begun:
+        return UpstreamFailed(
+            "The engine fell silent in the middle of its answer."
+            if late
+            else "The engine's answer broke off in the middle."
+        )
+    if late:
+        return EngineUnavailable("The engine did not answer in time.")
+    if isinstance(error, EventTooLong):
+        return UpstreamFailed("The engine sent an event that is too long.")
+    return EngineUnavailable("The engine is not reachable.")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
