@@ -1,0 +1,42 @@
+"""`make fuzz`: the long runs. Figures as JSON and a table under `$ATRIUM_HOME/fuzz`."""
+
+import json
+import os
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from fakes.demo import start_demo
+from fuzz.schema import Outcome, run_schemathesis
+
+CASES = int(os.environ.get("FUZZ_CASES", "200"))
+
+
+def main() -> int:
+    """Run schemathesis as three roles; 0 when every check held."""
+    folder = Path(os.environ.get("ATRIUM_HOME", "var")) / "fuzz"
+    folder.mkdir(parents=True, exist_ok=True)
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as home:
+        demo = start_demo(Path(home))
+        try:
+            for role in ("operator", "member", "viewer"):
+                key = demo.api_key if role == "operator" else demo.issue_key(role)
+                outcome = run_schemathesis(base_url=demo.url, key=key, role=role, cases=CASES, folder=folder)
+                (folder / f"{role}.txt").write_text(outcome.text)
+                outcomes.append(outcome)
+                words = "held" if outcome.passed else "FAILED"
+                sys.stdout.write(
+                    f"{role:9} {outcome.operations:4} operations {outcome.cases:7} cases "
+                    f"{outcome.server_errors:3} server errors  {words}\n"
+                )
+        finally:
+            demo.server.stop()
+    rows = [{name: value for name, value in asdict(each).items() if name != "text"} for each in outcomes]
+    (folder / "fuzz.json").write_text(json.dumps(rows, indent=2))
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""The full profile on loopback, as `make run-production` starts it, and the clients that use it from outside."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+import websockets
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_S = 120
+PATIENCE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running installation: its front, its gateways one by one, its environment for commands."""
+
+    url: str
+    gateways: tuple[str, ...]
+    environment: dict[str, str]
+    process: "subprocess.Popen[bytes]"
+
+    def manage(self, *arguments: str) -> dict[str, Any]:
+        """Run a command with `--json` and return what it said."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments, "--json"],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A tenant made for one test, seen through an admin's key."""
+
+    stack: Stack
+    slug: str
+    key: str
+
+    def rest(self, method: str, path: str, **options: Any) -> Any:
+        """Call the REST API; the parsed body of a 2xx answer."""
+        answer = requests.request(
+            method,
+            f"{self.stack.url}/api/v1{path}",
+            headers={"Authorization": f"Bearer {self.key}"} | options.pop("headers", {}),
+            timeout=60,
+            **options,
+        )
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
+        return answer.json() if answer.content else None
+
+    def upload(self, knowledge_base: str, name: str, text: str) -> dict[str, Any]:
+        """Upload a document and wait until it is ready."""
+        path = f"/knowledge-bases/{knowledge_base}/documents"
+        made = self.rest("POST", path, files={"file": (name, text.encode())})
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            document: dict[str, Any] = self.rest("GET", f"{path}/{made['id']}")
+            if document["state"] in ("ready", "failed"):
+                assert document["state"] == "ready", document["error"]
+                return document
+            time.sleep(0.2)
+        raise AssertionError(f"{name} was not ready after {PATIENCE_S} s")
+
+
+def new_member(stack: Stack, *, role: str = "admin") -> Member:
+    """A fresh tenant and a key in it."""
+    slug = f"t{uuid.uuid4().hex[:12]}"
+    stack.manage("create_tenant", slug, "--name", slug)
+    issued = stack.manage("issue_api_key", "--tenant", slug, "--name", "tests", "--role", role)
+    return Member(stack, slug, issued["key"])
+
+
+def vllm_urls() -> list[str]:
+    """Base URLs of the vLLM replicas, ending in `/v1`."""
+    return os.environ["ATRIUM_TEST_VLLM_URLS"].split(",")
+
+
+def vllm_running(url: str) -> int:
+    """How many requests the vLLM at `url` works on now, by its own count."""
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    return int(
+        sum(float(value) for value in re.findall(r"^vllm:num_requests_running\{[^}]*\} (\S+)", text, re.M))
+    )
+
+
+def wait_for_running(url: str, wanted: bool, *, within_s: float) -> float:
+    """Seconds until vLLM works on something (or on nothing)."""
+    began = time.monotonic()
+    while time.monotonic() - began < within_s:
+        if (vllm_running(url) > 0) == wanted:
+            return time.monotonic() - began
+        time.sleep(0.02)
+    raise AssertionError(f"vLLM's running count was not {'above' if wanted else ''} 0 within {within_s} s")
+
+
+class Socket:
+    """A WebSocket of one member at one gateway."""
+
+    def __init__(self, base_url: str, key: str) -> None:
+        self._url = base_url.replace("http", "ws", 1) + "/ws/chat"
+        self._protocols = ["atrium.v1", f"atrium.bearer.{key}"]
+
+    async def __aenter__(self) -> "Socket":
+        self._socket = await websockets.connect(
+            self._url, subprotocols=[websockets.Subprotocol(name) for name in self._protocols]
+        )
+        assert self._socket.subprotocol == "atrium.v1"
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._socket.close()
+
+    async def send(self, **frame: Any) -> None:
+        await self._socket.send(json.dumps(frame))
+
+    async def receive(self, *, within_s: float = 30) -> dict[str, Any]:
+        async with asyncio.timeout(within_s):
+            frame: dict[str, Any] = json.loads(await self._socket.recv())
+        return frame
+
+    async def until(self, *kinds: str, within_s: float = 60) -> list[dict[str, Any]]:
+        """The frames up to and with the first of one of `kinds`."""
+        frames: list[dict[str, Any]] = []
+        async with asyncio.timeout(within_s):
+            while not frames or frames[-1]["type"] not in kinds:
+                frames.append(await self.receive(within_s=within_s))
+        return frames
+
+
+def start_stack() -> Stack:
+    """Start the production supervisor and wait until it says where everything is."""
+    environment = dict(os.environ)
+    addresses = Path(environment["ATRIUM_HOME"]) / "production" / "addresses.json"
+    addresses.unlink(missing_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, "deploy/production/run.py"], cwd=ROOT, env=environment, start_new_session=True
+    )
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the production supervisor ended"
+        if addresses.exists():
+            told = json.loads(addresses.read_text())
+            return Stack(told["url"], tuple(told["gateways"]), environment | told["environment"], process)
+        time.sleep(0.2)
+    stop_stack(process)
+    raise AssertionError(f"the full profile was not ready after {READY_S} s")
+
+
+def stop_stack(process: "subprocess.Popen[bytes]") -> None:
+    """End it, and see that it ends within ten seconds."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=12)
