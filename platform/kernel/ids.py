@@ -6,8 +6,8 @@ import secrets
 import time
 import uuid
 
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,128}$")
-_TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 
 def uuid7() -> uuid.UUID:
@@ -35,12 +35,12 @@ def new_request_id() -> str:
 
 def accept_request_id(offered: str | None) -> str:
     """The caller's own request id when it is well formed (8–128 of `A-Za-z0-9._-`), else a new one."""
-    return offered if offered and _REQUEST_ID.match(offered) else new_request_id()
+    return offered if offered and _REQUEST_ID.fullmatch(offered) else new_request_id()
 
 
 def parse_traceparent(header: str | None) -> str | None:
     """The trace id of a W3C `traceparent` header (version 00), or None when absent or malformed."""
-    match = _TRACEPARENT.match(header) if header else None
+    match = _TRACEPARENT.fullmatch(header) if header else None
     return match.group(1) if match and set(match.group(1)) != {"0"} else None
 
 

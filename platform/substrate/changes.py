@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import structlog
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Min
 
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
@@ -31,6 +31,8 @@ V = TypeVar("V")
 # A transaction that took a sequence number may commit after one with a higher number; its row is looked for this long.
 GAP_PATIENCE = timedelta(seconds=60)
 KEEP_CHANGES = timedelta(hours=1)
+# How far below a new sequence number others may still be on their way to their commit.
+WIDEST_GAP = 1_000
 
 
 Listener = Callable[[ChangeEvent], None]
@@ -63,8 +65,9 @@ class ChangeTail:
         self._listeners.append(listener)
 
     async def start(self) -> None:
-        """Begin after the newest change there is: what was loaded before is current."""
-        self._high = await run_unit(_newest)
+        """Begin after the newest change there is; numbers missing just below it may yet be committed."""
+        self._high, missing = await run_unit(_newest)
+        self._gaps = dict.fromkeys(missing, self._clock.monotonic())
 
     async def run(self) -> None:
         """Tail for ever. A database that is away is retried; the listeners' entries stay as they are meanwhile."""
@@ -81,7 +84,7 @@ class ChangeTail:
         rows = await run_unit(_after, self._high, tuple(self._gaps))
         now = self._clock.monotonic()
         for event in rows:
-            for missing in range(self._high + 1, event.seq):
+            for missing in range(max(self._high + 1, event.seq - WIDEST_GAP), event.seq):
                 self._gaps[missing] = now
             self._gaps.pop(event.seq, None)
             self._high = max(self._high, event.seq)
@@ -91,8 +94,11 @@ class ChangeTail:
         self._gaps = {seq: since for seq, since in self._gaps.items() if now - since < patience}
 
 
-def _newest() -> int:
-    return Change.objects.aggregate(newest=Max("seq"))["newest"] or 0
+def _newest() -> tuple[int, list[int]]:
+    newest: int = Change.objects.aggregate(newest=Max("seq"))["newest"] or 0
+    oldest = Change.objects.filter(seq__gt=newest - WIDEST_GAP).aggregate(oldest=Min("seq"))["oldest"] or 0
+    there = set(Change.objects.filter(seq__gte=oldest, seq__lte=newest).values_list("seq", flat=True))
+    return newest, [seq for seq in range(oldest, newest) if seq not in there]
 
 
 def _after(high: int, gaps: tuple[int, ...]) -> list[ChangeEvent]:
@@ -105,6 +111,12 @@ def forget_old_changes(*, clock: Clock = SYSTEM_CLOCK) -> int:
     """Delete changes older than an hour; returns how many. Every process has long read them."""
     deleted, _ = Change.objects.filter(created_at__lt=clock.now() - KEEP_CHANGES).delete()
     return deleted
+
+
+def _heard(task: "asyncio.Task[V]") -> None:
+    """When everybody who waited has left, nobody else asks for the error of a load."""
+    if not task.cancelled():
+        task.exception()
 
 
 class EntryCache(Generic[K, V]):
@@ -145,6 +157,7 @@ class EntryCache(Generic[K, V]):
         task = self._loading.get(key)
         if task is None:
             task = asyncio.ensure_future(self._fetch(key))
+            task.add_done_callback(_heard)
             self._loading[key] = task
         return await asyncio.shield(task)
 

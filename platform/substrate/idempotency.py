@@ -44,7 +44,10 @@ def begin_once(
                 )
             return None
         except IntegrityError:
-            record = IdempotencyRecord.objects.get(key=key, route=route)
+            record = IdempotencyRecord.objects.filter(key=key, route=route).first()
+    if record is None:
+        # Its first request failed and freed the key this moment.
+        raise Conflict("The first request with this Idempotency-Key just ended.", retry_after_s=1.0)
     if record.body_hash != body_hash:
         raise Conflict("This Idempotency-Key was used with another body.", code="idempotency_key_reused")
     if record.status == 0:

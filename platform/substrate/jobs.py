@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from django.conf import settings
@@ -21,7 +21,7 @@ from django.db.models import F, Q
 from kernel.backends import backends, import_object
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.context import RequestContext, ensure_request, request_context
-from kernel.errors import AtriumError, Unavailable
+from kernel.errors import AtriumError, Internal, Unavailable
 from substrate.models import Job
 from substrate.ports import JobNudge
 from substrate.scoping import system_scope, tenant_scope
@@ -133,17 +133,20 @@ def finish_job(job: ClaimedJob) -> None:
 
 
 def fail_job(job: ClaimedJob, *, error: str, retry: bool, clock: Clock = SYSTEM_CLOCK) -> bool:
-    """Write that this attempt failed. Returns True when the job is given up for good, False when it will be retried."""
+    """Write that this attempt failed.
+
+    True when the job is given up for good; False when it will be retried, or another worker has it by now.
+    """
     again = retry and job.attempts < job.max_attempts
     delay: timedelta = min(FIRST_RETRY * 2 ** (job.attempts - 1), LONGEST_RETRY)
     with tenant_scope(job.tenant_id):
-        Job.objects.filter(_mine(job)).update(
+        written = Job.objects.filter(_mine(job)).update(
             state=Job.State.QUEUED if again else Job.State.FAILED,
             run_after=clock.now() + delay if again else F("run_after"),
             error=error[:2000],
             lease_until=None,
         )
-    return not again
+    return written == 1 and not again
 
 
 def find_stranded_jobs(*, clock: Clock = SYSTEM_CLOCK, limit: int = 500) -> list[uuid.UUID]:
@@ -155,53 +158,93 @@ def find_stranded_jobs(*, clock: Clock = SYSTEM_CLOCK, limit: int = 500) -> list
         return list(Job.objects.filter(due).order_by("run_after").values_list("id", flat=True)[:limit])
 
 
+async def refuse_unknown_kind(job: ClaimedJob) -> None:
+    """The handler of jobs that nobody handles."""
+    raise Internal(f"This version of Atrium does not know jobs of kind {job.kind!r}.")
+
+
+async def say_nothing(job: ClaimedJob, reason: str) -> None:
+    """Give up a job that concerns nobody any more: its row has the reason."""
+
+
+_NO_HANDLER = f"{__name__}.{refuse_unknown_kind.__name__}"
+_NO_GIVING_UP = f"{__name__}.{say_nothing.__name__}"
+
+
+class _LeaseLost(Exception):
+    """Another worker has the job by now."""
+
+
 async def run_job(job: ClaimedJob) -> None:
-    """Run the handler of a claimed job under its request's context, and write the outcome. Raises only when cancelled."""
-    run_path, give_up_path = settings.JOB_HANDLERS[job.kind]
-    handler: Handler = import_object(run_path)
+    """Run the handler of a claimed job under its request's context, and write the outcome. Raises only when cancelled.
+
+    When the database is away at the end, nothing is written: the lease runs out and the job runs again.
+    """
+    # A kind that an older version queued, and this one does not know, fails with its reason.
+    run_path, give_up_path = settings.JOB_HANDLERS.get(job.kind, (_NO_HANDLER, _NO_GIVING_UP))
+    about = {"job_id": str(job.id), "kind": job.kind}
     with request_context(RequestContext(job.request_id, job.trace_id)):
-        log.info(
-            "job_started",
-            job_id=str(job.id),
-            kind=job.kind,
-            tenant_id=str(job.tenant_id),
-            attempt=job.attempts,
-        )
+        log.info("job_started", **about, tenant_id=str(job.tenant_id), attempt=job.attempts)
+        error = await _attempt(job, import_object(run_path))
+        if isinstance(error, _LeaseLost):
+            log.warning("job_taken_over", **about)
+            return
         try:
-            async with asyncio.TaskGroup() as group:
-                renewal = group.create_task(_keep_lease(job))
-                await handler(job)
-                renewal.cancel()
-            await run_unit(finish_job, job)
-            log.info("job_done", job_id=str(job.id), kind=job.kind)
-        except* AtriumError as errors:
-            await _write_failure(job, errors.exceptions[0], give_up_path)
-        except* Exception as errors:
+            if error is None:
+                await run_unit(finish_job, job)
+                log.info("job_done", **about)
+            else:
+                await _write_failure(job, error, import_object(give_up_path))
+        except Exception:
+            # The task edge: neither a database that is away nor a bug in giving up may end the worker.
+            log.exception("job_outcome_not_written", **about)
+
+
+async def _attempt(job: ClaimedJob, handler: Handler) -> Exception | None:
+    """Run the handler while the lease is renewed; the error it ended with, or None."""
+    if job.attempts > job.max_attempts:
+        # Its workers died, one after the other: what kills a worker is not tried for ever.
+        return Internal("The worker died while doing this.")
+    try:
+        async with asyncio.TaskGroup() as group:
+            renewal = group.create_task(_keep_lease(job))
+            await handler(job)
+            renewal.cancel()
+    except ExceptionGroup as group_error:
+        error = _first(group_error)
+        if not isinstance(error, AtriumError | _LeaseLost):
             # The task edge: a bug in one job must not end the worker.
-            log.exception("job_crashed", job_id=str(job.id), kind=job.kind, exc_info=errors.exceptions[0])
-            await _write_failure(job, errors.exceptions[0], give_up_path)
+            log.error("job_crashed", job_id=str(job.id), kind=job.kind, exc_info=error)
+        return error
+    return None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> Exception:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return cast(Exception, error)
 
 
 async def _keep_lease(job: ClaimedJob) -> None:
     while True:
         await asyncio.sleep(RENEW_EVERY_S)
         try:
-            if not await run_unit(renew_lease, job):
-                raise Unavailable("another worker took this job over")
+            held = await run_unit(renew_lease, job)
         except Unavailable as error:
             log.warning("lease_not_renewed", job_id=str(job.id), error=str(error))
+            continue
+        if not held:
+            raise _LeaseLost
 
 
-async def _write_failure(job: ClaimedJob, error: BaseException, give_up_path: str) -> None:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+async def _write_failure(job: ClaimedJob, error: Exception, give_up: GiveUp) -> None:
     known = isinstance(error, AtriumError)
     reason = str(error) if known else "Something went wrong on the server; the log has the cause."
     retry = error.retryable if isinstance(error, AtriumError) else True
     given_up = await run_unit(fail_job, job, error=reason, retry=retry)
     log.warning("job_failed", job_id=str(job.id), kind=job.kind, error=reason, given_up=given_up)
     if given_up:
-        give_up: GiveUp = import_object(give_up_path)
         await give_up(job, reason)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404
 from rest_framework import exceptions, pagination, serializers
 from rest_framework.request import Request
@@ -18,10 +19,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
 from kernel.context import ensure_request
-from kernel.errors import AtriumError, BadInput
+from kernel.errors import AtriumError, BadInput, TooLarge
 from substrate.idempotency import begin_once, finish_once, forget_once
 
 log = structlog.get_logger(__name__)
+
+ROUTE_LENGTH = 255
+# Answers below 500 that say nothing for good.
+TRY_AGAIN = frozenset({408, 409, 425, 429})
 
 
 class TenantBound(Protocol):
@@ -81,6 +86,10 @@ def answer_exception(error: Exception, context: dict[str, Any]) -> Response | No
     set_rollback()
     if isinstance(error, AtriumError):
         return problem(error)
+    if isinstance(error, RequestDataTooBig):
+        return problem(TooLarge())
+    if isinstance(error, SuspiciousOperation):
+        return problem(BadInput())
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, DjangoPermissionDenied):
@@ -134,26 +143,28 @@ class AtriumView(APIView):
             raise BadInput("Idempotency-Key is longer than 255 characters.", param="Idempotency-Key")
         bound = cast(TenantBound, request.auth)
         digest = _body_hash(request)
-        stored = begin_once(tenant_id=bound.tenant_id, key=key, route=request.path, body_hash=digest)
+        route = request.path[:ROUTE_LENGTH]
+        stored = begin_once(tenant_id=bound.tenant_id, key=key, route=route, body_hash=digest)
         if stored is not None:
             raise _Replay(stored.status, stored.body)
-        self._idempotency_claim = (bound.tenant_id, key, request.path)
+        self._idempotency_claim = (bound.tenant_id, key, route)
 
     def handle_exception(self, exc: Exception) -> Response:
         """Answer a replayed POST from its record; everything else goes to the exception hook."""
         if isinstance(exc, _Replay):
-            response = Response(exc.body, status=exc.status)
+            form = "application/problem+json" if exc.status >= 400 else None
+            response = Response(exc.body, status=exc.status, content_type=form)
             response["Idempotent-Replay"] = "true"
             return response
         return super().handle_exception(exc)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Store the outcome of a claimed POST: below 500 it is kept, else the key is free again."""
+        """Store the outcome of a claimed POST; the key is free again when trying again may help."""
         final = super().finalize_response(request, response, *args, **kwargs)
         claim = getattr(self, "_idempotency_claim", None)
         if claim is not None:
             tenant_id, key, route = claim
-            if isinstance(final, Response) and final.status_code < 500:
+            if isinstance(final, Response) and final.status_code < 500 and final.status_code not in TRY_AGAIN:
                 final.render()
                 finish_once(
                     tenant_id=tenant_id,

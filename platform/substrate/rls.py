@@ -20,10 +20,13 @@ DO $$ BEGIN
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$
 """
+# Until PostgreSQL 15 every member may SET ROLE; from 16 on that is a right of its own.
 _JOIN_ROLE = """
 DO $$ BEGIN
-  IF NOT pg_has_role(session_user, '{role}', 'SET') THEN EXECUTE format('GRANT {role} TO %I', session_user); END IF;
-EXCEPTION WHEN invalid_parameter_value THEN EXECUTE format('GRANT {role} TO %I', session_user);
+  IF NOT pg_has_role(session_user, '{role}',
+      CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) THEN
+    EXECUTE format('GRANT {role} TO %I', session_user);
+  END IF;
 END $$
 """
 
@@ -35,7 +38,7 @@ def role_statements() -> list[str]:
 
 
 def grant_statements(tenant_tables: list[str]) -> list[str]:
-    """SQL that grants rows, never structure: all tables to both roles; the change log and audit stay append-only."""
+    """SQL that grants rows, never structure: all tables to both roles, the list of migrations for reading alone."""
     statements = []
     for role in (APP_ROLE, SYSTEM_ROLE):
         statements += [

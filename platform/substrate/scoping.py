@@ -8,11 +8,11 @@ tenants, for just that transaction.
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection, models, transaction
 
@@ -111,6 +111,26 @@ def _tell_database(scope: Scope) -> None:
 
 class ScopedQuerySet(models.QuerySet[M]):
     """Rows of the scope at hand; bulk writes are checked against it."""
+
+    def bulk_create(self, objs: Iterable[M], *args: Any, **kwargs: Any) -> list[M]:
+        """Write rows as `save` does: a missing tenant is taken from the scope, a foreign one raises ScopeError."""
+        rows: list[Any] = list(objs)
+        scope = current_scope()
+        if scope.tenant_id is not None:
+            for row in rows:
+                if row.tenant_id is None:
+                    row.tenant_id = scope.tenant_id
+                elif row.tenant_id != scope.tenant_id:
+                    raise ScopeError("a row of another tenant would have been written")
+        return super().bulk_create(rows, *args, **kwargs)
+
+    def update(self, **kwargs: Any) -> int:
+        """Change rows; giving them to another tenant raises ScopeError."""
+        tenant = kwargs.get("tenant_id", getattr(kwargs.get("tenant"), "pk", None))
+        scope = current_scope()
+        if tenant is not None and scope.tenant_id not in (None, tenant):
+            raise ScopeError("rows would have been given to another tenant")
+        return super().update(**kwargs)
 
 
 class ScopedManager(models.Manager[M]):

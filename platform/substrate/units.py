@@ -12,10 +12,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+import structlog
 from django.conf import settings
-from django.db import close_old_connections, connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
 from kernel.errors import Unavailable
+
+log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,7 +35,7 @@ class UnitPool:
         self._active = 0
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run `work` in a thread. Raises Unavailable when the pool is full or the time is up.
+        """Run `work` in a thread. Raises Unavailable when the pool is full, the time is up or the database is away.
 
         A unit that is late goes on in its thread until the database's own statement timeout ends it.
         """
@@ -62,6 +65,9 @@ def _clean(work: Callable[[], T]) -> T:
     close_old_connections()
     try:
         return work()
+    except (OperationalError, InterfaceError) as error:
+        log.warning("database_failed", error=str(error))
+        raise Unavailable("The database is not available.", retry_after_s=1.0) from error
     finally:
         if settings.UNITS["CLOSE_CONNECTIONS"]:
             connections.close_all()

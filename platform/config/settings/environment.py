@@ -6,6 +6,7 @@ force follows from the variables; an unsupported mixture is refused.
 
 import base64
 import contextlib
+import ipaddress
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -62,7 +63,7 @@ class Environment:
 def read_environment(variables: Mapping[str, str]) -> Environment:
     """The environment of this process. Raises SettingError."""
     home = Path(variables.get("ATRIUM_HOME") or "var").absolute()
-    public_url = _url(variables, "ATRIUM_PUBLIC_URL", ("http", "https")).rstrip("/")
+    public_url = _public_url(variables)
     database_url = _url(variables, "ATRIUM_DATABASE_URL", ("sqlite", "postgres", "postgresql"))
     redis_url = _url(variables, "ATRIUM_REDIS_URL", ("redis", "rediss", "unix"))
     weaviate_url = _url(variables, "ATRIUM_WEAVIATE_URL", ("http", "https"))
@@ -93,7 +94,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         public_url=public_url,
         allowed_hosts=_hosts(variables, host, public_url),
         allowed_origins=_origins(variables, public_url),
-        trusted_proxies=_list(variables, "ATRIUM_TRUSTED_PROXIES"),
+        trusted_proxies=_networks(variables, "ATRIUM_TRUSTED_PROXIES"),
         email_url=_url(variables, "ATRIUM_EMAIL_URL", ("smtp", "smtps", "console")),
         metrics_token=variables.get("ATRIUM_METRICS_TOKEN", ""),
         host=host,
@@ -151,6 +152,28 @@ def _url(variables: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> s
     if parts.scheme not in ("sqlite", "file", "unix", "console") and not parts.hostname:
         raise SettingError(f"{name}: expected a URL with a host, beginning {expected}")
     return value
+
+
+def _public_url(variables: Mapping[str, str]) -> str:
+    url = _url(variables, "ATRIUM_PUBLIC_URL", ("http", "https")).rstrip("/")
+    parts = urlsplit(url)
+    if parts.path or parts.query or parts.fragment:
+        raise SettingError(
+            "ATRIUM_PUBLIC_URL: expected scheme and host alone, like https://atrium.example.org"
+        )
+    return url
+
+
+def _networks(variables: Mapping[str, str], name: str) -> tuple[str, ...]:
+    named = _list(variables, name)
+    for each in named:
+        try:
+            ipaddress.ip_network(each, strict=False)
+        except ValueError as error:
+            raise SettingError(
+                f"{name}: expected addresses or networks like 10.0.0.0/8, not {each!r}"
+            ) from error
+    return named
 
 
 def _number(variables: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
@@ -255,8 +278,13 @@ def _kept_secret(path: Path, make: Callable[[], str]) -> str:
             with contextlib.suppress(FileExistsError):
                 os.link(partial, path)
             partial.unlink()
-        return path.read_text().strip()
+        secret = path.read_text().strip()
     except OSError as error:
         raise SettingError(
             f"ATRIUM_HOME={path.parent}: expected a folder that can be written ({error})"
         ) from error
+    if len(secret) < 32:
+        raise SettingError(
+            f"{path}: expected a secret of 32 characters or more; restore the file from a backup"
+        )
+    return secret

@@ -33,6 +33,8 @@ def logging_settings(*, debug: bool) -> dict[str, Any]:
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,
+                    # Once more: the text of a traceback is there only now.
+                    drop_secrets,
                     structlog.processors.JSONRenderer(),
                 ],
             }

@@ -4,6 +4,8 @@ On PostgreSQL every connection runs as the role that row-level security binds; s
 this command connects without switching roles, makes the roles first, and grants rows to them at the end.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.apps import apps
@@ -27,16 +29,15 @@ class Command(DjangoMigrate):
         if connection.vendor != "postgresql":
             super().handle(*args, **options)
             return
-        _become_owner(connection)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
-            for sql in role_statements():
-                cursor.execute(sql)
-        super().handle(*args, **options)
-        with connection.cursor() as cursor:
-            for sql in grant_statements(tenant_tables(connection)):
-                cursor.execute(sql)
-        connection.close()
+        with _as_owner(connection):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+                for sql in role_statements():
+                    cursor.execute(sql)
+            super().handle(*args, **options)
+            with connection.cursor() as cursor:
+                for sql in grant_statements(tenant_tables(connection)):
+                    cursor.execute(sql)
 
 
 def tenant_tables(connection: BaseDatabaseWrapper) -> list[str]:
@@ -46,8 +47,16 @@ def tenant_tables(connection: BaseDatabaseWrapper) -> list[str]:
     return sorted(model._meta.db_table for model in owned if model._meta.db_table in there)
 
 
-def _become_owner(connection: BaseDatabaseWrapper) -> None:
+@contextmanager
+def _as_owner(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Connect without pool and role; afterwards as before, for this process may go on to serve."""
     connection.close()
-    options = connection.settings_dict["OPTIONS"]
-    options.pop("options", None)
-    options.pop("pool", None)
+    usual = connection.settings_dict["OPTIONS"]
+    connection.settings_dict["OPTIONS"] = {
+        name: value for name, value in usual.items() if name not in ("options", "pool")
+    }
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["OPTIONS"] = usual
