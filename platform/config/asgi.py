@@ -50,7 +50,7 @@ class Atrium:
         elif path.startswith("/static/"):
             await self._static(scope, receive, send)
         elif self._control:
-            await _django(scope, receive, send)
+            await _django(dict(scope), receive, send)
         else:
             await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})

@@ -29,9 +29,9 @@ class AtriumStaticStorage(ManifestStaticFilesStorage):
             {name: path for name, path in paths.items() if not name.startswith(WEB)}, dry_run, **options
         )
 
-    def url(self, name: str | None, force: bool = False) -> str:
+    def url(self, name: str, force: bool = False) -> str:
         """The address of `name`; for `web/` the name as it is."""
-        if name and name.startswith(WEB):
+        if name.startswith(WEB):
             return f"{self.base_url}{name}"
         return super().url(name, force)
 

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from config.first_run import prepare_first_run
+from config.first_run import prepare_first_run, prepare_models
 from config.server import SERVER_OPTIONS
 from config.settings.environment import FULL
 
@@ -45,6 +45,7 @@ class Command(BaseCommand):
         with _only_one(environment.home):
             call_command("migrate", verbosity=0, interactive=False)
             call_command("collectstatic", verbosity=0, interactive=False)
+            prepare_models()
             if not options["no_demo"]:
                 prepare_first_run(say=self.stdout.write)
             self.stdout.write(
