@@ -71,12 +71,13 @@ class Exchange:
         """The whole body. Raises TooLarge over the limit, BadInput when it comes too slowly, PeerGone."""
         limit = self.limits.body_bytes
         declared = self.headers.get(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > limit:
-            raise TooLarge(f"The request body is over the limit of {limit} bytes.")
+        if declared is not None and declared.isdigit():
+            _refuse_over(int(declared), limit)
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             body: bytes = message.get("body", b"")
-            return _within(body, limit)
+            _refuse_over(len(body), limit)
+            return body
         try:
             async with asyncio.timeout(self.limits.body_s):
                 return await self._read_parts(message, limit)
@@ -89,7 +90,7 @@ class Exchange:
             if message["type"] == "http.disconnect":
                 raise PeerGone("client left while sending its request")
             parts += message.get("body", b"")
-            _within(parts, limit)
+            _refuse_over(len(parts), limit)
             if not message.get("more_body"):
                 return bytes(parts)
             message = await self._receive()
@@ -133,7 +134,6 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
 
-def _within(body: Any, limit: int) -> Any:
-    if len(body) > limit:
+def _refuse_over(size: int, limit: int) -> None:
+    if size > limit:
         raise TooLarge(f"The request body is over the limit of {limit} bytes.")
-    return body

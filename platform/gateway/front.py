@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from gateway.access import AccessLog
+from gateway.attendance import Receive
 from gateway.authentication import bearer_key
 from gateway.chat import answer_chat
 from gateway.completions import answer_completion
@@ -18,7 +19,7 @@ from gateway.errors import (
     error_headers,
     error_status,
 )
-from gateway.exchange import Exchange, Receive, Scope, Send
+from gateway.exchange import Exchange, Scope, Send
 from gateway.limits import GatewayLimits
 from gateway.models import MODELS_PATH, answer_models
 from kernel.context import RequestContext, request_context
