@@ -59,7 +59,7 @@ class Behaviour:
 
 @dataclass
 class Received:
-    """One call as it came in."""
+    """One call as it came in; the names of headers are in lower case."""
 
     path: str
     headers: dict[str, str]
@@ -124,6 +124,12 @@ class EngineServer:
             await self._runner.cleanup()
             self._runner = None
 
+    async def until_running(self, count: int = 1, timeout_s: float = 2.0) -> None:
+        """Return once `count` calls run. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while self.running < count:  # noqa: ASYNC110 - polled by tests alone
+                await asyncio.sleep(0.005)
+
     async def until_idle(self, timeout_s: float = 1.0) -> None:
         """Return once nothing runs. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
@@ -162,7 +168,9 @@ class EngineServer:
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         if len(self.requests) < self.keep_requests:
-            self.requests.append(Received(request.path, dict(request.headers), body))
+            self.requests.append(
+                Received(request.path, {name.lower(): value for name, value in request.headers.items()}, body)
+            )
         how = self._script.popleft() if self._script else self.behaviour
         self.started += 1
         self.running += 1
