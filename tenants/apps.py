@@ -8,3 +8,7 @@ class TenantsConfig(AppConfig):
 
     name = "tenants"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Tell drf-spectacular about our authentication: importing registers it."""
+        import tenants.openapi  # noqa: F401

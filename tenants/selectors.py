@@ -166,7 +166,7 @@ def tenant_view(tenant: Tenant) -> TenantView:
 def member_view(membership: Membership) -> MemberView:
     """What the outside sees of a member whose user is loaded."""
     return MemberView(
-        id=membership.user_id,
+        user_id=membership.user_id,
         membership_id=membership.id,
         email=membership.user.email,
         name=membership.user.name,

@@ -149,9 +149,9 @@ class TenantView:
 
 @dataclass(frozen=True, slots=True)
 class MemberView:
-    """A user in a tenant. `id` is the user's id."""
+    """A user in a tenant."""
 
-    id: uuid.UUID
+    user_id: uuid.UUID
     membership_id: uuid.UUID
     email: str
     name: str
@@ -219,6 +219,45 @@ class UsageSum:
     prompt_tokens: int
     completion_tokens: int
     cost_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class TenantName:
+    """How a tenant is called."""
+
+    id: uuid.UUID
+    slug: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserView:
+    """A person, over all tenants."""
+
+    id: uuid.UUID
+    email: str
+    name: str
+    is_operator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyName:
+    """How a key is called."""
+
+    prefix: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalView:
+    """What a principal may know about themselves. `user` is None for a key without user, `api_key` for a session."""
+
+    user: UserView | None
+    tenant: TenantName
+    role: Role
+    permissions: list[str]
+    memberships: list[MembershipView]
+    api_key: KeyName | None
 
 
 def normal_email(email: str) -> str:

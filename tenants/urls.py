@@ -1,5 +1,20 @@
-"""REST addresses of tenants, below `/api/v1/`."""
+"""REST addresses of tenants, below `/api/v1/`, with and without a trailing slash."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, re_path
 
-urlpatterns: list[URLPattern] = []
+from tenants.views.keys import KeysView, KeyView
+from tenants.views.me import MeView
+from tenants.views.tenants import TenantsView, TenantView
+from tenants.views.usage import UsageView
+from tenants.views.users import UsersView, UserView
+
+urlpatterns: list[URLPattern] = [
+    re_path(r"^me/?$", MeView.as_view()),
+    re_path(r"^tenants/?$", TenantsView.as_view()),
+    re_path(r"^tenants/(?P<tenant_id>[^/]+)/?$", TenantView.as_view()),
+    re_path(r"^users/?$", UsersView.as_view()),
+    re_path(r"^users/(?P<user_id>[^/]+)/?$", UserView.as_view()),
+    re_path(r"^api-keys/?$", KeysView.as_view()),
+    re_path(r"^api-keys/(?P<key_id>[^/]+)/?$", KeyView.as_view()),
+    re_path(r"^usage/?$", UsageView.as_view()),
+]

@@ -14,14 +14,19 @@ from substrate.scoping import system_scope, tenant_scope
 from tenants import selectors
 from tenants.models import Membership, Tenant, User
 from tenants.permissions import require, require_rank
+from tenants.services.keys import find_key_name
 from tenants.types import (
     EMAIL_LENGTH,
     NAME_LENGTH,
     CreatedUser,
+    KeyName,
     MembershipView,
     MemberView,
     Principal,
+    PrincipalView,
     Role,
+    TenantName,
+    UserView,
     normal_email,
 )
 
@@ -199,9 +204,25 @@ def _keep_an_owner(membership: Membership) -> None:
         raise Conflict("A tenant keeps at least one active owner.", code="last_owner")
 
 
-def list_memberships(*, user_id: uuid.UUID) -> list[MembershipView]:
-    """The tenants a user may work in, by slug."""
-    return selectors.open_memberships(user_id)
+def describe_principal(*, principal: Principal) -> PrincipalView:
+    """What a principal may know about themselves: a session's user sees all tenants they may work in, a key its own.
+
+    Raises NotFound when the tenant or the user is gone by now.
+    """
+    tenant = Tenant.objects.filter(id=principal.tenant_id).first()
+    user = User.objects.filter(id=principal.user_id).first() if principal.user_id else None
+    if tenant is None or (user is None and principal.user_id is not None):
+        raise NotFound
+    here = MembershipView(tenant.id, tenant.slug, tenant.name, principal.role)
+    by_session = principal.api_key_id is None and user is not None
+    return PrincipalView(
+        user=UserView(user.id, user.email, user.name, user.is_staff) if user else None,
+        tenant=TenantName(tenant.id, tenant.slug, tenant.name),
+        role=principal.role,
+        permissions=sorted(principal.permissions),
+        memberships=selectors.open_memberships(user.id) if by_session and user else [here],
+        api_key=None if by_session else KeyName(principal.api_key_prefix, find_key_name(principal=principal)),
+    )
 
 
 def change_user(

@@ -1,0 +1,43 @@
+"""What Atrium's management commands share: `--json`, and one clear line with a non-zero exit on an error."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from kernel.errors import AtriumError
+
+
+class AtriumCommand(BaseCommand):
+    """A command that does one thing and says what came of it, to people or (`--json`) to programs."""
+
+    requires_system_checks: Any = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """`--json`; subclasses add theirs in `add_own_arguments`."""
+        parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
+        self.add_own_arguments(parser)
+
+    def add_own_arguments(self, parser: CommandParser) -> None:
+        """The arguments of the command itself."""
+
+    def act(self, **options: Any) -> dict[str, Any]:
+        """Do it; returns what `--json` prints. Raises AtriumError, CommandError."""
+        raise NotImplementedError
+
+    def say(self, outcome: dict[str, Any]) -> str:
+        """The same for people."""
+        return "\n".join(f"{name}: {value}" for name, value in outcome.items())
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Act and print. Raises CommandError with one line."""
+        as_json = options.pop("as_json")
+        try:
+            outcome = self.act(**options)
+        except AtriumError as error:
+            raise CommandError(error.message) from error
+        except DatabaseError as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise CommandError(f"The database cannot be used ({reason}); has `migrate` been run?") from error
+        self.stdout.write(json.dumps(outcome) if as_json else self.say(outcome))

@@ -1,0 +1,211 @@
+"""Shapes of the REST API of tenants: what comes in is strict, what goes out is documented."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from substrate.rest import StrictSerializer
+from tenants.types import (
+    EMAIL_LENGTH,
+    NAME_LENGTH,
+    SLUG_LENGTH,
+    WEIGHT_MAX,
+    PriorityClass,
+    Role,
+    TenantState,
+    UsageSum,
+)
+
+ROLES = [each.value for each in Role]
+PRIORITIES = [each.value for each in PriorityClass]
+LONGEST_RANGE = timedelta(days=366)
+FIRST_DAY = date(2020, 1, 1)
+LAST_DAY = date(2200, 1, 1)
+NANO = 1_000_000_000
+
+
+class TenantInput(StrictSerializer):
+    """A new tenant."""
+
+    slug = serializers.RegexField(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$", max_length=SLUG_LENGTH)
+    name = serializers.CharField(max_length=NAME_LENGTH)
+    priority_class = serializers.ChoiceField(PRIORITIES, required=False)
+    weight = serializers.IntegerField(min_value=1, max_value=WEIGHT_MAX, required=False)
+
+
+class TenantChange(StrictSerializer):
+    """What of a tenant may be changed."""
+
+    name = serializers.CharField(max_length=NAME_LENGTH, required=False)
+    state = serializers.ChoiceField([each.value for each in TenantState], required=False)
+    priority_class = serializers.ChoiceField(PRIORITIES, required=False)
+    weight = serializers.IntegerField(min_value=1, max_value=WEIGHT_MAX, required=False)
+
+
+class TenantOutput(serializers.Serializer[Any]):
+    """A tenant."""
+
+    id = serializers.CharField()
+    slug = serializers.CharField()
+    name = serializers.CharField()
+    state = serializers.ChoiceField([each.value for each in TenantState])
+    priority_class = serializers.ChoiceField(PRIORITIES)
+    weight = serializers.IntegerField()
+    is_demo = serializers.BooleanField()
+    created_at = serializers.DateTimeField()
+
+
+class MemberInput(StrictSerializer):
+    """A new member of the tenant. The password counts for a new user alone; a known user keeps theirs."""
+
+    email = serializers.EmailField(max_length=EMAIL_LENGTH)
+    role = serializers.ChoiceField(ROLES)
+    name = serializers.CharField(max_length=NAME_LENGTH, required=False, allow_blank=True)
+    password = serializers.CharField(max_length=256, required=False, trim_whitespace=False)
+
+
+class MemberChange(StrictSerializer):
+    """What of a member may be changed."""
+
+    role = serializers.ChoiceField(ROLES, required=False)
+    disabled = serializers.BooleanField(required=False)
+
+
+class MemberOutput(serializers.Serializer[Any]):
+    """A member of the tenant."""
+
+    id = serializers.CharField(source="user_id")
+    email = serializers.CharField()
+    name = serializers.CharField()
+    role = serializers.ChoiceField(ROLES)
+    disabled = serializers.BooleanField()
+    created_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField(allow_null=True)
+
+
+class KeyInput(StrictSerializer):
+    """A new API key. `personal` binds it to the user who makes it."""
+
+    name = serializers.CharField(max_length=NAME_LENGTH)
+    role = serializers.ChoiceField(ROLES, required=False)
+    priority_class = serializers.ChoiceField(PRIORITIES, required=False)
+    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    personal = serializers.BooleanField(required=False)
+
+
+class KeyOutput(serializers.Serializer[Any]):
+    """An API key without its secret."""
+
+    id = serializers.CharField()
+    prefix = serializers.CharField()
+    name = serializers.CharField()
+    role = serializers.ChoiceField(ROLES)
+    priority_class = serializers.ChoiceField(PRIORITIES)
+    user_id = serializers.CharField(allow_null=True)
+    created_by_id = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True)
+
+
+class NewKeyOutput(KeyOutput):
+    """A key just made: the only answer that ever holds its text."""
+
+    key = serializers.CharField()
+
+
+class UsageQuery(StrictSerializer):
+    """What usage to sum. Days are UTC; both ends are included."""
+
+    group_by = serializers.ChoiceField(["day", "model", "user", "key"], required=False)
+    to = serializers.DateField(required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """`from` is a word of the language, so it cannot be an attribute."""
+        return {**super().get_fields(), "from": serializers.DateField(required=False)}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The range is in order and not longer than a year."""
+        first, last = attrs.get("from"), attrs.get("to")
+        for name, day in (("from", first), ("to", last)):
+            if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+                raise serializers.ValidationError({name: [f"Give a day from {FIRST_DAY} to {LAST_DAY}."]})
+        if first is not None and last is not None and not first <= last <= first + LONGEST_RANGE:
+            raise serializers.ValidationError({"from": ["The range must be in order, and a year at most."]})
+        return attrs
+
+
+class StatesOutput(serializers.Serializer[Any]):
+    """Calls by how they ended."""
+
+    completed = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+    failed = serializers.IntegerField()
+
+
+class UsageSumOutput(serializers.Serializer[Any]):
+    """Usage of one day, model, user or key."""
+
+    group = serializers.CharField(allow_blank=True)
+    label = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
+    requests = serializers.IntegerField()
+    states = serializers.SerializerMethodField()
+    prompt_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField()
+    cost = serializers.SerializerMethodField()
+    cost_nano = serializers.IntegerField()
+
+    @extend_schema_field(StatesOutput)
+    def get_states(self, usage: UsageSum) -> dict[str, int]:
+        """Calls by how they ended."""
+        return {"completed": usage.completed, "cancelled": usage.cancelled, "failed": usage.failed}
+
+    def get_cost(self, usage: UsageSum) -> str:
+        """Money as a decimal string, nine places."""
+        whole, rest = divmod(usage.cost_nano, NANO)
+        return f"{whole}.{rest:09d}"
+
+
+class UsageOutput(serializers.Serializer[Any]):
+    """Usage of a range of days."""
+
+    results = UsageSumOutput(many=True)
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+
+
+class _UserOutput(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    email = serializers.CharField()
+    name = serializers.CharField()
+    is_operator = serializers.BooleanField()
+
+
+class _TenantName(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    slug = serializers.CharField()
+    name = serializers.CharField()
+
+
+class _MembershipOutput(serializers.Serializer[Any]):
+    tenant = _TenantName()
+    role = serializers.ChoiceField(ROLES)
+
+
+class _KeyName(serializers.Serializer[Any]):
+    prefix = serializers.CharField()
+    name = serializers.CharField()
+
+
+class MeOutput(serializers.Serializer[Any]):
+    """Who asks. `user` is null for a key without user, `api_key` for a session."""
+
+    user = _UserOutput(allow_null=True)
+    tenant = _TenantName()
+    role = serializers.ChoiceField(ROLES)
+    permissions = serializers.ListField(child=serializers.CharField())
+    memberships = _MembershipOutput(many=True)
+    api_key = _KeyName(allow_null=True)

@@ -1,0 +1,1 @@
+"""REST views of tenants. They hold no rules."""
