@@ -1,0 +1,75 @@
+"""The middleware of the control plane: ids in and out, one access line, the relaxed policy on /admin/ alone."""
+
+import asyncio
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from structlog.testing import capture_logs
+
+from config.middleware import AdminContentPolicyMiddleware, RequestContextMiddleware
+from kernel.context import RequestContext, current_request
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+seen: list[RequestContext | None] = []
+
+
+def view(request: HttpRequest) -> HttpResponse:
+    seen.append(current_request())
+    return HttpResponse(status=418)
+
+
+async def async_view(request: HttpRequest) -> HttpResponse:
+    await asyncio.sleep(0)
+    return view(request)
+
+
+@pytest.fixture(autouse=True)
+def nothing_seen_yet() -> None:
+    seen.clear()
+
+
+def request_with(**headers: str) -> HttpRequest:
+    return RequestFactory().get("/somewhere", headers=headers)
+
+
+def test_ids_of_the_caller_are_kept_and_answered() -> None:
+    response = RequestContextMiddleware(view)(
+        request_with(**{"x-request-id": "my-request-1", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
+    )
+    assert seen == [RequestContext("my-request-1", TRACE)]
+    assert response["x-request-id"] == "my-request-1"
+    assert current_request() is None
+
+
+def test_without_ids_new_ones_are_made() -> None:
+    middleware = RequestContextMiddleware(view)
+    first, second = middleware(request_with()), middleware(request_with(**{"x-request-id": "no good"}))
+    assert first["x-request-id"] != second["x-request-id"]
+    assert len(second["x-request-id"]) == 32
+
+
+def test_one_access_line_says_what_was_answered() -> None:
+    with capture_logs() as lines:
+        RequestContextMiddleware(view)(request_with())
+    assert [(line["event"], line["method"], line["path"], line["status"]) for line in lines] == [
+        ("request", "GET", "/somewhere", 418)
+    ]
+    assert lines[0]["ms"] >= 0
+
+
+async def test_an_async_chain_is_the_same() -> None:
+    middleware = RequestContextMiddleware(async_view)
+    answers = await asyncio.gather(
+        *(middleware(request_with(**{"x-request-id": f"request-{number:03}"})) for number in range(20))
+    )
+    assert [answer["x-request-id"] for answer in answers] == [f"request-{number:03}" for number in range(20)]
+    assert sorted(context.request_id for context in seen if context) == [f"request-{n:03}" for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("path", "relaxed"), [("/admin/", True), ("/admin/login/", True), ("/", False), ("/administer/", False)]
+)
+def test_the_policy_is_relaxed_in_the_back_office_alone(path: str, relaxed: bool) -> None:
+    response = AdminContentPolicyMiddleware(lambda request: HttpResponse())(RequestFactory().get(path))
+    assert hasattr(response, "_csp_replace") is relaxed
