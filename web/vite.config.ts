@@ -12,7 +12,7 @@ export default defineConfig({
   build: {
     outDir: "../platform/config/static/web",
     emptyOutDir: true,
-    manifest: "manifest.json",
+    manifest: true,
     target: "es2022",
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,

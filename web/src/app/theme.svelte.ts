@@ -1,8 +1,11 @@
 /** Light, dark or as the system says. `theme.js` in the page's head applies it before first paint. */
 
+import { MediaQuery } from "svelte/reactivity";
 import { recall, remember } from "./storage";
 
 export type Theme = "system" | "light" | "dark";
+
+const systemDark = new MediaQuery("prefers-color-scheme: dark");
 
 class ThemeChoice {
   choice = $state<Theme>(stored());
@@ -16,7 +19,7 @@ class ThemeChoice {
 
   /** What is seen now, whichever way it was chosen. */
   get dark(): boolean {
-    return this.choice === "dark" || (this.choice === "system" && matchMedia("(prefers-color-scheme: dark)").matches);
+    return this.choice === "dark" || (this.choice === "system" && systemDark.current);
   }
 
   toggle(): void {

@@ -6,7 +6,7 @@
  */
 
 import DOMPurify from "dompurify";
-import MarkdownIt, { type Token } from "markdown-it";
+import MarkdownIt, { type MarkdownIt as Parser, type Token } from "markdown-it";
 import { markerAt } from "./citations";
 
 export interface RenderLabels {
@@ -21,6 +21,11 @@ export interface RenderSurroundings {
   known: ReadonlySet<number> | null;
 }
 
+/** markdown-it hands its caller's object through untyped; every call here passes this one. */
+function surroundings(env: unknown): RenderSurroundings {
+  return env as RenderSurroundings;
+}
+
 const ALLOWED_TAGS = [
   ..."a b blockquote br button code del div em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong".split(" "),
   ..."sub sup table tbody td th thead tr ul".split(" "),
@@ -31,7 +36,7 @@ const ALLOWED_ATTR = [
 ];
 const SAFE_ADDRESS = /^(?:https?:|mailto:)/i;
 
-function markdownParser(): MarkdownIt {
+function markdownParser(): Parser {
   const parser = new MarkdownIt({ html: false, linkify: true, typographer: false });
   parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
   parser.validateLink = (address) => SAFE_ADDRESS.test(address.trim());
@@ -44,7 +49,7 @@ function markdownParser(): MarkdownIt {
     if (marker === null || state.pos + marker.length > state.posMax) return false;
     if (!silent) {
       const token = state.push("citation", "", 0);
-      token.meta = marker.indexes;
+      token.meta = { indexes: marker.indexes };
       token.content = state.src.slice(state.pos, state.pos + marker.length);
     }
     state.pos += marker.length;
@@ -53,9 +58,9 @@ function markdownParser(): MarkdownIt {
 
   const rules = parser.renderer.rules;
   const escape = parser.utils.escapeHtml;
-  rules.citation = (tokens, index, _options, env: RenderSurroundings) => {
+  rules.citation = (tokens, index, _options, env) => {
     const token = tokens[index]!;
-    return (token.meta as number[]).map((number) => chip(number, env, escape)).join("");
+    return (token.meta?.indexes as number[]).map((number) => chip(number, surroundings(env), escape)).join("");
   };
   rules.image = (tokens, index) => {
     const token = tokens[index]!;
@@ -70,17 +75,17 @@ function markdownParser(): MarkdownIt {
     token.attrSet("rel", "noopener noreferrer nofollow");
     return self.renderToken(tokens, index, options);
   };
-  rules.table_open = (_tokens, _index, _options, env: RenderSurroundings) =>
-    `<div class="table" role="region" tabindex="0" aria-label="${escape(env.labels.table)}"><table>`;
+  rules.table_open = (_tokens, _index, _options, env) =>
+    `<div class="table" role="region" tabindex="0" aria-label="${escape(surroundings(env).labels.table)}"><table>`;
   rules.table_close = () => "</table></div>";
   rules.th_open = alignedCell("th");
   rules.td_open = alignedCell("td");
-  rules.fence = (tokens, index, _options, env: RenderSurroundings) => {
+  rules.fence = (tokens, index, _options, env) => {
     const token = tokens[index]!;
-    return codeBlock(token.content, token.info.trim().split(/\s+/)[0] ?? "", env, escape);
+    return codeBlock(token.content, token.info.trim().split(/\s+/)[0] ?? "", surroundings(env), escape);
   };
-  rules.code_block = (tokens, index, _options, env: RenderSurroundings) =>
-    codeBlock(tokens[index]!.content, "", env, escape);
+  rules.code_block = (tokens, index, _options, env) =>
+    codeBlock(tokens[index]!.content, "", surroundings(env), escape);
   return parser;
 }
 
@@ -120,14 +125,15 @@ const parser = markdownParser();
 
 /** One HTML string per top-level block, so that a growing answer re-renders only its last block. */
 export function renderBlocks(text: string, env: RenderSurroundings): string[] {
-  const tokens = parser.parse(text, env);
+  const passed = { ...env };
+  const tokens = parser.parse(text, passed);
   const blocks: string[] = [];
   let start = 0;
   let depth = 0;
-  tokens.forEach((token, position) => {
+  tokens.forEach((token: Token, position: number) => {
     depth += token.nesting;
     if (depth === 0) {
-      blocks.push(parser.renderer.render(tokens.slice(start, position + 1), parser.options, env));
+      blocks.push(parser.renderer.render(tokens.slice(start, position + 1), parser.options, passed));
       start = position + 1;
     }
   });

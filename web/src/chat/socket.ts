@@ -11,13 +11,8 @@ import { parseFrame } from "./events";
 
 export type SocketState = "connecting" | "open" | "waiting" | "closed";
 
-export interface SocketLike {
-  onopen: ((event: Event) => void) | null;
-  onclose: ((event: { code: number }) => void) | null;
-  onmessage: ((event: { data: unknown }) => void) | null;
-  send(text: string): void;
-  close(code?: number): void;
-}
+/** What is used of a WebSocket; a test gives its own. */
+export type SocketLike = Pick<WebSocket, "onopen" | "onclose" | "onmessage" | "send" | "close">;
 
 export interface SocketSurroundings {
   open: () => SocketLike;
