@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Conflict
+from substrate.keyring import keyring
 from substrate.models import IdempotencyRecord
 from substrate.scoping import system_scope, tenant_scope
 
@@ -52,13 +53,19 @@ def begin_once(
         raise Conflict("This Idempotency-Key was used with another body.", code="idempotency_key_reused")
     if record.status == 0:
         raise Conflict("The first request with this Idempotency-Key is still at work.", retry_after_s=1.0)
-    return StoredAnswer(record.status, json.loads(record.body) if record.body else None)
+    body = keyring().decrypt(record.body, context=_seal(tenant_id, key, route)) if record.body else ""
+    return StoredAnswer(record.status, json.loads(body) if body else None)
 
 
 def finish_once(*, tenant_id: uuid.UUID, key: str, route: str, status: int, body: str) -> None:
-    """Store the answer."""
+    """Store the answer, encrypted: it may hold what is shown only once (a new API key)."""
+    sealed = keyring().encrypt(body, context=_seal(tenant_id, key, route)) if body else ""
     with tenant_scope(tenant_id):
-        IdempotencyRecord.objects.filter(key=key, route=route).update(status=status, body=body)
+        IdempotencyRecord.objects.filter(key=key, route=route).update(status=status, body=sealed)
+
+
+def _seal(tenant_id: uuid.UUID, key: str, route: str) -> str:
+    return f"{tenant_id}:idempotency:{route}:{key}"
 
 
 def forget_once(*, tenant_id: uuid.UUID, key: str, route: str) -> None:

@@ -20,6 +20,7 @@ from rest_framework.views import APIView, set_rollback
 
 from kernel.context import ensure_request
 from kernel.errors import AtriumError, BadInput, TooLarge
+from kernel.ids import parse_uuid
 from substrate.idempotency import begin_once, finish_once, forget_once
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,14 @@ class CursorPages(pagination.CursorPagination):
     max_page_size = 200
     page_size_query_param = "limit"
     ordering = "-id"
+
+    def decode_cursor(self, request: Request) -> pagination.Cursor | None:
+        """The cursor of the request. Raises NotFound for one that this server did not make."""
+        cursor = super().decode_cursor(request)
+        by_id = self.ordering in ("id", "-id")
+        if cursor and by_id and cursor.position is not None and parse_uuid(str(cursor.position)) is None:
+            raise exceptions.NotFound(self.invalid_cursor_message)
+        return cursor
 
 
 def problem(error: AtriumError, *, errors: object = None) -> Response:

@@ -1,6 +1,5 @@
 """The key directory: a known key costs no load, and a change is in effect at its next use."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -63,11 +62,11 @@ class Process:
 
 
 @pytest.fixture
-async def process() -> AsyncIterator[Process]:
+async def process() -> Process:
     """This process, tailing."""
     process = Process()
     await process.tail.start()
-    yield process
+    return process
 
 
 async def test_a_known_key_costs_no_load(process: Process) -> None:
