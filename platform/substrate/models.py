@@ -49,6 +49,12 @@ class TenantOwned(Identified):
                 raise ScopeError("a row of another tenant would have been written")
         super().save(*args, **kwargs)
 
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the row; outside of a scope, or in another tenant's, raises ScopeError."""
+        if current_scope().tenant_id not in (None, self.tenant_id):
+            raise ScopeError("a row of another tenant would have been deleted")
+        return super().delete(*args, **kwargs)
+
 
 class Change(models.Model):
     """One edit of something that processes keep in memory. Written in the edit's own transaction, never changed.
