@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -170,3 +171,55 @@ class ReplicaLoad:
     running: int
     waiting: int
     kv_usage: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A model as the outside sees it. Prices are decimal text per million tokens.
+
+    `notice` is empty, or says what its user must know (the local embedder is the lexical one).
+    """
+
+    uuid: uuid.UUID
+    id: str
+    kind: ModelKind
+    tier: Tier
+    context_length: int
+    dimensions: int
+    input_price: str
+    output_price: str
+    built_in: bool
+    replica_count: int
+    notice: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """A pool as the outside sees it."""
+
+    id: uuid.UUID
+    name: str
+    engine: str
+    region: str
+    replica_count: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaView:
+    """A replica as the outside sees it; never its key. `available` is what this process thinks of its health."""
+
+    id: uuid.UUID
+    pool_id: uuid.UUID
+    pool: str
+    model: str
+    url: str
+    served_name: str
+    max_concurrency: int
+    region: str
+    draining: bool
+    vllm: bool
+    has_api_key: bool
+    available: bool
+    created_at: datetime

@@ -309,7 +309,7 @@ def _refused(replica: ReplicaSpec, status: int, raw: bytes) -> UpstreamFailed:
         return read_refusal(raw, status)
     log.warning("engine_refused", url=replica.url, status=status, answer=raw[:500].decode("utf-8", "replace"))
     if status in (429, 503):
-        return EngineUnavailable("The engine says it is full.")
+        return EngineUnavailable("The engine says it is full.", code="engine_full")
     return EngineUnavailable(f"The engine answered with status {status}.")
 
 

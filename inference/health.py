@@ -1,0 +1,80 @@
+"""Which replicas are in service, judged by this process from probes and from its own attempts. Pure policy.
+
+A replica goes out after two failed probes in a row, or after three attempts in a row that found it unreachable; it
+comes back with the first probe that succeeds, a breaker's at the earliest after two seconds. An engine that says it
+is full is healthy. What is out is only a preference: routing uses it when everything is out.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kernel.clock import SYSTEM_CLOCK, Clock
+
+PROBES_TO_LEAVE = 2
+FAILURES_TO_LEAVE = 3
+BREAKER_HOLD_S = 2.0
+
+
+@dataclass(slots=True)
+class _Record:
+    failures: int = 0
+    failed_probes: int = 0
+    out: bool = False
+    not_before: float = 0.0
+
+
+class HealthBook:
+    """What is known of each replica; one that was never heard of is in service."""
+
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Everything is in service at first."""
+        self._clock = clock
+        self._records: dict[str, _Record] = {}
+
+    def available(self, replica_id: str) -> bool:
+        """Whether the replica is in service."""
+        record = self._records.get(replica_id)
+        return record is None or not record.out
+
+    def attempt_succeeded(self, replica_id: str) -> None:
+        """The replica gave a first byte: whatever was held against it is void."""
+        record = self._records.get(replica_id)
+        if record is not None and (record.failures or record.out):
+            record.failures = 0
+            record.out = False
+
+    def attempt_failed(self, replica_id: str) -> bool:
+        """The replica could not be reached, or died; True when that has just put it out."""
+        record = self._records.setdefault(replica_id, _Record())
+        record.failures += 1
+        if record.failures < FAILURES_TO_LEAVE:
+            return False
+        record.not_before = self._clock.monotonic() + BREAKER_HOLD_S
+        return self._leave(record)
+
+    def probe_succeeded(self, replica_id: str) -> bool:
+        """The health check was fine; True when that has just brought it back."""
+        record = self._records.get(replica_id)
+        if record is None:
+            return False
+        record.failed_probes = 0
+        if not record.out or self._clock.monotonic() < record.not_before:
+            return False
+        record.out = False
+        record.failures = 0
+        return True
+
+    def probe_failed(self, replica_id: str) -> bool:
+        """The health check failed; True when that has just put it out."""
+        record = self._records.setdefault(replica_id, _Record())
+        record.failed_probes += 1
+        return record.failed_probes >= PROBES_TO_LEAVE and self._leave(record)
+
+    def keep_only(self, replica_ids: Iterable[str]) -> None:
+        """Forget every replica but these."""
+        kept = set(replica_ids)
+        self._records = {key: record for key, record in self._records.items() if key in kept}
+
+    def _leave(self, record: _Record) -> bool:
+        was_out, record.out = record.out, True
+        return not was_out

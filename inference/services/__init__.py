@@ -1,0 +1,52 @@
+"""The door of inference: what models there are, one attempt on one replica, and how engines come and go."""
+
+from inference.services.attempts import begin_stream, complete, embed, note_broken_stream, stream
+from inference.services.built_in import ensure_built_in_models, ensure_configured_embeddings
+from inference.services.catalogue import (
+    change_model,
+    change_pool,
+    change_replica,
+    create_model,
+    create_pool,
+    delete_model,
+    delete_pool,
+    delete_replica,
+)
+from inference.services.engines import drain_engine, register_engine, remove_engine
+from inference.services.lookup import (
+    embedder_fingerprint,
+    ensure_models,
+    get_model,
+    list_models,
+    price,
+    replica_available,
+)
+from inference.services.probing import probe_replicas_forever
+
+__all__ = [
+    "begin_stream",
+    "change_model",
+    "change_pool",
+    "change_replica",
+    "complete",
+    "create_model",
+    "create_pool",
+    "delete_model",
+    "delete_pool",
+    "delete_replica",
+    "drain_engine",
+    "embed",
+    "embedder_fingerprint",
+    "ensure_built_in_models",
+    "ensure_configured_embeddings",
+    "ensure_models",
+    "get_model",
+    "list_models",
+    "note_broken_stream",
+    "price",
+    "probe_replicas_forever",
+    "register_engine",
+    "remove_engine",
+    "replica_available",
+    "stream",
+]

@@ -1,0 +1,194 @@
+"""What operators do with models, pools and replicas by REST and in the back-office."""
+
+import uuid
+from collections.abc import Mapping
+
+from django.db import IntegrityError, transaction
+
+from inference import selectors
+from inference.models import Model, Pool, Replica
+from inference.naming import check_model_id, check_pool_name, check_region, check_served_name
+from inference.pricing import parse_price
+from inference.services.engines import OPENAI, bounded, set_api_key
+from inference.types import (
+    MAX_CONCURRENCY,
+    MAX_CONTEXT_LENGTH,
+    ModelKind,
+    ModelView,
+    PoolView,
+    ReplicaView,
+    Tier,
+)
+from kernel.errors import Conflict, NotFound
+from substrate.changes import record_change
+
+
+def create_model(
+    *,
+    model_id: str,
+    kind: ModelKind = ModelKind.CHAT,
+    tier: Tier = Tier.LIGHT,
+    context_length: int = 0,
+    dimensions: int = 0,
+    input_price: str = "0",
+    output_price: str = "0",
+) -> ModelView:
+    """Make a model that no engine serves yet. Raises BadInput, and Conflict when the id is taken."""
+    row = Model(model_id=check_model_id(model_id), kind=kind.value)
+    _set_model(row, tier, context_length, dimensions, input_price, output_price)
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+            record_change(kind="model", object_id=row.id)
+    except IntegrityError as error:
+        raise Conflict(f"There is a model `{model_id}` already.", param="id") from error
+    return selectors.model_views([row])[0]
+
+
+def change_model(
+    *,
+    model_id: str,
+    tier: Tier | None = None,
+    context_length: int | None = None,
+    dimensions: int | None = None,
+    input_price: str | None = None,
+    output_price: str | None = None,
+) -> ModelView:
+    """Change what is not None. Raises NotFound, BadInput."""
+    with transaction.atomic():
+        row = _model(model_id)
+        _set_model(row, tier, context_length, dimensions, input_price, output_price)
+        row.save()
+        record_change(kind="model", object_id=row.id)
+    return selectors.model_views([row])[0]
+
+
+def _set_model(
+    row: Model,
+    tier: Tier | None,
+    context_length: int | None,
+    dimensions: int | None,
+    input_price: str | None,
+    output_price: str | None,
+) -> None:
+    changes = {
+        "tier": None if tier is None else tier.value,
+        "context_length": bounded(context_length, 0, MAX_CONTEXT_LENGTH, param="context_length"),
+        "dimensions": bounded(dimensions, 0, 100_000, param="dimensions"),
+        "input_price_nano": None if input_price is None else parse_price(input_price, param="input_price"),
+        "output_price_nano": None
+        if output_price is None
+        else parse_price(output_price, param="output_price"),
+    }
+    _apply(row, changes)
+
+
+def delete_model(*, model_id: str) -> None:
+    """Remove a model. Raises NotFound, and Conflict while an engine serves it or when it is built in."""
+    with transaction.atomic():
+        row = _model(model_id)
+        if row.built_in:
+            raise Conflict("A built-in model cannot be removed.")
+        if Replica.objects.filter(model=row).exists():
+            raise Conflict("The model still has replicas; remove them first.")
+        record_change(kind="model", object_id=row.id)
+        row.delete()
+
+
+def create_pool(*, name: str, region: str = "") -> PoolView:
+    """Make a pool without replicas. Raises BadInput, and Conflict when the name is taken."""
+    row = Pool(name=check_pool_name(name), region=check_region(region), engine=OPENAI)
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+            record_change(kind="pool", object_id=row.id)
+    except IntegrityError as error:
+        raise Conflict(f"There is a pool `{name}` already.", param="name") from error
+    return selectors.pool_views([row])[0]
+
+
+def change_pool(*, pool_id: uuid.UUID, region: str | None = None) -> PoolView:
+    """Change what is not None. Raises NotFound, BadInput."""
+    with transaction.atomic():
+        row = _pool(pool_id)
+        if region is not None:
+            row.region = check_region(region)
+        row.save()
+        record_change(kind="pool", object_id=row.id)
+    return selectors.pool_views([row])[0]
+
+
+def delete_pool(*, pool_id: uuid.UUID) -> None:
+    """Remove a pool. Raises NotFound, and Conflict while it has replicas."""
+    with transaction.atomic():
+        row = _pool(pool_id)
+        if Replica.objects.filter(pool=row).exists():
+            raise Conflict("The pool still has replicas; remove them first.")
+        record_change(kind="pool", object_id=row.id)
+        row.delete()
+
+
+def change_replica(
+    *,
+    replica_id: uuid.UUID,
+    pool_id: uuid.UUID | None = None,
+    served_name: str | None = None,
+    max_concurrency: int | None = None,
+    region: str | None = None,
+    draining: bool | None = None,
+    vllm: bool | None = None,
+    api_key: str | None = None,
+) -> ReplicaView:
+    """Change what is not None (`api_key` empty: removed). `pool_id` narrows the search. Raises NotFound, BadInput."""
+    with transaction.atomic():
+        row = _replica(replica_id, pool_id)
+        changes = {
+            "served_name": None if served_name is None else check_served_name(served_name),
+            "max_concurrency": bounded(max_concurrency, 1, MAX_CONCURRENCY, param="max_concurrency"),
+            "region": None if region is None else check_region(region),
+            "draining": draining,
+            "vllm": vllm,
+        }
+        _apply(row, changes)
+        set_api_key(row, api_key)
+        row.save()
+        record_change(kind="replica", object_id=row.id)
+    return selectors.replica_view(row)
+
+
+def delete_replica(*, replica_id: uuid.UUID, pool_id: uuid.UUID | None = None) -> None:
+    """Forget one replica. Raises NotFound, and Conflict when it is built in."""
+    with transaction.atomic():
+        row = _replica(replica_id, pool_id)
+        if row.model.built_in:
+            raise Conflict("A built-in replica cannot be removed.")
+        record_change(kind="replica", object_id=row.id)
+        row.delete()
+
+
+def _apply(row: Model | Replica, changes: Mapping[str, object]) -> None:
+    for name, value in changes.items():
+        if value is not None:
+            setattr(row, name, value)
+
+
+def _model(model_id: str) -> Model:
+    row = Model.objects.select_for_update().filter(model_id=model_id).first()
+    if row is None:
+        raise NotFound("There is no such model.")
+    return row
+
+
+def _pool(pool_id: uuid.UUID) -> Pool:
+    row = Pool.objects.select_for_update().filter(id=pool_id).first()
+    if row is None:
+        raise NotFound("There is no such pool.")
+    return row
+
+
+def _replica(replica_id: uuid.UUID, pool_id: uuid.UUID | None) -> Replica:
+    rows = Replica.objects.select_for_update(of=("self",)).select_related("pool", "model")
+    row = rows.filter(id=replica_id).first()
+    if row is None or (pool_id is not None and row.pool_id != pool_id):
+        raise NotFound("There is no such replica.")
+    return row
