@@ -64,7 +64,7 @@ class CursorPages(pagination.CursorPagination):
     def decode_cursor(self, request: Request) -> pagination.Cursor | None:
         """The cursor of the request. Raises NotFound for one that this server did not make."""
         cursor = super().decode_cursor(request)
-        by_id = self.ordering in ("id", "-id")
+        by_id = tuple(self.ordering) in (("id",), ("-id",))
         if cursor and by_id and cursor.position is not None and parse_uuid(str(cursor.position)) is None:
             raise exceptions.NotFound(self.invalid_cursor_message)
         return cursor
