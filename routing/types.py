@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference.types import ContextPassage, Surface, TokenUsage
-from tenants.types import PriorityClass, Principal
+from tenants.types import Principal, PriorityClass
 
 
 @dataclass(frozen=True, slots=True)
