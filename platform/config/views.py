@@ -22,9 +22,16 @@ def _bundle() -> dict[str, Any]:
     if not found.is_file():
         return {"entry_js": "", "entry_css": []}
     manifest = json.loads(found.read_text())
-    entry = manifest["src/main.ts"]
     base = f"{settings.STATIC_URL}web/"
-    return {"entry_js": base + entry["file"], "entry_css": [base + css for css in entry.get("css", [])]}
+    styles = dict.fromkeys(_styles(manifest, "src/main.ts"))
+    return {"entry_js": base + manifest["src/main.ts"]["file"], "entry_css": [base + css for css in styles]}
+
+
+def _styles(manifest: dict[str, Any], name: str) -> list[str]:
+    """Style sheets of a chunk and of what it imports statically, dependencies first."""
+    chunk = manifest[name]
+    below = [css for imported in chunk.get("imports", []) for css in _styles(manifest, imported)]
+    return [*below, *chunk.get("css", [])]
 
 
 @require_safe
