@@ -1,4 +1,4 @@
-"""Start, stop and show the real services on loopback: `python deploy/services/services.py start|stop|status`.
+"""The real services on loopback: `python deploy/services/services.py start|stop|status`.
 
 All state is below `$ATRIUM_HOME/services` (ATRIUM_HOME: default ./var). What it starts goes on running when this
 command has ended. See README.md beside this file.
@@ -20,7 +20,9 @@ def parse_groups(text: str) -> list[str]:
     groups = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in groups if name not in commands.GROUPS]
     if unknown or not groups:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown) or 'nothing'}; known: {', '.join(commands.GROUPS)}")
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(unknown) or 'nothing'}; known: {', '.join(commands.GROUPS)}"
+        )
     return groups
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -135,7 +136,13 @@ def merged_environment(place: Place) -> dict[str, str]:
             joined = key in {"ATRIUM_TEST_VLLM_URLS", "ATRIUM_TEST_VLLM_PIDS"} and key in values
             values[key] = f"{values[key]},{value}" if joined else value
     if values:
-        values["ATRIUM_STORAGE_URL"] = (place.folder("blobs")).as_uri()
+        values["ATRIUM_STORAGE_URL"] = place.folder("blobs").as_uri()
+        # Every process and command of the full profile must have the same two; here they are made for it.
+        values["ATRIUM_SECRET_KEY"] = place.state.secret("secret-key") + place.state.secret("secret-key-more")
+        keyring = base64.b64encode(
+            bytes.fromhex(place.state.secret("keyring-1") + place.state.secret("keyring-2"))
+        )
+        values["ATRIUM_KEYRING"] = f"1:{keyring.decode()}"
     return values
 
 
@@ -149,7 +156,10 @@ def table(place: Place) -> str:
         addresses = "  ".join(service.addresses(place)) if alive else "-"
         rows.append((service.name, record.version or "-", pid, "running" if alive else "stopped", addresses))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]) for row in rows]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]])
+        for row in rows
+    ]
     return "\n".join(lines)
 
 
@@ -164,7 +174,9 @@ def start(home: Path, groups: Sequence[str]) -> int:
         wanted = [service for service in ALL if service.group in groups]
         checks = {"postgresql": postgres.is_installed, "redis-server": redis.is_installed}
         try:
-            ensure_packages(place, [(name, checks[name]) for name, needed in _needed_packages(wanted) if needed])
+            ensure_packages(
+                place, [(name, checks[name]) for name, needed in _needed_packages(wanted) if needed]
+            )
         except ServiceFailed as failure:
             print(f"services: {failure}")
             return 1

@@ -14,7 +14,7 @@ _HEADING = "# Written by `make services`; removed by `make services-stop`. Holds
 
 
 def format_environment(values: Mapping[str, str]) -> str:
-    """The file's text, keys sorted, values quoted for a shell where needed. Raises ValueError for a bad key."""
+    """The file's text, keys sorted, values quoted for a shell. Raises ValueError for a bad key."""
     lines = []
     for key in sorted(values):
         if not _KEY.fullmatch(key):
@@ -26,7 +26,7 @@ def format_environment(values: Mapping[str, str]) -> str:
 
 
 def parse_environment(text: str) -> dict[str, str]:
-    """The variables of such a text; blank lines and comments are skipped. Raises ValueError with the line's number."""
+    """The variables of such a text, comments left out. Raises ValueError with the line's number."""
     values: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):

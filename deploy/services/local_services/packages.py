@@ -13,14 +13,16 @@ from local_services.service import Place, run
 
 
 def ensure_packages(place: Place, wanted: Sequence[tuple[str, Callable[[], bool]]]) -> None:
-    """Install the distribution's packages whose programs are missing. Raises ServiceFailed with what to type."""
+    """Install the packages whose programs are missing. Raises ServiceFailed with what to type."""
     missing = [package for package, present in wanted if not present()]
     if not missing:
         return
     names = " ".join(missing)
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
-        raise ServiceFailed(f"missing: {names}; install them (Debian, Ubuntu: sudo apt-get install {names}) and repeat")
+        raise ServiceFailed(
+            f"missing: {names}; install them (Debian, Ubuntu: sudo apt-get install {names}) and repeat"
+        )
     log = place.log("packages")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with place.progress.step("packages", f"apt-get install {names}"):
@@ -51,7 +53,12 @@ def go_program(place: Place, service: str, module: str, version: str) -> Path:
     if not environment.get("HOME"):
         environment["HOME"] = str(place.folder("home"))
     with place.progress.step(service, f"go install {module}@v{version}"):
-        run([go, "install", f"{module}@v{version}"], what="go install", log=place.log(service), environment=environment)
+        run(
+            [go, "install", f"{module}@v{version}"],
+            what="go install",
+            log=place.log(service),
+            environment=environment,
+        )
     (building / program).rename(target)
     shutil.rmtree(building)
     return target

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 def is_free(port: int) -> bool:
     """Whether nobody listens on `port`, neither on loopback nor on any other address."""
-    for address in ("127.0.0.1", "0.0.0.0"):
+    for address in ("127.0.0.1", ""):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             # As servers do: a connection lingering in TIME_WAIT does not make a port taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -28,7 +28,7 @@ def choose(
     free: Callable[[int], bool] = is_free,
     search: Iterable[int] = range(20000, 32000),
 ) -> int:
-    """The first of `wanted`, then of `search`, that is free and not in `taken`. Raises LookupError when none is."""
+    """The first of `wanted`, then `search`, that is free and not `taken`. Raises LookupError when none is."""
     for port in (*wanted, *search):
         if port not in taken and free(port):
             return port

@@ -1,8 +1,9 @@
 """PostgreSQL: a cluster of our own, on loopback TCP with passwords, durable.
 
-PostgreSQL refuses to run as root, and the home may lie below a folder that its account cannot enter (/root, a
-`mktemp -d`). So as root the data folder is opened first and handed down; the server, by then the `postgres` account, is
-told that its data is in /proc/self/fd/N, which leads there without passing the closed folders above.
+PostgreSQL refuses to run as root, and the home may lie below a folder that its account cannot enter
+(/root, a `mktemp -d`). So the data folder is opened first and handed down; the server, by then under the
+account `postgres`, is told that its data is in /proc/self/fd/N, which leads there without passing the closed
+folders above.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ SELECT format('CREATE DATABASE %I OWNER atrium', wanted)
 
 def find_program(name: str) -> Path | None:
     """A PostgreSQL program: of the newest version the distribution has, else of PATH."""
-    versions = [entry for entry in _DEBIAN.glob("*") if entry.name.isdigit() and (entry / "bin" / name).exists()]
+    versions = [
+        entry for entry in _DEBIAN.glob("*") if entry.name.isdigit() and (entry / "bin" / name).exists()
+    ]
     if versions:
         return max(versions, key=lambda entry: int(entry.name)) / "bin" / name
     found = shutil.which(name)
@@ -101,7 +104,12 @@ class Postgres:
 
     def _initdb(self, place: Place, folder: Path, account: str | None) -> None:
         argv = [_program("initdb"), "-D", "{folder}", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"]
-        argv += ["--data-checksums", "--auth=scram-sha-256", "--pwfile={folder}/../password", "--no-instructions"]
+        argv += [
+            "--data-checksums",
+            "--auth=scram-sha-256",
+            "--pwfile={folder}/../password",
+            "--no-instructions",
+        ]
         launch = Launch(
             argv, plain_environment(place, LC_ALL="C.UTF-8"), Path("/"), account=account, open_folder=folder
         )
@@ -141,7 +149,9 @@ class Postgres:
         argv += ["-U", "postgres", "-d", "postgres", "-v", "ON_ERROR_STOP=1"]
         for variable in variables:
             argv += ["-v", variable]
-        environment = plain_environment(place, PGPASSWORD=place.state.secret("postgres"), PGCONNECT_TIMEOUT="5")
+        environment = plain_environment(
+            place, PGPASSWORD=place.state.secret("postgres"), PGCONNECT_TIMEOUT="5"
+        )
         return subprocess.run(argv, input=sql, capture_output=True, text=True, env=environment, check=False)
 
     def probe(self, place: Place) -> str | None:

@@ -1,8 +1,8 @@
 """Processes that outlive the command: who they are, whether they still are, and how they end.
 
-A pid alone names nobody, because the kernel gives it again. An identity is the pid with its start time (ticks since
-boot) and the boot's id; only a process that still has all three is ever signalled. Each service leads its own
-session, so what it started can be ended with it.
+A pid alone names nobody, because the kernel gives it again. An identity is the pid with its start time
+(ticks since boot) and the boot's id; only a process that still has all three is ever signalled. Each service
+leads its own session, so what it started can be ended with it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Identity:
 class Launch:
     """How to start a service. `account` is a system user to become (only when started as root).
 
-    `open_folder` is opened before that, and "{folder}" in the arguments becomes a path that leads there by the open
-    descriptor: the account then needs no way through the folders above it.
+    `open_folder` is opened before that, and "{folder}" in the arguments becomes a path that leads there by
+    the open descriptor: the account then needs no way through the folders above it.
     """
 
     argv: Sequence[str]
@@ -91,7 +91,7 @@ def command_line(pid: int) -> str:
 
 
 def popen(launch: Launch, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a process in its own session, its output into an open file. Raises OSError when it cannot start."""
+    """Start a process in its own session, its output into an open file. Raises OSError."""
     folder = os.open(launch.open_folder, os.O_RDONLY | os.O_DIRECTORY) if launch.open_folder else None
     try:
         return subprocess.Popen(
@@ -113,7 +113,7 @@ def popen(launch: Launch, output: IO[bytes]) -> subprocess.Popen[bytes]:
 
 
 def spawn(launch: Launch, log: Path) -> tuple[subprocess.Popen[bytes], Identity]:
-    """Start a service in its own session, its output appended to `log`. Raises OSError when it cannot start."""
+    """Start a service in its own session, its output appended to `log`. Raises OSError."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         output.write(f"--- start {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} ---\n".encode())
@@ -126,10 +126,10 @@ def spawn(launch: Launch, log: Path) -> tuple[subprocess.Popen[bytes], Identity]
 
 
 def session_members(leader: Identity) -> list[Identity]:
-    """Living processes of the session that `leader` made, itself included; empty when its pid is someone else's now.
+    """Living processes of the session that `leader` made, itself included.
 
-    While a session has members the kernel does not give its number to a new process, so a session whose leader is
-    gone is still the leader's.
+    While a session has members the kernel does not give its number to a new process, so a session whose
+    leader is gone is still the leader's; when the number is someone else's now, the answer is empty.
     """
     if leader.boot_id != boot_id():
         return []
@@ -166,7 +166,7 @@ def _wait_gone(leader: Identity, seconds: float) -> bool:
 
 
 def end(leader: Identity, *, stop_signal: int, seconds: float) -> str:
-    """End a service: ask its leader, wait `seconds`, then ask all that is left, then kill. Says how it went."""
+    """End a service: ask its leader, wait `seconds`, ask all that is left, kill. Says how it went."""
     if not session_members(leader):
         return "was not running"
     _signal(leader, stop_signal)

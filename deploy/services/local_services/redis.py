@@ -53,7 +53,11 @@ class Redis:
         if program is None:
             raise ServiceFailed("the program redis-server is missing")
         folder = place.folder(self.name)
-        lines = [f"port {place.port(self.name)}", f"dir {folder}", f"requirepass {place.state.secret('redis')}"]
+        lines = [
+            f"port {place.port(self.name)}",
+            f"dir {folder}",
+            f"requirepass {place.state.secret('redis')}",
+        ]
         configuration = folder / "redis.conf"
         write_private(configuration, _COMMON + self.policy + "\n".join(lines) + "\n")
         return Launch([program, str(configuration)], plain_environment(place), directory=folder)

@@ -1,7 +1,4 @@
-"""A small S3 server over one file, for the blob store's S3 adapter.
-
-It keeps what it is given but checks no signature: it proves the protocol, not the secrets.
-"""
+"""versitygw: an S3 server over a folder, for the blob store's S3 adapter. It checks signatures, as S3 does."""
 
 from __future__ import annotations
 
@@ -12,8 +9,9 @@ from local_services.packages import go_program
 from local_services.processes import Launch
 from local_services.service import Place, http_get, plain_environment
 
-VERSION = "1.2.0"
-_MODULE = "github.com/johannesboyne/gofakes3/cmd/gofakes3"
+VERSION = "1.8.0"
+_MODULE = "github.com/versity/versitygw/cmd/versitygw"
+_KEY = "atrium"
 BUCKET = "atrium"
 
 
@@ -31,30 +29,38 @@ class S3:
         return {"main": 19000}
 
     def install(self, place: Place) -> None:
-        """Build it: seconds."""
+        """Build it (about a minute the first time) and make the bucket, which is a folder."""
         go_program(place, self.name, _MODULE, VERSION)
+        place.folder(f"s3/objects/{BUCKET}")
+        place.folder("s3/metadata")
 
     def launch(self, place: Place) -> Launch:
-        """Its bucket is made at the start when it is missing."""
-        program, folder = go_program(place, self.name, _MODULE, VERSION), place.folder(self.name)
-        address = f"127.0.0.1:{place.port(self.name)}"
-        argv = [str(program), "-host", address, "-backend", "bolt", "-bolt.db", str(folder / "objects.bolt")]
-        argv += ["-initialbucket", BUCKET, "-quiet"]
-        return Launch(argv, plain_environment(place), directory=folder)
+        """Metadata lies beside the objects, so that any file system will do."""
+        program, folder = go_program(place, self.name, _MODULE, VERSION), place.folder("s3")
+        argv = [
+            str(program),
+            "--port",
+            f"127.0.0.1:{place.port(self.name)}",
+            "--quiet",
+            "--health",
+            "/health",
+        ]
+        argv += ["posix", "--sidecar", str(folder / "metadata"), str(folder / "objects")]
+        keys = {"ROOT_ACCESS_KEY": _KEY, "ROOT_SECRET_KEY": place.state.secret("s3")}
+        return Launch(argv, plain_environment(place, **keys), directory=folder)
 
     def probe(self, place: Place) -> str | None:
-        """It lists our bucket."""
-        listed = http_get(f"http://127.0.0.1:{place.port(self.name)}/{BUCKET}?list-type=2")
-        return f"gofakes3 {VERSION}" if listed is not None else None
+        """It calls itself healthy."""
+        healthy = http_get(f"http://127.0.0.1:{place.port(self.name)}/health") is not None
+        return f"versitygw {VERSION}" if healthy else None
 
     def settle(self, place: Place) -> None:
         """Nothing."""
 
     def environment(self, place: Place) -> dict[str, str]:
         """The URL in the form of ATRIUM_STORAGE_URL."""
-        address = f"127.0.0.1:{place.port(self.name)}"
-        secret = place.state.secret("s3")
-        return {"ATRIUM_TEST_S3_URL": f"s3://atrium:{secret}@{address}/{BUCKET}?region=us-east-1&insecure=1"}
+        server = f"{_KEY}:{place.state.secret('s3')}@127.0.0.1:{place.port(self.name)}"
+        return {"ATRIUM_TEST_S3_URL": f"s3://{server}/{BUCKET}?region=us-east-1&insecure=1"}
 
     def addresses(self, place: Place) -> Sequence[str]:
         """Loopback only."""

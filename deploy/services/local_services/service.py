@@ -22,7 +22,7 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where all of it lives: `$ATRIUM_HOME/services`, with the state, the progress and one lock per installation."""
+    """Where all of it lives, `$ATRIUM_HOME/services`, with its state, the progress and a lock."""
 
     root: Path
     state: StateFile
@@ -83,7 +83,7 @@ class Service(Protocol):
 
 
 def plain_environment(place: Place, **more: str) -> dict[str, str]:
-    """The environment of a service: nothing of the caller's but the path, the locale and the temporary folder."""
+    """The environment of a service: of the caller's only path, locale, zone and temporary folder."""
     kept = {key: os.environ[key] for key in ("LANG", "LC_ALL", "TMPDIR", "TZ") if key in os.environ}
     path = os.environ.get("PATH", _SYSTEM_PATH)
     return {"PATH": path, "HOME": str(place.folder("home")), **kept, **more}
@@ -110,7 +110,7 @@ def run(argv: Sequence[str], *, what: str, log: Path, environment: Mapping[str, 
 
 def http_get(url: str, *, key: str | None = None, seconds: float = 5.0) -> bytes | None:
     """The body of a 200 answer, None for anything else. Proxies of the environment are not asked."""
-    request = urllib.request.Request(url)
+    request = urllib.request.Request(url)  # noqa: S310 - our own loopback addresses only
     if key:
         request.add_header("Authorization", f"Bearer {key}")
     return _http(request, seconds)
@@ -118,7 +118,7 @@ def http_get(url: str, *, key: str | None = None, seconds: float = 5.0) -> bytes
 
 def http_send(url: str, body: bytes, *, method: str = "POST", seconds: float = 60.0) -> bytes | None:
     """The body of a 200 answer to a JSON request, None for anything else."""
-    request = urllib.request.Request(url, data=body, method=method)
+    request = urllib.request.Request(url, data=body, method=method)  # noqa: S310 - as above
     request.add_header("Content-Type", "application/json")
     return _http(request, seconds)
 

@@ -67,8 +67,10 @@ def install_environment(place: Place) -> None:
             environment=environment,
         )
         run(
-            [uv, "pip", "install", "--no-config", "--no-deps", "--python", str(venv / "bin" / "python")]
-            + ["-r", str(_REQUIREMENTS)],
+            [
+                *(uv, "pip", "install", "--no-config", "--no-deps", "-r", str(_REQUIREMENTS)),
+                *("--python", str(venv / "bin" / "python")),
+            ],
             what="uv pip install",
             log=log,
             environment=environment,
@@ -77,9 +79,8 @@ def install_environment(place: Place) -> None:
 
 
 def make_model(place: Place) -> None:
-    """The tiny model, its tokenizer trained on our own sources."""
+    """The tiny model."""
     folder = place.root / "model"
-    texts = sorted((_HERE / "local_services").glob("*.py"))
     mark, fingerprint = folder / ".atrium", _fingerprint([_MAKER])
     if _is_current(mark, fingerprint):
         return
@@ -87,7 +88,7 @@ def make_model(place: Place) -> None:
     python = str(place.root / "vllm" / "bin" / "python")
     with place.progress.step("vllm", "making a tiny model"):
         run(
-            [python, str(_MAKER), str(folder), *map(str, texts)],
+            [python, str(_MAKER), str(folder)],
             what="making the tiny model",
             log=place.log("vllm-install"),
             environment=plain_environment(place, HF_HUB_OFFLINE="1"),
@@ -97,7 +98,7 @@ def make_model(place: Place) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Vllm:
-    """One replica. Idle it costs no processor time; it needs about 4 GB of memory, half of it shared with others."""
+    """One replica: about 3 GB of memory, next to no processor time while idle."""
 
     name: str
     usual_port: int
@@ -116,7 +117,7 @@ class Vllm:
             make_model(place)
 
     def launch(self, place: Place) -> Launch:
-        """The module, not the `vllm` command, which misses its metadata in this build. One thread per replica."""
+        """The module, not the `vllm` command, which misses its metadata in this build. One thread each."""
         argv = [str(place.root / "vllm" / "bin" / "python"), "-m", "vllm.entrypoints.openai.api_server"]
         argv += ["--model", str(place.root / "model"), "--served-model-name", MODEL]
         argv += ["--host", "127.0.0.1", "--port", str(place.port(self.name)), "--max-model-len", str(CONTEXT)]

@@ -1,8 +1,8 @@
 """Weaviate, one node, with an API key.
 
 REST, gossip and RAFT bind loopback. Its gRPC port and its cluster data port bind every address whatever one
-configures (seen in 1.38.11); gRPC asks for the API key, the data port serves cluster traffic. On a machine that others
-reach, a firewall must close both.
+configures (seen in 1.38.11); gRPC asks for the API key, the data port serves cluster traffic. On a machine
+that others reach, a firewall must close both.
 """
 
 from __future__ import annotations
@@ -31,7 +31,14 @@ class Weaviate:
     @property
     def usual_ports(self) -> Mapping[str, int]:
         """REST, gRPC, and four of the cluster's own."""
-        return {"main": 18080, "grpc": 15051, "gossip": 17100, "data": 17101, "raft": 18300, "raft_rpc": 18301}
+        return {
+            "main": 18080,
+            "grpc": 15051,
+            "gossip": 17100,
+            "data": 17101,
+            "raft": 18300,
+            "raft_rpc": 18301,
+        }
 
     def install(self, place: Place) -> None:
         """Build it: 3–5 minutes on two cores the first time."""
