@@ -66,7 +66,7 @@ class Target:
 class Answer:
     """An answer whose head has come. Read it to its end and `release` it, or `close` it."""
 
-    __slots__ = ("_connection", "_pool", "content_length", "status")
+    __slots__ = ("_connection", "_pool", "content_length", "content_type", "status")
 
     def __init__(self, pool: "HttpPool", connection: "_Connection") -> None:
         """`connection` is this answer's alone until it is released."""
@@ -74,13 +74,21 @@ class Answer:
         self._connection: _Connection | None = connection
         self.status = connection.status
         self.content_length = connection.content_length
+        self.content_type = connection.content_type
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it has come (read or not)."""
+        return self._connection is None or self._connection.ended
 
     async def read_some(self) -> bytes:
         """What has come since the last read, waiting for more when there is nothing; empty at the end.
 
-        Raises AnswerBroken when the connection ended before the answer.
+        Raises AnswerBroken when the connection ended before the answer, or was closed here.
         """
-        return await self._connection.read_some() if self._connection is not None else b""
+        if self._connection is None:
+            raise AnswerBroken("the answer was given back")
+        return await self._connection.read_some()
 
     def release(self) -> None:
         """Keep the connection when the answer has ended, else close it. Twice does nothing."""
@@ -105,13 +113,16 @@ class HttpPool:
         self._idle: dict[tuple[str, int, bool], list[_Connection]] = {}
         self._tls: ssl.SSLContext | None = None
 
-    async def request(self, method: str, target: Target, headers: Headers, body: bytes = b"") -> Answer:
-        """Send a request; the answer once its head is there.
+    async def request(
+        self, method: str, target: Target, headers: Headers, body: bytes = b"", *, fresh: bool = False
+    ) -> Answer:
+        """Send a request; the answer once its head is there. `fresh` takes no kept connection.
 
         Raises OSError: ConnectionStale and other AnswerBroken, TimeoutError of the connection, what connecting raises.
         """
         raw = _head(method, target, headers, body) + body
-        connection = self._take(target) or await self._connect(target)
+        kept = None if fresh else self._take(target)
+        connection = kept or await self._connect(target)
         try:
             await connection.ask(raw)
         except BaseException:
@@ -182,6 +193,7 @@ class _Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.status = 0
         self.content_length: int | None = None
+        self.content_type = ""
         self._loop = loop
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
@@ -205,7 +217,7 @@ class _Connection(asyncio.Protocol):
             raise ConnectionStale("the kept connection is closed")
         self._asked = True
         self._touched = self._headed = self._ended = self._framed = False
-        self.content_length = None
+        self.content_length, self.content_type = None, ""
         self._transport.write(raw)
         while not self._headed:
             if self._error is not None:
@@ -233,8 +245,14 @@ class _Connection(asyncio.Protocol):
         self._used = True
         return fit
 
+    @property
+    def ended(self) -> bool:
+        """Whether the whole answer has come."""
+        return self._ended
+
     def abort(self) -> None:
         """Close at once."""
+        self._error = self._error or AnswerBroken("the connection was closed here")
         if self._transport is not None:
             self._transport.abort()
 
@@ -276,7 +294,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; an answer without a stated length ends by that."""
         self._transport = None
-        if self._headed and not self._framed and exc is None:
+        if self._headed and not self._framed and exc is None and self._error is None:
             self._ended = True
         if self._error is None:
             stale = self._used and not self._touched
@@ -292,13 +310,15 @@ class _Connection(asyncio.Protocol):
     # What the parser calls.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header: only those that frame the body matter."""
+        """One header: only those that say what the body is matter."""
         lowered = name.lower()
         if lowered == b"content-length":
             self.content_length = int(value)
             self._framed = True
         elif lowered == b"transfer-encoding":
             self._framed = True
+        elif lowered == b"content-type":
+            self.content_type = value.partition(b";")[0].strip().decode("latin-1").lower()
 
     def on_headers_complete(self) -> None:
         """The head has ended; that of an interim answer (1xx) is passed over."""

@@ -11,11 +11,10 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import aiohttp
 import orjson
 import structlog
-from yarl import URL
 
+from inference.adapters.http_pool import Answer, AnswerBroken, ConnectionStale, HttpPool, Target
 from inference.openai_frames import FrameReader, read_completion, read_embeddings, read_refusal
 from inference.sse import EventParser, EventTooLong
 from inference.types import Chunk, Completion, Embeddings, EngineRequest, ReplicaLoad, ReplicaSpec, Surface
@@ -37,6 +36,7 @@ DENIED = frozenset(
         "model",
     }
 )
+USER_AGENT = ("user-agent", "atrium")
 CONNECT_S = 2.0
 HEALTH_S = 1.5
 # Below the 5 s after which vLLM's server closes an idle connection, so that it never closes one just being used.
@@ -58,8 +58,7 @@ class OpenAICompatibleEngine:
 
     def __init__(self, *, connect_s: float = CONNECT_S) -> None:
         """`connect_s`: the longest a connection may take to come about."""
-        self._connect_s = connect_s
-        self._session: aiohttp.ClientSession | None = None
+        self._pool = HttpPool(connect_s=connect_s, keep_s=KEEP_ALIVE_S)
 
     async def complete(self, replica: ReplicaSpec, request: EngineRequest) -> Completion:
         """The whole answer; its first byte is its last, so `first_byte_timeout_s` bounds all of it."""
@@ -76,16 +75,15 @@ class OpenAICompatibleEngine:
         reader = FrameReader(replica.model)
         events = EventParser()
         deadline = loop.time() + request.first_byte_timeout_s
-        response = await self._post(replica, request, body, deadline)
-        if response.content_type != "text/event-stream":
-            response.close()
+        answer = await self._begin(replica, request, body, deadline)
+        if answer.content_type != "text/event-stream":
+            answer.close()
             raise UpstreamFailed("The engine did not answer with a stream.")
-        watch = _IdleWatch(loop, response, request.idle_timeout_s)
+        watch = _IdleWatch(loop, answer, request.idle_timeout_s)
         watch.expect(deadline)
         try:
-            read_any = response.content.readany
             while not reader.done:
-                data = await read_any()
+                data = await answer.read_some()
                 if not data:
                     break
                 chunk = reader.read(events.feed(data))
@@ -93,14 +91,14 @@ class OpenAICompatibleEngine:
                     watch.touch()
                     yield chunk
             if not reader.done and not reader.finished:
-                raise aiohttp.ClientPayloadError("the stream ended before its end")
+                raise AnswerBroken("the stream ended before its end")
             watch.stop()
-            await _finish(response)
-        except (aiohttp.ClientError, OSError, EventTooLong) as error:
+            await _finish(answer)
+        except (OSError, EventTooLong) as error:
             raise _broken(error, begun=reader.begun, late=watch.fired) from error
         finally:
             watch.stop()
-            response.close()
+            answer.close()
 
     async def embed(self, replica: ReplicaSpec, request: EngineRequest) -> Embeddings:
         """One vector for each input; they travel as base64, which costs a tenth of numbers in JSON."""
@@ -136,90 +134,81 @@ class OpenAICompatibleEngine:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._pool.close()
 
     async def _whole(self, replica: ReplicaSpec, request: EngineRequest, body: dict[str, Any]) -> bytes:
-        deadline = asyncio.get_running_loop().time() + request.first_byte_timeout_s
-        response = await self._post(replica, request, body, deadline)
         try:
-            async with asyncio.timeout_at(deadline):
-                raw = await _read(response, MOST_ANSWER_BYTES)
-        except TimeoutError as error:
-            raise _broken(error, begun=False, late=True) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise _broken(error, begun=False, late=False) from error
-        finally:
-            response.release()
-        return raw
-
-    async def _post(
-        self, replica: ReplicaSpec, request: EngineRequest, body: dict[str, Any], deadline: float
-    ) -> aiohttp.ClientResponse:
-        """The head of a 200 answer. Raises the port's errors for every other ending."""
-        headers = {"Content-Type": "application/json", "X-Request-Id": request.request_id}
-        if request.traceparent:
-            headers["traceparent"] = request.traceparent
-        if replica.api_key:
-            headers["Authorization"] = f"Bearer {replica.api_key}"
-        raw = orjson.dumps(body)
-        url = _url(replica.url, request.surface.value)
-        try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(request.first_byte_timeout_s):
+                answer = await self._post(replica, request, body)
                 try:
-                    response = await self._open().post(url, data=raw, headers=headers, allow_redirects=False)
-                except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                    # A kept connection that the engine had closed meanwhile: nothing came back, ask once more.
-                    response = await self._open().post(url, data=raw, headers=headers, allow_redirects=False)
-                if response.status == 200:
-                    return response
-                try:
-                    raise _refused(replica, response.status, await _read_error(response))
+                    return await _read(answer, MOST_ANSWER_BYTES)
                 finally:
-                    response.release()
+                    answer.release()
         except TimeoutError as error:
             raise _broken(error, begun=False, late=True) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except OSError as error:
             raise _broken(error, begun=False, late=False) from error
+
+    async def _begin(
+        self, replica: ReplicaSpec, request: EngineRequest, body: dict[str, Any], deadline: float
+    ) -> Answer:
+        """As `_post`, with every ending but a 200 as an error of the port."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._post(replica, request, body)
+        except TimeoutError as error:
+            raise _broken(error, begun=False, late=True) from error
+        except OSError as error:
+            raise _broken(error, begun=False, late=False) from error
+
+    async def _post(self, replica: ReplicaSpec, request: EngineRequest, body: dict[str, Any]) -> Answer:
+        """The head of a 200 answer. Raises OSError, and the port's errors for any other status."""
+        headers = [("content-type", "application/json"), ("x-request-id", request.request_id), USER_AGENT]
+        if request.traceparent:
+            headers.append(("traceparent", request.traceparent))
+        if replica.api_key:
+            headers.append(("authorization", f"Bearer {replica.api_key}"))
+        raw = orjson.dumps(body)
+        target = _target(replica.url, request.surface.value)
+        try:
+            answer = await self._pool.request("POST", target, headers, raw)
+        except ConnectionStale:
+            # A kept connection that the engine had closed meanwhile: nothing came back, ask once more.
+            answer = await self._pool.request("POST", target, headers, raw, fresh=True)
+        if answer.status == 200:
+            return answer
+        try:
+            raise _refused(replica, answer.status, await _read_error(answer))
+        finally:
+            answer.release()
 
     async def _get(self, replica: ReplicaSpec, path: str) -> tuple[int, str]:
-        headers = {"Authorization": f"Bearer {replica.api_key}"} if replica.api_key else {}
-        url = _url(replica.url.removesuffix("/").removesuffix("/v1"), path.lstrip("/"))
+        headers = [USER_AGENT]
+        if replica.api_key:
+            headers.append(("authorization", f"Bearer {replica.api_key}"))
+        target = _target(replica.url.removesuffix("/").removesuffix("/v1"), path.lstrip("/"))
         try:
-            async with asyncio.timeout(HEALTH_S), self._open().get(url, headers=headers) as response:
-                return response.status, (await _read(response, MOST_ANSWER_BYTES)).decode("utf-8", "replace")
+            async with asyncio.timeout(HEALTH_S):
+                answer = await self._pool.request("GET", target, headers, fresh=True)
+                try:
+                    text = await _read(answer, MOST_ANSWER_BYTES)
+                finally:
+                    answer.release()
+                return answer.status, text.decode("utf-8", "replace")
         except TimeoutError as error:
             raise EngineUnavailable("The engine did not answer in time.") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except OSError as error:
             raise EngineUnavailable("The engine is not reachable.") from error
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, limit_per_host=0, ttl_dns_cache=30, keepalive_timeout=KEEP_ALIVE_S
-                ),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_s),
-                auto_decompress=False,
-                trust_env=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Accept-Encoding": "identity", "User-Agent": "atrium"},
-                read_bufsize=256 * 1024,
-            )
-        return self._session
 
 
 class _IdleWatch:
-    """Closes a response that has been silent too long, with one timer per stream instead of one per read."""
+    """Closes an answer that has been silent too long, with one timer per stream instead of one per read."""
 
-    __slots__ = ("_deadline", "_idle_s", "_loop", "_response", "_timer", "fired")
+    __slots__ = ("_answer", "_deadline", "_idle_s", "_loop", "_timer", "fired")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, response: aiohttp.ClientResponse, idle_s: float
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, answer: Answer, idle_s: float) -> None:
         self._loop = loop
-        self._response = response
+        self._answer = answer
         self._idle_s = idle_s
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -246,12 +235,15 @@ class _IdleWatch:
             self._timer = self._loop.call_at(min(self._deadline, now + self._idle_s), self._look)
             return
         self.fired = True
-        self._response.close()
+        self._answer.close()
 
 
 @functools.lru_cache(maxsize=4096)
-def _url(base: str, path: str) -> URL:
-    return URL(f"{base.rstrip('/')}/{path}")
+def _target(base: str, path: str) -> Target:
+    try:
+        return Target.of(f"{base.rstrip('/')}/{path}")
+    except ValueError as error:
+        raise EngineUnavailable("The engine's address is not an http address.") from error
 
 
 @functools.lru_cache(maxsize=65536)
@@ -270,37 +262,36 @@ def _call_body(replica: ReplicaSpec, request: EngineRequest) -> dict[str, Any]:
     return body
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    if (response.content_length or 0) > limit:
-        response.close()
+async def _read(answer: Answer, limit: int) -> bytes:
+    if (answer.content_length or 0) > limit:
         raise UpstreamFailed("The engine's answer is too large.")
     parts: list[bytes] = []
     size = 0
-    while part := await response.content.readany():
+    while part := await answer.read_some():
         parts.append(part)
         size += len(part)
         if size > limit:
-            response.close()
             raise UpstreamFailed("The engine's answer is too large.")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def _read_error(response: aiohttp.ClientResponse) -> bytes:
+async def _read_error(answer: Answer) -> bytes:
     try:
-        return await _read(response, MOST_ERROR_BYTES)
+        return await _read(answer, MOST_ERROR_BYTES)
     except UpstreamFailed:
         return b""
 
 
-async def _finish(response: aiohttp.ClientResponse) -> None:
+async def _finish(answer: Answer) -> None:
     """Read the end of a finished answer, so that its connection can be used again."""
-    try:
-        async with asyncio.timeout(CLOSING_S):
-            while await response.content.readany():
-                pass
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        return
-    response.release()
+    if not answer.ended:
+        try:
+            async with asyncio.timeout(CLOSING_S):
+                while await answer.read_some():
+                    pass
+        except OSError:
+            return
+    answer.release()
 
 
 def _refused(replica: ReplicaSpec, status: int, raw: bytes) -> UpstreamFailed:

@@ -100,8 +100,11 @@ async def test_every_framing(writes: tuple[bytes, ...], end: bool, kept: bool) -
             answer = await pool.request("POST", target, [("x-a", "b")], b"{}")
             assert answer.status == 200
             assert await read_all(answer) == b"hello"
+            assert answer.ended
             assert await answer.read_some() == b""
             answer.release()
+            with pytest.raises(AnswerBroken):
+                await answer.read_some()
         assert bool(pool._idle[target.end]) == kept
 
 

@@ -76,10 +76,7 @@ async def test_connections_are_used_again(server: EngineServer, engine: OpenAICo
     await collect(engine.stream(replica(server), request()))
     await engine.complete(replica(server), request())
     assert server.cancelled == 0
-    session = engine._session
-    assert session is not None
-    assert session.connector is not None
-    assert sum(len(kept) for kept in session.connector._conns.values()) == 1  # type: ignore[attr-defined]
+    assert sum(len(kept) for kept in engine._pool._idle.values()) == 1
 
 
 async def test_what_the_engine_is_sent(server: EngineServer, engine: OpenAICompatibleEngine) -> None:
