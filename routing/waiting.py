@@ -5,12 +5,11 @@ Pure asyncio. The embedded scheduler is this; the one over Redis falls back to i
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import NoReplica, ServerOverloaded
-from routing.balancing import least_loaded
+from routing.balancing import least_loaded, usable
 from routing.types import Lease, PoolSnapshot, ReplicaSlots, Ticket
 
 # What a caller is told to wait before it tries again.
@@ -33,11 +32,6 @@ class _Room:
     turn: int = 0
 
 
-def usable(replicas: Iterable[ReplicaSlots], avoid: frozenset[str]) -> tuple[ReplicaSlots, ...]:
-    """The replicas that are not to be avoided."""
-    return tuple(each for each in replicas if each.id not in avoid)
-
-
 class WaitingRooms:
     """Hands out the slots that this process may use."""
 
@@ -55,7 +49,7 @@ class WaitingRooms:
             raise NoReplica(retry_after_s=RETRY_AFTER_S)
         room = self._rooms.setdefault(ticket.pool, _Room())
         # Nobody who waits could use a free slot: it would have been given out when it came free.
-        found = least_loaded(replicas, room.running, start=room.turn)
+        found = least_loaded(replicas, room.running.__getitem__, turn=room.turn)
         if found is not None:
             room.turn += 1
             return self._hold(room, ticket, found.id, waited_ms=0.0)
@@ -112,7 +106,7 @@ class WaitingRooms:
 
     def _give_out(self, room: _Room) -> None:
         for waiter in list(room.waiters.values()):
-            found = least_loaded(waiter.replicas, room.running, start=room.turn)
+            found = least_loaded(waiter.replicas, room.running.__getitem__, turn=room.turn)
             if found is None:
                 continue
             room.turn += 1

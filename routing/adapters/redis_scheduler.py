@@ -18,8 +18,9 @@ import structlog
 from kernel.errors import NoReplica, ServerOverloaded
 from kernel.streams import Supervisor
 from routing.adapters.redis_scripts import ACQUIRE, BEAT, CHARGE, RELEASE, RENEW, SNAPSHOT
+from routing.balancing import usable
 from routing.types import Lease, PoolSnapshot, ReplicaSlots, Ticket
-from routing.waiting import RETRY_AFTER_S, WaitingRooms, usable
+from routing.waiting import RETRY_AFTER_S, WaitingRooms
 
 log = structlog.get_logger(__name__)
 
