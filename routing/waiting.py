@@ -29,7 +29,6 @@ class _Room:
 
     running: Counter[str] = field(default_factory=Counter)
     waiters: OrderedDict[str, _Waiter] = field(default_factory=OrderedDict)
-    turn: int = 0
 
 
 class WaitingRooms:
@@ -41,6 +40,7 @@ class WaitingRooms:
         self._clock = clock
         self._rooms: dict[str, _Room] = {}
         self._held: dict[str, Lease] = {}
+        self._turn = 0
 
     async def acquire(self, ticket: Ticket) -> Lease:
         """A slot for `ticket`, waiting for one if need be. Raises ServerOverloaded, NoReplica."""
@@ -49,9 +49,9 @@ class WaitingRooms:
             raise NoReplica(retry_after_s=RETRY_AFTER_S)
         room = self._rooms.setdefault(ticket.pool, _Room())
         # Nobody who waits could use a free slot: it would have been given out when it came free.
-        found = least_loaded(replicas, room.running.__getitem__, turn=room.turn)
+        found = least_loaded(replicas, room.running.__getitem__, turn=self._turn)
         if found is not None:
-            room.turn += 1
+            self._turn += 1
             return self._hold(room, ticket, found.id, waited_ms=0.0)
         if len(room.waiters) >= self._queue_limit:
             raise ServerOverloaded("The queue of this model is full.", retry_after_s=RETRY_AFTER_S)
@@ -106,10 +106,10 @@ class WaitingRooms:
 
     def _give_out(self, room: _Room) -> None:
         for waiter in list(room.waiters.values()):
-            found = least_loaded(waiter.replicas, room.running.__getitem__, turn=room.turn)
+            found = least_loaded(waiter.replicas, room.running.__getitem__, turn=self._turn)
             if found is None:
                 continue
-            room.turn += 1
+            self._turn += 1
             del room.waiters[waiter.ticket.id]
             self._hold(room, waiter.ticket, found.id, waited_ms=0.0)
             waiter.granted.set_result(found.id)

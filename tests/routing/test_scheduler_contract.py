@@ -1,0 +1,221 @@
+"""What every scheduler promises, in process and over Redis."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kernel.errors import NoReplica, ServerOverloaded
+from routing.adapters.memory_scheduler import MemoryScheduler
+from routing.adapters.redis_scheduler import RedisScheduler
+from routing.ports import Scheduler
+from routing.types import Lease, ReplicaSlots, Ticket
+from tenants.types import PriorityClass
+
+REDIS_URL = os.environ.get("ATRIUM_TEST_REDIS_URL", "")
+QUEUE_LIMIT = 50
+
+redis_only = pytest.param(
+    "redis", marks=pytest.mark.skipif(not REDIS_URL, reason="ATRIUM_TEST_REDIS_URL names no Redis")
+)
+
+
+def ticket(
+    pool: str, *slots: tuple[str, int], wait_s: float = 5.0, avoid: frozenset[str] = frozenset(), id: str = ""
+) -> Ticket:
+    return Ticket(
+        id=id or uuid.uuid4().hex,
+        pool=pool,
+        tenant="t",
+        priority=PriorityClass.STANDARD,
+        replicas=tuple(ReplicaSlots(replica, count) for replica, count in slots),
+        prompt_tokens=10,
+        max_tokens=10,
+        wait_s=wait_s,
+        avoid=avoid,
+    )
+
+
+@pytest.fixture(params=["memory", redis_only])
+async def scheduler(request: pytest.FixtureRequest) -> AsyncIterator[Scheduler]:
+    if request.param == "memory":
+        yield MemoryScheduler(queue_limit=QUEUE_LIMIT)
+        return
+    made = RedisScheduler(url=REDIS_URL, queue_limit=QUEUE_LIMIT)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def pool() -> str:
+    return f"pool-{uuid.uuid4().hex}"
+
+
+async def settled() -> None:
+    """Let waiting tasks reach their queue."""
+    await asyncio.sleep(0.05)
+
+
+async def test_calls_spread_over_replicas_by_their_size(scheduler: Scheduler, pool: str) -> None:
+    leases = [await scheduler.acquire(ticket(pool, ("small", 2), ("large", 6))) for _ in range(4)]
+    replicas = [lease.replica for lease in leases]
+    assert replicas.count("small") == 1
+    assert replicas.count("large") == 3
+    snapshot = await scheduler.snapshot(pool)
+    assert dict(snapshot.running) == {"small": 1, "large": 3}
+    assert snapshot.waiting == 0
+
+
+async def test_equals_take_turns(scheduler: Scheduler, pool: str) -> None:
+    chosen = set()
+    for _ in range(8):
+        lease = await scheduler.acquire(ticket(pool, ("a", 4), ("b", 4)))
+        chosen.add(lease.replica)
+        await scheduler.release(lease)
+    assert chosen == {"a", "b"}
+
+
+async def test_the_queue_is_first_come_first_served(scheduler: Scheduler, pool: str) -> None:
+    held = await scheduler.acquire(ticket(pool, ("a", 1)))
+    order: list[int] = []
+
+    async def wait(number: int) -> None:
+        lease = await scheduler.acquire(ticket(pool, ("a", 1)))
+        order.append(number)
+        assert lease.waited_ms > 0
+        await scheduler.release(lease)
+
+    tasks = []
+    for number in range(5):
+        tasks.append(asyncio.create_task(wait(number)))
+        await settled()
+    assert (await scheduler.snapshot(pool)).waiting == 5
+    await scheduler.release(held)
+    await asyncio.gather(*tasks)
+    assert order == [0, 1, 2, 3, 4]
+
+
+async def test_a_wait_that_is_too_long_ends(scheduler: Scheduler, pool: str) -> None:
+    held = await scheduler.acquire(ticket(pool, ("a", 1)))
+    with pytest.raises(ServerOverloaded) as refused:
+        await scheduler.acquire(ticket(pool, ("a", 1), wait_s=0.2))
+    assert refused.value.retry_after_s
+    assert (await scheduler.snapshot(pool)).waiting == 0
+    await scheduler.release(held)
+
+
+async def test_a_full_queue_refuses(scheduler: Scheduler, pool: str) -> None:
+    held = await scheduler.acquire(ticket(pool, ("a", 1)))
+    waiting = [asyncio.create_task(scheduler.acquire(ticket(pool, ("a", 1)))) for _ in range(QUEUE_LIMIT)]
+    await asyncio.sleep(0.2)
+    with pytest.raises(ServerOverloaded):
+        await scheduler.acquire(ticket(pool, ("a", 1)))
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await scheduler.release(held)
+    assert (await scheduler.snapshot(pool)).waiting == 0
+
+
+async def test_avoided_replicas_are_not_chosen(scheduler: Scheduler, pool: str) -> None:
+    lease = await scheduler.acquire(ticket(pool, ("a", 1), ("b", 1), avoid=frozenset({"a"})))
+    assert lease.replica == "b"
+    with pytest.raises(NoReplica):
+        await scheduler.acquire(ticket(pool, ("a", 1), avoid=frozenset({"a"})))
+
+
+async def test_one_who_waits_for_another_replica_blocks_nobody(scheduler: Scheduler, pool: str) -> None:
+    """Two models may share a pool: the head of the queue wants a replica that the free slot is not of."""
+    held = await scheduler.acquire(ticket(pool, ("a", 1)))
+    blocked = asyncio.create_task(scheduler.acquire(ticket(pool, ("a", 1))))
+    await settled()
+    other = await asyncio.wait_for(scheduler.acquire(ticket(pool, ("b", 1))), 1)
+    assert other.replica == "b"
+    await scheduler.release(held)
+    assert (await blocked).replica == "a"
+
+
+async def test_a_cancelled_wait_gives_up_its_place(scheduler: Scheduler, pool: str) -> None:
+    held = await scheduler.acquire(ticket(pool, ("a", 1)))
+    first = asyncio.create_task(scheduler.acquire(ticket(pool, ("a", 1))))
+    await settled()
+    second = asyncio.create_task(scheduler.acquire(ticket(pool, ("a", 1))))
+    await settled()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await scheduler.release(held)
+    lease = await asyncio.wait_for(second, 2)
+    await scheduler.release(lease)
+    assert (await scheduler.snapshot(pool)).running == {}
+
+
+async def test_a_slot_given_to_one_who_is_cancelled_is_not_lost(scheduler: Scheduler, pool: str) -> None:
+    for _ in range(20):
+        held = await scheduler.acquire(ticket(pool, ("a", 1)))
+        waiting = asyncio.create_task(scheduler.acquire(ticket(pool, ("a", 1))))
+        await asyncio.sleep(0.01)
+        release = asyncio.create_task(scheduler.release(held))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        outcome = (await asyncio.gather(waiting, return_exceptions=True))[0]
+        await release
+        if isinstance(outcome, Lease):
+            await scheduler.release(outcome)
+    again = await asyncio.wait_for(scheduler.acquire(ticket(pool, ("a", 1))), 2)
+    await scheduler.release(again)
+
+
+async def test_releasing_twice_frees_one_slot(scheduler: Scheduler, pool: str) -> None:
+    one = await scheduler.acquire(ticket(pool, ("a", 2)))
+    await scheduler.acquire(ticket(pool, ("a", 2)))
+    await scheduler.release(one)
+    await scheduler.release(one)
+    assert dict((await scheduler.snapshot(pool)).running) == {"a": 1}
+
+
+async def test_a_lease_can_be_renewed_until_it_is_released(scheduler: Scheduler, pool: str) -> None:
+    lease = await scheduler.acquire(ticket(pool, ("a", 1)))
+    await scheduler.charge(lease, 64)
+    assert await scheduler.renew(lease)
+    await scheduler.release(lease)
+    assert not await scheduler.renew(lease)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    works=st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=25),
+)
+async def test_never_more_than_a_replica_takes_and_everybody_ends(
+    scheduler: Scheduler, sizes: list[int], works: list[tuple[int, bool]]
+) -> None:
+    pool = f"pool-{uuid.uuid4().hex}"
+    slots = [(f"r{number}", size) for number, size in enumerate(sizes)]
+    limits = dict(slots)
+    running: dict[str, int] = dict.fromkeys(limits, 0)
+
+    async def work(turns: int, cancelled: bool) -> str:
+        lease = await scheduler.acquire(ticket(pool, *slots))
+        running[lease.replica] += 1
+        try:
+            assert running[lease.replica] <= limits[lease.replica]
+            for _ in range(turns):
+                await asyncio.sleep(0.001)
+        finally:
+            running[lease.replica] -= 1
+            await scheduler.release(lease)
+        return lease.replica
+
+    tasks = [asyncio.create_task(work(*each)) for each in works]
+    await asyncio.sleep(0.002)
+    for task, (_, cancelled) in zip(tasks, works, strict=True):
+        if cancelled:
+            task.cancel()
+    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+    assert all(isinstance(each, str | asyncio.CancelledError) for each in outcomes), outcomes
+    after = await scheduler.snapshot(pool)
+    assert (dict(after.running), after.waiting) == ({}, 0)
