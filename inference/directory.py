@@ -93,10 +93,14 @@ class ModelDirectory:
                 self._stale = True
                 await asyncio.sleep(RETRY_S)
 
-    async def _load(self) -> None:
-        self.snapshot = Snapshot.of(await run_unit(load_specs))
+    def show(self, specs: tuple[ModelSpec, ...]) -> None:
+        """Hold these models from now on."""
+        self.snapshot = Snapshot.of(specs)
         self._loaded_at = self._clock.monotonic()
         self.health.keep_only(self.snapshot.replicas)
+
+    async def _load(self) -> None:
+        self.show(await run_unit(load_specs))
 
 
 def _report(name: str, error: BaseException) -> None:

@@ -1,0 +1,29 @@
+"""How long calls may wait and try. Seconds."""
+
+from collections.abc import Mapping
+
+from tenants.types import PriorityClass
+
+# The longest wait for a slot, over all attempts of a call.
+QUEUE_WAIT_S: Mapping[PriorityClass, float] = {
+    PriorityClass.CRITICAL: 60.0,
+    PriorityClass.INTERACTIVE: 60.0,
+    PriorityClass.STANDARD: 60.0,
+    PriorityClass.BATCH: 300.0,
+}
+MOST_ATTEMPTS = 3
+# No further attempt begins this long after the first.
+RETRY_WITHIN_S = 60.0
+# A stream's first byte is its first token; an answer that is not streamed comes whole.
+FIRST_TOKEN_S = 120.0
+WHOLE_ANSWER_S = 600.0
+BETWEEN_CHUNKS_S = 60.0
+RETRY_AFTER_S = 2.0
+# Charges go to the scheduler in portions of so many tokens.
+CHARGE_TOKENS = 64
+CHARS_PER_TOKEN = 4
+
+
+def estimate_tokens(chars: int) -> int:
+    """Tokens of a text of `chars` characters, where nobody has counted: a quarter, rounded up."""
+    return -(-chars // CHARS_PER_TOKEN)

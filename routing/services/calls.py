@@ -1,0 +1,299 @@
+"""One model call from its acceptance to its settlement.
+
+Whatever happens, a call that has reached an engine leaves exactly one usage entry in the spool, and its slot is free
+again: when the answer has ended, before its last byte leaves; when it broke off, or its reader left, with the tokens
+that were counted until then. Calls that never reached an engine (no such model, queue full) leave none.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
+from datetime import timedelta
+from types import TracebackType
+from typing import Any
+
+import structlog
+
+from inference import services as inference
+from inference.types import Chunk, Completion, Embeddings, TokenUsage
+from kernel.backends import backends
+from kernel.clock import SYSTEM_CLOCK
+from kernel.errors import AtriumError, Unavailable, UpstreamFailed
+from kernel.ids import uuid7
+from routing.limits import CHARGE_TOKENS, estimate_tokens
+from routing.ports import Scheduler
+from routing.services.placing import Placed, Progress, give_back, place
+from routing.types import ModelCall, RoutingDecision, Settled
+from tenants.services import record_usage
+from tenants.types import UsageEntry, UsageState
+
+log = structlog.get_logger(__name__)
+
+Begun = tuple[Chunk | None, AsyncIterator[Chunk]]
+
+
+class Flow:
+    """An answer that has begun: `decision` is final. `settled` says what it cost, once it has ended."""
+
+    __slots__ = ("_account", "_completion", "_stream", "decision")
+
+    def __init__(
+        self, account: "_Account", decision: RoutingDecision, answer: Completion | Placed[Begun]
+    ) -> None:
+        """Made by `dispatch`."""
+        self._account = account
+        self.decision = decision
+        self._completion = answer if isinstance(answer, Completion) else None
+        self._stream = answer if isinstance(answer, Placed) else None
+
+    @property
+    def settled(self) -> Settled | None:
+        """Usage and cost, None before the end."""
+        return self._account.settled
+
+    async def completion(self) -> Completion:
+        """The whole answer of a call that was not streamed; it is already settled."""
+        if self._completion is None:
+            raise TypeError("a streamed call has chunks, not a completion")
+        return self._completion
+
+    async def chunks(self) -> AsyncIterator[Chunk]:
+        """The answer as it is made; its usage is settled before the iterator ends. To be read once.
+
+        Raises UpstreamFailed when the engine dies in the middle, Unavailable when the usage can be stored nowhere.
+        """
+        placed = self._stream
+        if placed is None:
+            raise TypeError("a call that was not streamed has a completion, not chunks")
+        account = self._account
+        first, rest = placed.begun
+        try:
+            if first is not None:
+                account.take(first)
+                yield first
+            async for chunk in rest:
+                account.tokens += chunk.tokens
+                if chunk.usage is not None:
+                    account.usage = chunk.usage
+                if account.tokens >= account.charge_at:
+                    await account.charge()
+                yield chunk
+        except UpstreamFailed as error:
+            inference.note_broken_stream(placed.replica, placed.request, error)
+            await account.settle(UsageState.FAILED, error.code)
+            raise
+        await account.settle(UsageState.COMPLETED)
+
+    async def close(self) -> None:
+        """Stop the engine where the answer was not read to its end."""
+        if self._stream is not None:
+            # An async generator; ended ones are closed already.
+            close = getattr(self._stream.begun[1], "aclose", None)
+            if close is not None:
+                await close()
+
+
+class dispatch:
+    """Answer `call` by some replica: an async context manager that gives its Flow.
+
+    It is entered when the first byte is there (of a call that is not streamed: the whole answer), after retries on
+    other replicas. Leaving before the end cancels the call, which is settled as cancelled. Raises ModelNotFound,
+    BadInput, ServerOverloaded, NoReplica, EngineRefused, UpstreamFailed, Unavailable.
+    """
+
+    __slots__ = ("_account", "_call", "_flow")
+
+    def __init__(self, call: ModelCall) -> None:
+        """Nothing happens before it is entered."""
+        self._call = call
+        self._account = _Account(call)
+        self._flow: Flow | None = None
+
+    async def __aenter__(self) -> Flow:
+        """Begin the call."""
+        account = self._account
+        try:
+            if self._call.stream:
+                streamed = await place(self._call, inference.begin_stream, account.progress)
+                account.first_token_ms = account.progress.elapsed_ms()
+                self._flow = Flow(account, streamed.decision, streamed)
+            else:
+                whole = await place(self._call, inference.complete, account.progress)
+                account.first_token_ms = account.progress.elapsed_ms()
+                account.usage = whole.begun.usage
+                self._flow = Flow(account, whole.decision, whole.begun)
+                await account.settle(UsageState.COMPLETED)
+        except BaseException as error:
+            await account.settle_broken(error)
+            raise
+        return self._flow
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the call; what was not settled is settled as cancelled."""
+        if self._account.closed:
+            return
+        try:
+            if self._flow is not None:
+                await self._flow.close()
+        finally:
+            await self._account.settle_broken(asyncio.CancelledError())
+
+
+async def embed(call: ModelCall) -> tuple[Embeddings, RoutingDecision]:
+    """One vector for each entry of `body["input"]`, and where they were made. Raises as `dispatch`."""
+    account = _Account(call)
+    try:
+        placed = await place(call, inference.embed, account.progress)
+        account.first_token_ms = account.progress.elapsed_ms()
+        account.usage = placed.begun.usage
+        await account.settle(UsageState.COMPLETED)
+    except BaseException as error:
+        await account.settle_broken(error)
+        raise
+    return placed.begun, placed.decision
+
+
+class _Account:
+    """What one call used so far, and its settlement, which happens once."""
+
+    __slots__ = (
+        "_call", "_charged", "_entry", "charge_at", "closed", "first_token_ms", "progress", "settled", "tokens",
+        "usage",
+    )  # fmt: skip
+
+    def __init__(self, call: ModelCall) -> None:
+        self._call = call
+        self._charged = 0
+        self._entry: UsageEntry | None = None
+        self.progress = Progress(time.perf_counter())
+        self.charge_at = CHARGE_TOKENS
+        self.tokens = 0
+        self.usage: TokenUsage | None = None
+        self.first_token_ms = 0.0
+        self.settled: Settled | None = None
+        self.closed = False
+
+    def take(self, chunk: Chunk) -> None:
+        """Count a chunk."""
+        self.tokens += chunk.tokens
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+
+    async def charge(self) -> None:
+        """Tell the scheduler of the tokens since the last time."""
+        tokens, self._charged = self.tokens - self._charged, self.tokens
+        self.charge_at = self.tokens + CHARGE_TOKENS
+        if tokens and self.progress.lease is not None:
+            scheduler: Scheduler = backends["scheduler"]
+            await scheduler.charge(self.progress.lease, tokens)
+
+    async def settle(self, state: UsageState, error: str = "") -> None:
+        """Free the slot and store the usage, before anything else is told. Raises Unavailable.
+
+        Cancelled meanwhile, it is done all the same: the entry has an id, so that storing it twice counts once.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            await self.charge()
+            await give_back(self.progress)
+            await self._store(state, error)
+        except asyncio.CancelledError:
+            await _insist(self._finish(state, error))
+            raise
+
+    async def settle_broken(self, error: BaseException) -> None:
+        """Settle a call that did not come to its end; it never raises over the error that ended it."""
+        state = UsageState.FAILED if isinstance(error, Exception) else UsageState.CANCELLED
+        if self.closed:
+            return
+        self.closed = True
+        await _insist(self._finish(state, _code(error) if state is UsageState.FAILED else ""))
+
+    async def _finish(self, state: UsageState, error: str) -> None:
+        try:
+            await give_back(self.progress)
+        except Unavailable as problem:
+            log.warning("slot_not_released", request_id=self._call.request_id, error=str(problem))
+        try:
+            await self._store(state, error)
+        except Unavailable as problem:
+            log.error("usage_not_stored", request_id=self._call.request_id, error=str(problem))
+
+    async def _store(self, state: UsageState, error: str) -> None:
+        if self._entry is None:
+            self._entry = self._make_entry(state, error)
+        if self._entry is not None:
+            await record_usage(self._entry)
+
+    def _make_entry(self, state: UsageState, error: str) -> UsageEntry | None:
+        """The entry of a call that has reached an engine."""
+        call, progress = self._call, self.progress
+        model, replica = progress.model, progress.replica
+        if model is None or replica is None:
+            return None
+        usage = self._final_usage(state)
+        cost = inference.price(model, usage)
+        self.settled = Settled(usage, cost)
+        elapsed_ms = progress.elapsed_ms()
+        principal = call.principal
+        return UsageEntry(
+            record_id=uuid7(),
+            request_id=call.request_id,
+            tenant_id=principal.tenant_id,
+            user_id=principal.user_id,
+            api_key_id=principal.api_key_id,
+            model=model.id,
+            pool=replica.pool,
+            replica=replica.id,
+            origin=call.origin,
+            state=state,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cost_nano=cost,
+            started_at=SYSTEM_CLOCK.now() - timedelta(milliseconds=elapsed_ms),
+            queue_ms=round(progress.queue_ms),
+            first_token_ms=round(self.first_token_ms),
+            total_ms=round(elapsed_ms),
+            error=error,
+            estimated=usage.estimated,
+            assistant=call.assistant,
+        )
+
+    def _final_usage(self, state: UsageState) -> TokenUsage:
+        """What the engine said; else what was counted, with the prompt estimated from its length.
+
+        A call that failed before its first token has used nothing.
+        """
+        usage = self.usage
+        if usage is not None and not (
+            usage.completion_tokens < self.tokens and state is not UsageState.COMPLETED
+        ):
+            if usage.prompt_tokens == 0 and usage.estimated:
+                return replace(usage, prompt_tokens=estimate_tokens(self._call.prompt_chars))
+            return usage
+        if state is UsageState.FAILED and not self.tokens:
+            return TokenUsage(0, 0, estimated=True)
+        return TokenUsage(estimate_tokens(self._call.prompt_chars), self.tokens, estimated=True)
+
+
+async def _insist(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` to its end even when the task is cancelled meanwhile (again)."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
+
+
+def _code(error: BaseException) -> str:
+    return error.code if isinstance(error, AtriumError) else "internal_error"

@@ -1,0 +1,175 @@
+"""Finding a replica for a call and starting it there; elsewhere when that fails before the first byte."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import structlog
+
+from inference.services import ensure_models, get_model, list_models, replica_available
+from inference.types import EngineRequest, ModelSpec, ReplicaSpec
+from kernel.backends import backends
+from kernel.errors import EngineUnavailable, NoReplica, ServerOverloaded
+from kernel.ids import uuid7
+from routing.eligibility import AUTO, Candidate, auto_candidates, in_service, named_candidates
+from routing.limits import (
+    BETWEEN_CHUNKS_S,
+    FIRST_TOKEN_S,
+    MOST_ATTEMPTS,
+    QUEUE_WAIT_S,
+    RETRY_AFTER_S,
+    RETRY_WITHIN_S,
+    WHOLE_ANSWER_S,
+    estimate_tokens,
+)
+from routing.ports import Scheduler
+from routing.types import Lease, ModelCall, ReplicaSlots, RoutingDecision, Ticket
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+Begin = Callable[[ReplicaSpec, EngineRequest], Awaitable[T]]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a call has come: what its settlement needs, whatever happens. Times are of `time.perf_counter`."""
+
+    started: float
+    model: ModelSpec | None = None
+    replica: ReplicaSpec | None = None
+    lease: Lease | None = None
+    attempts: int = 0
+    queue_ms: float = 0.0
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the call came."""
+        return (time.perf_counter() - self.started) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Placed(Generic[T]):
+    """A call that has begun on a replica: what `begin` gave, and where it is."""
+
+    begun: T
+    replica: ReplicaSpec
+    request: EngineRequest
+    decision: RoutingDecision
+
+
+async def place(call: ModelCall, begin: Begin[T], progress: Progress) -> Placed[T]:
+    """Wait for a slot of an eligible replica and `begin` there; another replica or candidate when it is unavailable.
+
+    The lease is left in `progress` for whoever settles the call. Raises the errors of eligibility, ServerOverloaded,
+    NoReplica, EngineRefused, UpstreamFailed.
+    """
+    await ensure_models()
+    request = _request(call)
+    avoid: set[str] = set()
+    problem: Exception | None = None
+    for candidate in _candidates(call):
+        while True:
+            try:
+                replica = await _slot(call, candidate, avoid, progress)
+            except (NoReplica, ServerOverloaded) as error:
+                problem = problem or error
+                break
+            begun_at = time.perf_counter()
+            try:
+                begun = await begin(replica, request)
+            except EngineUnavailable as error:
+                problem = error
+                avoid.add(replica.id)
+                await give_back(progress)
+                late = time.perf_counter() - progress.started > RETRY_WITHIN_S
+                if late or progress.attempts >= MOST_ATTEMPTS:
+                    raise _gave_up(error) from error
+                continue
+            engine_ms = (time.perf_counter() - begun_at) * 1000
+            return Placed(begun, replica, request, _decision(candidate, replica, progress, engine_ms))
+    raise _gave_up(problem)
+
+
+async def give_back(progress: Progress) -> None:
+    """Release the slot that the call holds, if any. Interrupted, it can be called again."""
+    lease = progress.lease
+    if lease is not None:
+        scheduler: Scheduler = backends["scheduler"]
+        await scheduler.release(lease)
+        progress.lease = None
+
+
+def _candidates(call: ModelCall) -> Sequence[Candidate]:
+    if call.model != AUTO:
+        return named_candidates(get_model(call.model), call.surface, replica_available)
+    return auto_candidates(
+        list_models(),
+        call.surface,
+        prompt_tokens=estimate_tokens(call.prompt_chars),
+        max_tokens=call.max_tokens,
+        available=replica_available,
+    )
+
+
+async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress: Progress) -> ReplicaSpec:
+    """A replica of the candidate with its slot, noted in `progress`."""
+    untried = [replica for replica in candidate.replicas if replica.id not in avoid]
+    if not untried:
+        raise NoReplica(retry_after_s=RETRY_AFTER_S)
+    usable = in_service(untried, replica_available)
+    scheduler: Scheduler = backends["scheduler"]
+    ticket = Ticket(
+        id=uuid7().hex,
+        pool=candidate.pool,
+        tenant=str(call.principal.tenant_id),
+        priority=call.priority,
+        replicas=tuple(ReplicaSlots(replica.id, replica.max_concurrency) for replica in usable),
+        prompt_tokens=estimate_tokens(call.prompt_chars),
+        max_tokens=call.max_tokens,
+        wait_s=max(0.0, QUEUE_WAIT_S[call.priority] - progress.queue_ms / 1000),
+    )
+    lease = await scheduler.acquire(ticket)
+    progress.lease = lease
+    progress.queue_ms += lease.waited_ms
+    progress.attempts += 1
+    progress.model = candidate.model
+    progress.replica = next(replica for replica in usable if replica.id == lease.replica)
+    return progress.replica
+
+
+def _request(call: ModelCall) -> EngineRequest:
+    return EngineRequest(
+        surface=call.surface,
+        body=call.body,
+        tenant_id=call.principal.tenant_id,
+        request_id=call.request_id,
+        traceparent=call.traceparent,
+        priority=call.priority.rank,
+        question=call.question,
+        passages=call.passages,
+        first_byte_timeout_s=FIRST_TOKEN_S if call.stream else WHOLE_ANSWER_S,
+        idle_timeout_s=BETWEEN_CHUNKS_S,
+    )
+
+
+def _decision(
+    candidate: Candidate, replica: ReplicaSpec, progress: Progress, engine_ms: float
+) -> RoutingDecision:
+    return RoutingDecision(
+        model=candidate.model.id,
+        pool=candidate.pool,
+        replica=replica.id,
+        queue_ms=progress.queue_ms,
+        attempts=progress.attempts,
+        reason=candidate.reason,
+        engine_ms=engine_ms,
+    )
+
+
+def _gave_up(problem: Exception | None) -> Exception:
+    """What the caller is told when no replica could take the call."""
+    if isinstance(problem, EngineUnavailable):
+        return NoReplica(
+            "No replica of this model could answer.", retry_after_s=problem.retry_after_s or RETRY_AFTER_S
+        )
+    return problem or NoReplica(retry_after_s=RETRY_AFTER_S)
