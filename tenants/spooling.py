@@ -55,7 +55,7 @@ def decode_entry(line: bytes) -> UsageEntry:
         raw["state"] = UsageState(raw["state"])
         raw["started_at"] = datetime.fromtimestamp(raw["started_at"], UTC)
         return UsageEntry(**raw)
-    except (TypeError, KeyError, AttributeError, OverflowError, OSError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, OSError) as error:
         raise ValueError(f"not a usage entry: {error}") from error
 
 
@@ -114,10 +114,11 @@ class SpoolWriter:
 
 @dataclass(frozen=True, slots=True)
 class FileBatch:
-    """What `SpoolReader.take` gave: entries, and how far each file is read."""
+    """What `SpoolReader.take` gave: entries, and how far each file is read. `busy`: another process drains."""
 
     entries: tuple[UsageEntry, ...]
     offsets: dict[str, int] = field(default_factory=dict)
+    busy: bool = False
 
 
 class SpoolReader:
@@ -130,8 +131,10 @@ class SpoolReader:
 
     def take(self, limit: int) -> FileBatch:
         """Up to `limit` unconfirmed entries, file by file, the oldest file first; none while another one drains."""
-        if not self._directory.is_dir() or not self._acquire():
+        if not self._directory.is_dir():
             return FileBatch(())
+        if not self._acquire():
+            return FileBatch((), busy=True)
         offsets = self._offsets()
         entries: list[UsageEntry] = []
         read: dict[str, int] = {}

@@ -1,0 +1,149 @@
+"""Usage over Redis when Redis dies, is emptied, or a drainer dies. Starts a Redis of its own.
+
+Runs when ATRIUM_TEST_REDIS_URL is set, as the other tests against a real Redis do.
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+from factories.usage import make_entry
+
+from tenants.adapters import redis_spool
+from tenants.adapters.redis_spool import STREAM, RedisUsageSpool
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("ATRIUM_TEST_REDIS_URL") or shutil.which("redis-server") is None,
+    reason="ATRIUM_TEST_REDIS_URL is not set, or there is no redis-server to start",
+)
+
+
+class OwnRedis:
+    """A Redis that keeps what it acknowledged over a restart."""
+
+    def __init__(self, directory: Path) -> None:
+        """On a free port."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def start(self) -> None:
+        """Start and wait until it answers."""
+        options = ["--port", str(self.port), "--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        self._process = subprocess.Popen(  # noqa: ASYNC220 - starting a process takes no time worth a thread
+            ["redis-server", *options, "--dir", str(self._directory), "--logfile", "redis.log"]
+        )
+        client = redis.asyncio.Redis.from_url(self.url)
+        for _ in range(100):
+            try:
+                await client.ping()
+                break
+            except redis.exceptions.ConnectionError:
+                await asyncio.sleep(0.05)
+        await client.aclose()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[OwnRedis]:
+    """A running Redis."""
+    own = OwnRedis(tmp_path)
+    await own.start()
+    yield own
+    own.kill()
+
+
+async def take_all(spool: RedisUsageSpool, expected: int) -> list[str]:
+    """Ids of what is drained until `expected` are there, at the latest after five seconds."""
+    found: list[str] = []
+    for _ in range(100):
+        batch = await spool.take(100)
+        found += [str(each.record_id) for each in batch.entries]
+        await spool.confirm(batch)
+        if len(set(found)) >= expected:
+            break
+        await asyncio.sleep(0.05)
+    return found
+
+
+async def test_what_came_while_redis_was_away_is_sent_later(server: OwnRedis, tmp_path: Path) -> None:
+    spool = RedisUsageSpool(url=server.url, fallback_directory=str(tmp_path / "spool"))
+    entries = [make_entry() for _ in range(30)]
+    for entry in entries[:10]:
+        await spool.append(entry)
+    server.kill()
+    started = asyncio.get_running_loop().time()
+    for entry in entries[10:20]:
+        await spool.append(entry)
+    assert asyncio.get_running_loop().time() - started < 3
+    assert list((tmp_path / "spool").glob("usage-*.jsonl"))
+    await server.start()
+    await asyncio.sleep(redis_spool.AWAY_S)
+    for entry in entries[20:]:
+        await spool.append(entry)
+    found = await take_all(spool, 30)
+    assert set(found) == {str(each.record_id) for each in entries}
+    await asyncio.sleep(0.2)
+    assert list((tmp_path / "spool").glob("usage-*.jsonl")) == []
+    await spool.close()
+
+
+async def test_files_of_a_dead_process_are_sent_by_the_next_one(server: OwnRedis, tmp_path: Path) -> None:
+    folder = str(tmp_path / "spool")
+    dead = RedisUsageSpool(url="redis://127.0.0.1:1/0", fallback_directory=folder)
+    entry = make_entry()
+    await dead.append(entry)
+    await dead.close()
+    spool = RedisUsageSpool(url=server.url, fallback_directory=folder)
+    assert await take_all(spool, 1) == [str(entry.record_id)]
+    await spool.close()
+
+
+async def test_what_a_dead_drainer_held_is_claimed(
+    server: OwnRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = RedisUsageSpool(url=server.url, fallback_directory=str(tmp_path / "spool"))
+    entry = make_entry()
+    await first.append(entry)
+    assert len((await first.take(10)).entries) == 1
+    await first.close()
+    second = RedisUsageSpool(url=server.url, fallback_directory=str(tmp_path / "spool"))
+    assert (await second.take(10)).entries == ()
+    monkeypatch.setattr(redis_spool, "CLAIM_AFTER_MS", 10)
+    await asyncio.sleep(0.05)
+    assert await take_all(second, 1) == [str(entry.record_id)]
+    client = redis.asyncio.Redis.from_url(server.url)
+    assert await client.xlen(STREAM) == 0
+    await client.aclose()
+    await second.close()
+
+
+async def test_an_emptied_redis_is_used_again(server: OwnRedis, tmp_path: Path) -> None:
+    spool = RedisUsageSpool(url=server.url, fallback_directory=str(tmp_path / "spool"))
+    await spool.append(make_entry())
+    assert len(await take_all(spool, 1)) == 1
+    client = redis.asyncio.Redis.from_url(server.url)
+    await client.flushall()
+    await client.aclose()
+    entry = make_entry()
+    await spool.append(entry)
+    assert await take_all(spool, 1) == [str(entry.record_id)]
+    await spool.close()
