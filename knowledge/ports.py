@@ -11,7 +11,10 @@ class VectorStore(Protocol):
     """Finds chunks by meaning and by words. Tenants never see each other's, nor do their scores depend on others'."""
 
     async def upsert(self, collection: Collection, points: Sequence[ChunkPoint]) -> None:
-        """Store the points; same ids replace. All or an error: Unavailable, and the caller retries the whole."""
+        """Store the points; same ids replace. When it returns, searches find them.
+
+        All or an error: Unavailable, and the caller retries the whole.
+        """
         ...
 
     async def delete_document(
