@@ -1,0 +1,218 @@
+"""EntryCache: one load for all who wait, nothing stale kept, bounded, absent entries known too."""
+
+import asyncio
+
+import pytest
+from fakes.clocks import FrozenClock
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernel.errors import Unavailable
+from substrate.changes import EntryCache
+
+
+class Source:
+    """What the entries are loaded from; a load may be held at either end."""
+
+    def __init__(self, **rows: int) -> None:
+        self.rows = rows
+        self.loads: list[str] = []
+        self.gate: asyncio.Event | None = None
+        self.fails = False
+
+    async def load(self, key: str) -> int | None:
+        self.loads.append(key)
+        value = self.rows.get(key)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.fails:
+            raise Unavailable("away")
+        return value
+
+
+async def turn() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_an_entry_is_loaded_once_and_then_known() -> None:
+    source = Source(a=1)
+    cache = EntryCache(source.load)
+    assert cache.peek("a") == (False, None)
+    assert [await cache.get("a"), await cache.get("a")] == [1, 1]
+    assert cache.peek("a") == (True, 1)
+    assert source.loads == ["a"]
+
+
+async def test_what_is_not_there_is_known_too() -> None:
+    source = Source()
+    cache = EntryCache(source.load)
+    assert [await cache.get("x"), await cache.get("x")] == [None, None]
+    assert cache.peek("x") == (True, None)
+    assert source.loads == ["x"]
+
+
+async def test_those_who_come_together_share_one_load() -> None:
+    source = Source(a=1)
+    source.gate = asyncio.Event()
+    cache = EntryCache(source.load)
+    waiting = [asyncio.ensure_future(cache.get("a")) for _ in range(50)]
+    await turn()
+    source.gate.set()
+    assert await asyncio.gather(*waiting) == [1] * 50
+    assert source.loads == ["a"]
+
+
+async def test_a_load_that_was_overtaken_by_a_change_is_not_kept() -> None:
+    source = Source(a=1)
+    source.gate = asyncio.Event()
+    cache = EntryCache(source.load)
+    early = asyncio.ensure_future(cache.get("a"))
+    await turn()
+    source.rows["a"] = 2
+    cache.forget("a")
+    late = asyncio.ensure_future(cache.get("a"))
+    await turn()
+    source.gate.set()
+    assert (await early, await late) == (1, 2)
+    assert cache.peek("a") == (True, 2)
+    assert source.loads == ["a", "a"]
+
+
+async def test_the_old_load_may_end_last_and_still_loses() -> None:
+    source = Source(a=1)
+    slow = source.gate = asyncio.Event()
+    cache = EntryCache(source.load)
+    early = asyncio.ensure_future(cache.get("a"))
+    await turn()
+    source.rows["a"] = 2
+    cache.forget("a")
+    source.gate = None
+    assert await cache.get("a") == 2
+    slow.set()
+    assert await early == 1
+    assert cache.peek("a") == (True, 2)
+
+
+async def test_clearing_drops_loads_under_way_as_well() -> None:
+    source = Source(a=1)
+    source.gate = asyncio.Event()
+    cache = EntryCache(source.load)
+    early = asyncio.ensure_future(cache.get("a"))
+    await turn()
+    cache.clear()
+    source.gate.set()
+    await early
+    assert cache.peek("a") == (False, None)
+
+
+async def test_one_who_leaves_does_not_take_the_load_along() -> None:
+    source = Source(a=1)
+    source.gate = asyncio.Event()
+    cache = EntryCache(source.load)
+    leaver, stayer = (asyncio.ensure_future(cache.get("a")) for _ in range(2))
+    await turn()
+    leaver.cancel()
+    source.gate.set()
+    assert await stayer == 1
+    assert source.loads == ["a"]
+
+
+async def test_a_failed_load_reaches_all_and_is_tried_again() -> None:
+    source = Source(a=1)
+    source.fails = True
+    cache = EntryCache(source.load)
+    failed = await asyncio.gather(*(cache.get("a") for _ in range(3)), return_exceptions=True)
+    assert [type(each) for each in failed] == [Unavailable] * 3
+    source.fails = False
+    assert await cache.get("a") == 1
+
+
+async def test_a_failed_load_that_nobody_waits_for_is_no_noise(caplog: pytest.LogCaptureFixture) -> None:
+    source = Source()
+    source.gate, source.fails = asyncio.Event(), True
+    cache = EntryCache(source.load)
+    leaver = asyncio.ensure_future(cache.get("a"))
+    await turn()
+    leaver.cancel()
+    source.gate.set()
+    await turn()
+    assert "never retrieved" not in caplog.text
+
+
+async def test_entries_age() -> None:
+    source, clock = Source(a=1), FrozenClock()
+    cache = EntryCache(source.load, keep_s=60, clock=clock)
+    await cache.get("a")
+    clock.advance(59)
+    await cache.get("a")
+    clock.advance(2)
+    assert cache.peek("a") == (False, None)
+    await cache.get("a")
+    assert source.loads == ["a", "a"]
+
+
+async def test_the_least_used_leave_first() -> None:
+    source = Source(a=1, b=2, c=3)
+    cache = EntryCache(source.load, size=2)
+    for key in ("a", "b", "a", "c"):
+        await cache.get(key)
+    assert [cache.peek(key)[0] for key in "abc"] == [True, False, True]
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("get"), st.sampled_from("ab")),
+        st.tuples(st.just("edit"), st.sampled_from("ab")),
+        st.tuples(st.just("let"), st.integers(0, 3)),
+    ),
+    max_size=30,
+)
+
+
+class Interleaved:
+    """Gets and edits in any order, each load ended at a moment of the test's choice."""
+
+    def __init__(self) -> None:
+        self.versions = {"a": 0, "b": 0}
+        self.held: list[asyncio.Event] = []
+        self.cache: EntryCache[str, int] = EntryCache(self.load)
+        self.gets: list[tuple[int, asyncio.Future[int | None]]] = []
+
+    async def load(self, key: str) -> int:
+        value = self.versions[key]
+        gate = asyncio.Event()
+        self.held.append(gate)
+        await gate.wait()
+        return value
+
+    async def play(self, steps: list[tuple[str, str | int]]) -> None:
+        for act, what in steps:
+            if act == "get":
+                self.gets.append((self.versions[str(what)], asyncio.ensure_future(self.cache.get(str(what)))))
+            elif act == "edit":
+                self.versions[str(what)] += 1
+                self.cache.forget(str(what))
+            elif self.held:
+                self.held.pop(int(what) % len(self.held)).set()
+            await turn()
+            for key, version in self.versions.items():
+                known, value = self.cache.peek(key)
+                assert not known or value == version, "a stale entry was kept"
+        while self.held:
+            self.held.pop().set()
+            await turn()
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS)
+def test_no_order_of_loads_and_edits_leaves_a_stale_entry(steps: list[tuple[str, str | int]]) -> None:
+    async def run() -> None:
+        world = Interleaved()
+        await world.play(steps)
+        for version_at_call, result in world.gets:
+            got = await result
+            assert got is not None
+            assert got >= version_at_call, "a caller saw a version from before its call"
+
+    asyncio.run(run())
