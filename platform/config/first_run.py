@@ -41,9 +41,13 @@ def prepare_models() -> None:
     ensure_configured_embeddings()
 
 
-def prepare_first_run(*, say: Callable[[str], object]) -> None:
-    """Make the demo tenant unless this installation has had its first run; tell the person by `say`."""
-    home: Path = settings.ATRIUM.home
+def prepare_first_run(*, say: Callable[[str], object], folder: Path | None = None) -> None:
+    """Make the demo tenant unless this installation has had its first run; tell the person by `say`.
+
+    `folder` is where the file goes, ATRIUM_HOME when none is given.
+    """
+    home: Path = folder or settings.ATRIUM.home
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = home / "first-run.json"
     if path.exists() or _demo_exists():
         return
@@ -68,7 +72,7 @@ def _make_demo(password: str) -> dict[str, str]:
     environment = settings.ATRIUM
     tenant = create_tenant(slug=TENANT, name="Demo", is_demo=True)
     admin = create_user(email=ADMIN, tenant_slug=TENANT, role=Role.OWNER, password=password, is_operator=True)
-    issued = issue_api_key(tenant_id=tenant.id, name="first run", role=Role.OWNER, user_id=admin.user_id)
+    issued = issue_api_key(tenant_id=tenant.id, name="first run", role=Role.OWNER, user_id=admin.member.id)
     principal = authenticate_key_now(issued.key)
     knowledge_base = create_knowledge_base(
         principal=principal, name=KNOWLEDGE_BASE, description="How to run and use Atrium."
