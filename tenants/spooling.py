@@ -11,6 +11,7 @@ files, and keeps in `drained.json` how far each is confirmed; what is confirmed 
 import fcntl
 import os
 import secrets
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -128,13 +129,18 @@ class SpoolReader:
         """Nothing is opened before the first take."""
         self._directory = directory
         self._lock: int | None = None
+        self._closed = False
+        # Take and confirm run in threads, which may outlive the task that waits for them.
+        self._turn = threading.Lock()
 
     def take(self, limit: int) -> FileBatch:
         """Up to `limit` unconfirmed entries, file by file, the oldest file first; none while another one drains."""
-        if not self._directory.is_dir():
-            return FileBatch(())
-        if not self._acquire():
-            return FileBatch((), busy=True)
+        with self._turn:
+            if self._closed or not self._directory.is_dir():
+                return FileBatch(())
+            return self._take(limit) if self._acquire() else FileBatch((), busy=True)
+
+    def _take(self, limit: int) -> FileBatch:
         offsets = self._offsets()
         entries: list[UsageEntry] = []
         read: dict[str, int] = {}
@@ -150,23 +156,32 @@ class SpoolReader:
             if len(entries) >= limit:
                 break
         if not read:
-            self.close()
+            self._release()
         return FileBatch(tuple(entries), read)
 
     def confirm(self, batch: FileBatch) -> None:
         """Remember that the entries of `batch` are safe elsewhere."""
-        if not batch.offsets:
-            return
-        offsets = self._offsets() | batch.offsets
-        there = {path.name for path in self._files()}
-        self._store({name: offset for name, offset in offsets.items() if name in there})
-        for path in self._files():
-            if path.name in batch.offsets:
-                self._tidy(path, batch.offsets[path.name])
-        self.close()
+        with self._turn:
+            if batch.offsets and not self._closed:
+                self._confirm(batch.offsets)
 
     def close(self) -> None:
-        """Let another process drain."""
+        """Let another process drain. What was not confirmed is drained again."""
+        with self._turn:
+            self._closed = True
+            self._release()
+
+    def _confirm(self, confirmed: dict[str, int]) -> None:
+        files = self._files()
+        there = {path.name for path in files}
+        offsets = self._offsets() | confirmed
+        self._store({name: offset for name, offset in offsets.items() if name in there})
+        for path in files:
+            if path.name in confirmed:
+                self._tidy(path, confirmed[path.name])
+        self._release()
+
+    def _release(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
