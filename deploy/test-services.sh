@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The integration suite against the services that `make services` started. A skip is a failure.
+# First the contracts of the ports, adapter by adapter; then the whole full profile from outside.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 environment=${ATRIUM_HOME:-var}/services/environment
@@ -7,6 +8,11 @@ environment=${ATRIUM_HOME:-var}/services/environment
 set -a
 # shellcheck disable=SC1090
 . "$environment"
+ATRIUM_TEST_REDIS_URL=$ATRIUM_REDIS_URL
+ATRIUM_TEST_WEAVIATE_URL=$ATRIUM_WEAVIATE_URL
+ATRIUM_TEST_WEAVIATE_GRPC_PORT=$ATRIUM_WEAVIATE_GRPC_PORT
+ATRIUM_TEST_WEAVIATE_API_KEY=$ATRIUM_WEAVIATE_API_KEY
 set +a
-export ATRIUM_TEST_SERVICES=1
-.venv/bin/python -m pytest -m services -p no:cacheprovider --fail-on-skip "$@"
+pytest=".venv/bin/python -m pytest -m services --fail-on-skip"
+$pytest --ignore=tests/services -n 2 --dist loadfile "$@"
+ATRIUM_TEST_SERVICES=1 $pytest tests/services "$@"

@@ -201,6 +201,9 @@ def _report(name: str, error: BaseException) -> None:
     log.error("scheduler_background_ended", work=name, error=str(error))
 
 
+_Call = tuple[str, str, tuple[Any, ...], "asyncio.Future[Any]"]
+
+
 class _TickPipeline:
     """Calls of scripts; those of one turn of the loop go to Redis as one pipeline."""
 
@@ -209,7 +212,7 @@ class _TickPipeline:
             url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, max_connections=8
         )
         self._scripts: dict[str, str] = {}
-        self._waiting: list[tuple[str, str, tuple[Any, ...], asyncio.Future[Any]]] = []
+        self._waiting: list[_Call] = []
         self._sending: set[asyncio.Task[None]] = set()
 
     async def call(self, script: str, prefix: str, *arguments: Any) -> Any:
@@ -231,7 +234,7 @@ class _TickPipeline:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _send(self, batch: list[tuple[str, str, tuple[Any, ...], "asyncio.Future[Any]"]]) -> None:
+    async def _send(self, batch: list[_Call]) -> None:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 answers = await self._run(batch)
@@ -245,17 +248,26 @@ class _TickPipeline:
             else:
                 future.set_result(answer)
 
-    async def _run(self, batch: list[tuple[str, str, tuple[Any, ...], "asyncio.Future[Any]"]]) -> list[Any]:
+    async def _run(self, batch: list[_Call]) -> list[Any]:
+        answers = await self._evaluate(batch)
+        unknown = [
+            i for i, answer in enumerate(answers) if isinstance(answer, redis.exceptions.NoScriptError)
+        ]
+        if unknown:
+            # A Redis that was emptied or replaced has forgotten the scripts; nothing of these has run.
+            self._scripts.clear()
+            for i, answer in zip(unknown, await self._evaluate([batch[i] for i in unknown]), strict=True):
+                answers[i] = answer
+        return answers
+
+    async def _evaluate(self, batch: list[_Call]) -> list[Any]:
         for script in {script for script, *_ in batch} - self._scripts.keys():
             self._scripts[script] = await self._client.script_load(script)
         async with self._client.pipeline(transaction=False) as pipeline:
             for script, prefix, arguments, _ in batch:
                 pipeline.evalsha(self._scripts[script], 1, prefix, *arguments)
             answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        if any(isinstance(answer, redis.exceptions.NoScriptError) for answer in answers):
-            # A Redis that was emptied or replaced has forgotten the scripts.
-            self._scripts.clear()
-        return answers
+            return answers
 
 
 class _Grants:

@@ -1,8 +1,8 @@
 """Which models and pools may answer, in order."""
 
 import pytest
-
 from fakes.engines import model_spec, replica_spec
+
 from inference.types import ModelKind, Surface, Tier
 from kernel.errors import BadInput, ContextTooLong, ModelNotFound
 from routing.eligibility import auto_candidates, in_service, named_candidates

@@ -20,7 +20,11 @@ REDIS_URL = os.environ.get("ATRIUM_TEST_REDIS_URL", "")
 QUEUE_LIMIT = 50
 
 redis_only = pytest.param(
-    "redis", marks=pytest.mark.skipif(not REDIS_URL, reason="ATRIUM_TEST_REDIS_URL names no Redis")
+    "redis",
+    marks=[
+        pytest.mark.services,
+        pytest.mark.skipif(not REDIS_URL, reason="ATRIUM_TEST_REDIS_URL names no Redis"),
+    ],
 )
 
 

@@ -1,0 +1,134 @@
+"""The scheduler over Redis when a process dies, and when Redis does."""
+
+import asyncio
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from fakes.redis_server import REDIS, RedisServer
+
+from kernel.errors import ServerOverloaded
+from routing.adapters.redis_scheduler import LEASE_MS, RedisScheduler
+from routing.types import ReplicaSlots, Ticket
+from tenants.types import PriorityClass
+
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.skipif(REDIS is None, reason="no redis-server on this machine"),
+]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    running = RedisServer(tmp_path)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def scheduler(server: RedisServer) -> AsyncIterator[RedisScheduler]:
+    made = RedisScheduler(url=server.url, queue_limit=10)
+    yield made
+    await made.close()
+
+
+def ticket(slots: int = 1, wait_s: float = 30.0) -> Ticket:
+    replicas = (ReplicaSlots("a", slots),)
+    return Ticket(uuid.uuid4().hex, "pool", "t", PriorityClass.STANDARD, replicas, 1, 1, wait_s)
+
+
+async def test_two_processes_share_the_slots(server: RedisServer, scheduler: RedisScheduler) -> None:
+    other = RedisScheduler(url=server.url, queue_limit=10)
+    held = await other.acquire(ticket())
+    waiting = asyncio.create_task(scheduler.acquire(ticket()))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    began = time.monotonic()
+    await other.release(held)
+    lease = await waiting
+    assert time.monotonic() - began < 0.5
+    assert lease.waited_ms > 50
+    await other.close()
+
+
+DOOMED = """
+import asyncio, sys
+from routing.adapters.redis_scheduler import RedisScheduler
+from routing.types import ReplicaSlots, Ticket
+from tenants.types import PriorityClass
+
+async def main():
+    scheduler = RedisScheduler(url=sys.argv[1], queue_limit=10)
+    def ticket(id):
+        return Ticket(id, "pool", "t", PriorityClass.STANDARD, (ReplicaSlots("a", 1),), 1, 1, 60)
+    await scheduler.acquire(ticket("held"))
+    waiting = asyncio.ensure_future(scheduler.acquire(ticket("waits")))
+    await asyncio.sleep(0.3)
+    print("ready", flush=True)
+    await waiting
+
+asyncio.run(main())
+"""
+
+
+async def test_slots_and_places_of_a_killed_process_are_free_again(
+    server: RedisServer, scheduler: RedisScheduler
+) -> None:
+    doomed = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", DOOMED, server.url, stdout=asyncio.subprocess.PIPE
+    )
+    assert doomed.stdout is not None
+    assert await doomed.stdout.readline() == b"ready\n"
+    doomed.kill()
+    await doomed.wait()
+    began = time.monotonic()
+    lease = await scheduler.acquire(ticket())
+    assert time.monotonic() - began < LEASE_MS / 1000 + 2
+    await scheduler.release(lease)
+
+
+async def test_a_long_call_keeps_its_slot_by_heartbeats(scheduler: RedisScheduler) -> None:
+    held = await scheduler.acquire(ticket())
+    with pytest.raises(ServerOverloaded):
+        await scheduler.acquire(ticket(wait_s=LEASE_MS / 1000 + 2))
+    assert await scheduler.renew(held)
+    await scheduler.release(held)
+
+
+async def test_without_redis_a_share_is_handed_out_and_its_return_is_noticed(
+    server: RedisServer, scheduler: RedisScheduler
+) -> None:
+    await scheduler.release(await scheduler.acquire(ticket(slots=8)))
+    server.stop()
+    began = time.monotonic()
+    leases = [await scheduler.acquire(ticket(slots=8, wait_s=0.2)) for _ in range(2)]
+    assert time.monotonic() - began < 4
+    with pytest.raises(ServerOverloaded):
+        await scheduler.acquire(ticket(slots=8, wait_s=0.2))
+    for lease in leases:
+        await scheduler.release(lease)
+    server.start()
+    await asyncio.sleep(2.5)
+    again = [await scheduler.acquire(ticket(slots=8, wait_s=1)) for _ in range(8)]
+    assert dict((await scheduler.snapshot("pool")).running) == {"a": 8}
+    for lease in again:
+        await scheduler.release(lease)
+
+
+async def test_an_emptied_redis_is_used_again_without_a_restart(
+    server: RedisServer, scheduler: RedisScheduler
+) -> None:
+    await scheduler.release(await scheduler.acquire(ticket()))
+    server.stop()
+    server.start()
+    outcomes = []
+    for _ in range(6):
+        lease = await scheduler.acquire(ticket(wait_s=2))
+        await scheduler.release(lease)
+        outcomes.append(lease)
+        await asyncio.sleep(0.5)
+    assert len(outcomes) == 6
