@@ -41,7 +41,7 @@ bench: setup-dev      ## benchmarks: JSON and a table under var/bench
 	@$(PY) benchmarks/run.py
 
 fuzz: setup-dev       ## long fuzz runs: figures under var/fuzz
-	@$(PY) -m tests.fuzz.run
+	@PYTHONPATH=tests:platform:. $(PY) tests/fuzz/run.py
 
 format:
 	@.venv/bin/ruff format .
