@@ -17,14 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from local_production.plan import ROOT, Part, Plan, front, make_plan, parts
 from local_services.failures import ServiceFailed
 from local_services.packages import ensure_packages
 from local_services.processes import Identity, end, log_tail, spawn
 from local_services.progress import Progress
 from local_services.service import Place, http_get, run
 from local_services.state import StateFile, write_private
-
-from local_production.plan import ROOT, Part, Plan, front, make_plan, parts
 
 READY_SECONDS = 120.0
 # With what follows a refusal (see `end`) this stays below ten seconds.

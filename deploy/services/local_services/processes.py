@@ -165,8 +165,11 @@ def _wait_gone(leader: Identity, seconds: float) -> bool:
     return True
 
 
-def end(leader: Identity, *, stop_signal: int, seconds: float) -> str:
-    """End a service: ask its leader, wait `seconds`, ask all that is left, kill. Says how it went."""
+def end(leader: Identity, *, stop_signal: int, seconds: float, rest_seconds: float = 3.0) -> str:
+    """End a service: ask its leader, wait `seconds`, ask all that is left, wait `rest_seconds`, kill.
+
+    Says how it went.
+    """
     if not session_members(leader):
         return "was not running"
     _signal(leader, stop_signal)
@@ -174,11 +177,11 @@ def end(leader: Identity, *, stop_signal: int, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     while is_alive(leader) and time.monotonic() < deadline:
         time.sleep(0.05)
-    if not is_alive(leader) and _wait_gone(leader, 2.0):
+    if not is_alive(leader) and _wait_gone(leader, rest_seconds):
         return "stopped"
     for member in session_members(leader):
         _signal(member, signal.SIGTERM)
-    if _wait_gone(leader, 3.0):
+    if _wait_gone(leader, rest_seconds):
         return "stopped (by a second request)"
     for member in session_members(leader):
         _signal(member, signal.SIGKILL)
