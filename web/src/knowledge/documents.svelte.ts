@@ -32,6 +32,8 @@ export class Documents {
   loading = $state(true);
   problem = $state.raw<ApiProblem | null>(null);
   cursor = $state<string | null>(null);
+  /** What was uploaded through this object, newest first. */
+  uploaded = $state<string[]>([]);
   private waiting: Waiting[] = [];
   private active = new Map<string, Waiting>();
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -122,6 +124,7 @@ export class Documents {
         signal: leaving.signal,
       });
       this.replace(row);
+      this.uploaded.unshift(row.id);
       this.uploads = this.uploads.filter((one) => one.key !== upload.key);
       this.watch(true);
     } catch (cause) {
