@@ -1,16 +1,18 @@
 """Reads of models, pools and replicas, for the directory and for the views."""
 
+import re
 import uuid
 from collections.abc import Iterable
 
 import structlog
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef, QuerySet
 
 from inference.embedders import HASHING, local_embedder
 from inference.models import Model, Pool, Replica
+from inference.naming import MODEL_ID_PATTERN
 from inference.pricing import show_price
 from inference.types import ModelKind, ModelSpec, ModelView, PoolView, ReplicaSpec, ReplicaView, Tier
-from kernel.errors import Internal
+from kernel.errors import Internal, NotFound
 from substrate.keyring import keyring
 
 log = structlog.get_logger(__name__)
@@ -69,6 +71,51 @@ def _model_spec(row: Model, replicas: Iterable[ReplicaSpec]) -> ModelSpec:
         replicas=tuple(replicas),
         dimensions=row.dimensions,
     )
+
+
+def models(*, usable_only: bool) -> QuerySet[Model]:
+    """Models, or just those with a replica in service."""
+    rows = Model.objects.all()
+    if usable_only:
+        rows = rows.filter(Exists(Replica.objects.filter(model=OuterRef("pk"), draining=False)))
+    return rows
+
+
+def find_model(model_id: str, *, usable_only: bool = False) -> Model:
+    """The model of the id that callers use. Raises NotFound."""
+    row = None
+    # What cannot be an id never reaches the database, which refuses some of it (NUL) in its own way.
+    if re.match(MODEL_ID_PATTERN, model_id):
+        row = models(usable_only=usable_only).filter(model_id=model_id).first()
+    if row is None:
+        raise NotFound("There is no such model.")
+    return row
+
+
+def pools() -> QuerySet[Pool]:
+    """All pools."""
+    return Pool.objects.all()
+
+
+def find_pool(pool_id: uuid.UUID) -> PoolView:
+    """One pool. Raises NotFound."""
+    row = Pool.objects.filter(id=pool_id).first()
+    if row is None:
+        raise NotFound("There is no such pool.")
+    return pool_views([row])[0]
+
+
+def replicas(pool_id: uuid.UUID) -> QuerySet[Replica]:
+    """The replicas of a pool, with their models."""
+    return Replica.objects.filter(pool_id=pool_id).select_related("pool", "model")
+
+
+def find_replica(pool_id: uuid.UUID, replica_id: uuid.UUID) -> Replica:
+    """One replica of a pool. Raises NotFound."""
+    row = replicas(pool_id).filter(id=replica_id).first()
+    if row is None:
+        raise NotFound("There is no such replica.")
+    return row
 
 
 def model_views(rows: Iterable[Model]) -> list[ModelView]:

@@ -14,6 +14,7 @@ REGION_LENGTH = 64
 # vLLM refuses nothing of its own below this; more than this at once on one engine is a typing error.
 MAX_CONCURRENCY = 100_000
 MAX_CONTEXT_LENGTH = 100_000_000
+MAX_DIMENSIONS = 100_000
 MAX_PRICE_NANO = 10**12
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
@@ -13,6 +14,7 @@ from inference.services.engines import OPENAI, bounded, set_api_key
 from inference.types import (
     MAX_CONCURRENCY,
     MAX_CONTEXT_LENGTH,
+    MAX_DIMENSIONS,
     ModelKind,
     ModelView,
     PoolView,
@@ -30,8 +32,8 @@ def create_model(
     tier: Tier = Tier.LIGHT,
     context_length: int = 0,
     dimensions: int = 0,
-    input_price: str = "0",
-    output_price: str = "0",
+    input_price: str | Decimal = "0",
+    output_price: str | Decimal = "0",
 ) -> ModelView:
     """Make a model that no engine serves yet. Raises BadInput, and Conflict when the id is taken."""
     row = Model(model_id=check_model_id(model_id), kind=kind.value)
@@ -51,8 +53,8 @@ def change_model(
     tier: Tier | None = None,
     context_length: int | None = None,
     dimensions: int | None = None,
-    input_price: str | None = None,
-    output_price: str | None = None,
+    input_price: str | Decimal | None = None,
+    output_price: str | Decimal | None = None,
 ) -> ModelView:
     """Change what is not None. Raises NotFound, BadInput."""
     with transaction.atomic():
@@ -68,13 +70,13 @@ def _set_model(
     tier: Tier | None,
     context_length: int | None,
     dimensions: int | None,
-    input_price: str | None,
-    output_price: str | None,
+    input_price: str | Decimal | None,
+    output_price: str | Decimal | None,
 ) -> None:
     changes = {
         "tier": None if tier is None else tier.value,
         "context_length": bounded(context_length, 0, MAX_CONTEXT_LENGTH, param="context_length"),
-        "dimensions": bounded(dimensions, 0, 100_000, param="dimensions"),
+        "dimensions": bounded(dimensions, 0, MAX_DIMENSIONS, param="dimensions"),
         "input_price_nano": None if input_price is None else parse_price(input_price, param="input_price"),
         "output_price_nano": None
         if output_price is None

@@ -9,7 +9,7 @@ from inference import selectors
 from inference.models import Model, Pool, Replica
 from inference.naming import check_model_id, check_pool_name, check_region, check_served_name, normal_url
 from inference.pricing import parse_price
-from inference.types import MAX_CONCURRENCY, MAX_CONTEXT_LENGTH, ModelKind, ReplicaView, Tier
+from inference.types import MAX_CONCURRENCY, MAX_CONTEXT_LENGTH, MAX_DIMENSIONS, ModelKind, ReplicaView, Tier
 from kernel.errors import BadInput, Conflict, NotFound
 from substrate.changes import record_change
 from substrate.keyring import keyring
@@ -59,7 +59,7 @@ def register_engine(
         context_length=bounded(context_length, 0, MAX_CONTEXT_LENGTH, param="context"),
         input_price_nano=None if input_price is None else parse_price(input_price, param="input_price"),
         output_price_nano=None if output_price is None else parse_price(output_price, param="output_price"),
-        dimensions=bounded(dimensions, 0, 100_000, param="dimensions"),
+        dimensions=bounded(dimensions, 0, MAX_DIMENSIONS, param="dimensions"),
     )
     fields: dict[str, object] = {"draining": False}
     if max_concurrency is not None:

@@ -1,0 +1,21 @@
+"""REST addresses of inference, below `/api/v1/`, with and without a trailing slash."""
+
+from django.urls import URLPattern, re_path
+
+from inference.views import (
+    ModelsView,
+    OneModelView,
+    OnePoolView,
+    OneReplicaView,
+    PoolsView,
+    ReplicasView,
+)
+
+urlpatterns: list[URLPattern] = [
+    re_path(r"^models/?$", ModelsView.as_view()),
+    re_path(r"^models/(?P<model_id>.+?)/?$", OneModelView.as_view()),
+    re_path(r"^pools/?$", PoolsView.as_view()),
+    re_path(r"^pools/(?P<pool_id>[^/]+)/?$", OnePoolView.as_view()),
+    re_path(r"^pools/(?P<pool_id>[^/]+)/replicas/?$", ReplicasView.as_view()),
+    re_path(r"^pools/(?P<pool_id>[^/]+)/replicas/(?P<replica_id>[^/]+)/?$", OneReplicaView.as_view()),
+]
