@@ -1,7 +1,12 @@
 """Django's entries for the console and for the admin site it brings."""
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.contrib import admin
 from django.contrib.admin.apps import AdminConfig
+
+# Pages that other packages register and that mean nothing here: rights come from memberships, not groups, and
+# addresses are the users' own.
+FOREIGN_PAGES = ("auth.Group", "account.EmailAddress")
 
 
 class ConsoleConfig(AppConfig):
@@ -15,3 +20,11 @@ class AtriumAdminConfig(AdminConfig):
     """Django's admin with our site."""
 
     default_site = "console.site.AtriumAdminSite"
+
+    def ready(self) -> None:
+        """Collect the apps' pages, leave out the foreign ones."""
+        super().ready()
+        for label in FOREIGN_PAGES:
+            model = apps.get_model(label)
+            if admin.site.is_registered(model):
+                admin.site.unregister(model)

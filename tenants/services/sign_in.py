@@ -20,7 +20,7 @@ from substrate.units import run_unit
 from tenants import selectors
 from tenants.keys import prefix_of
 from tenants.models import ApiKey, Membership, Tenant, User
-from tenants.permissions import permissions_of
+from tenants.permissions import OPERATE, permissions_of
 from tenants.ports import KeyFinder
 from tenants.types import KeyEntry, Principal, PriorityClass, Role, TenantState
 
@@ -175,4 +175,24 @@ def principal_for_jobs(tenant_id: uuid.UUID) -> Principal:
         role=Role.MEMBER,
         priority_cap=PriorityClass.BATCH,
         permissions=permissions_of(Role.MEMBER),
+    )
+
+
+def operator_principal(*, user_id: uuid.UUID, tenant_id: uuid.UUID) -> Principal:
+    """The principal of a platform operator at work on a tenant's members in the back-office.
+
+    Raises NotFound for an unknown tenant, PermissionDenied when the user is no active operator.
+    """
+    tenant = Tenant.objects.filter(id=tenant_id).first()
+    if tenant is None:
+        raise NotFound("There is no such tenant.")
+    if not User.objects.filter(id=user_id, is_active=True, is_operator=True).exists():
+        raise PermissionDenied
+    return Principal(
+        tenant_id=tenant.id,
+        tenant_slug=tenant.slug,
+        role=Role.OWNER,
+        user_id=user_id,
+        is_operator=True,
+        permissions=frozenset({"users.write", OPERATE}),
     )
