@@ -11,11 +11,17 @@ class RunLog(Protocol):
     """The events of Runs, for every process to read. Bounded per run; kept for ten minutes after the end."""
 
     async def append(self, run_id: uuid.UUID, body: Mapping[str, Any]) -> int:
-        """Add an event; returns its `seq`. Raises Conflict when the run is finished, Unavailable."""
+        """Add an event; returns its `seq`.
+
+        Raises RunFinished, RunTooLong, NotFound when the run was never claimed or its log is gone, Unavailable.
+        """
         ...
 
     def read_from(self, run_id: uuid.UUID, last_seq: int) -> AsyncIterator[RunEvent]:
-        """The events after `last_seq`, then those to come, until the run is finished. Raises NotFound when gone."""
+        """The events after `last_seq`, then those to come, until the run is finished. Raises NotFound when gone.
+
+        It also ends, without a last event, when nobody has held the run for a while: its owner died.
+        """
         ...
 
     async def stop(self, run_id: uuid.UUID) -> None:
@@ -23,7 +29,10 @@ class RunLog(Protocol):
         ...
 
     async def claim(self, run_id: uuid.UUID, owner: str) -> "RunClaim":
-        """Own the run under a heartbeat lease of five seconds; the claim tells when a stop was asked."""
+        """Own the run under a heartbeat lease of five seconds; the claim tells when a stop was asked.
+
+        Opens the log of a new run. Raises RunTaken when another owner lives or the run is finished, Unavailable.
+        """
         ...
 
     async def finish(self, run_id: uuid.UUID, body: Mapping[str, Any]) -> int:
@@ -35,7 +44,7 @@ class RunClaim(Protocol):
     """The owner's hold on a run."""
 
     async def stop_asked(self) -> None:
-        """Return once a stop was asked, or the run was taken away."""
+        """Return once a stop was asked. It may be cancelled and called again."""
         ...
 
     async def renew(self) -> bool:
@@ -43,5 +52,9 @@ class RunClaim(Protocol):
         ...
 
     async def release(self) -> None:
-        """Let the run go."""
+        """Let the run go. A run without any event is forgotten."""
+        ...
+
+    async def events_so_far(self) -> tuple[RunEvent, ...]:
+        """All events that the log holds now."""
         ...

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from tenants.types import PriorityClass, Principal
+from tenants.types import Principal, PriorityClass
 
 AUTO_MODEL = "auto"
 
