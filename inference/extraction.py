@@ -1,0 +1,156 @@
+"""How the extractive engine answers: which sentences of the given passages speak of the question. Pure.
+
+It quotes and never writes: sentences are scored by the question's words they share, rare words counting more (as in
+BM25's inverse document frequency, over the sentences at hand), the best of them quoted with their citation numbers.
+"""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from inference.types import ContextPassage
+
+MOST_QUOTES = 3
+# A sentence must hold at least this share of what the question's words are worth together.
+LEAST_SHARE = 0.25
+# Quotes much weaker than the best one only distract.
+LEAST_OF_BEST = 0.6
+LONGEST_QUOTE = 600
+
+_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?…])\s+(?=[\"'“„(\[]?[A-ZÄÖÜÀ-Þ0-9])|\n{2,}|\n(?=\s*(?:[-*•#|>]|\d+[.)]\s))"
+)
+_STOP_WORDS = frozenset(
+    ["a", "about", "all", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "could", "did", "do", "does", "for", "from", "had", "has", "have", "how", "i", "if", "in", "into", "is", "it", "its", "just", "many", "me", "much", "my", "no", "not", "of", "on", "or", "our", "please", "she", "should", "so", "some", "tell", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "to", "us", "was", "we", "were", "what", "when", "where", "which", "who", "whose", "why", "will", "with", "would", "you", "your", "aber", "als", "am", "an", "auch", "auf", "aus", "bei", "bin", "bis", "das", "dass", "dein", "dem", "den", "der", "des", "die", "dir", "doch", "du", "ein", "eine", "einem", "einen", "einer", "eines", "er", "es", "für", "gibt", "hat", "habe", "haben", "ich", "ihr", "im", "in", "ist", "ja", "kann", "können", "man", "mein", "mir", "mit", "nach", "nicht", "noch", "nur", "oder", "sein", "sich", "sie", "sind", "so", "über", "um", "und", "uns", "unser", "vom", "von", "vor", "wann", "war", "warum", "was", "welche", "welchem", "welchen", "welcher", "welches", "wenn", "wer", "werden", "wie", "wieso", "wir", "wird", "wo", "wurde", "zu", "zum", "zur"]
+)
+_GERMAN = frozenset(
+    ["der", "die", "das", "und", "ist", "wie", "was", "wer", "wo", "wann", "warum", "welche", "welcher", "welches", "nicht", "ein", "eine", "für", "mit", "auf", "ich", "wir", "sind", "kann", "gibt", "wird", "werden", "lautet", "hat", "haben"]
+)
+
+_FRAMES = {
+    "en": (
+        "Quoted from the knowledge (extractive engine, not a language model):",
+        "I found nothing in the knowledge about this. I am an extractive engine, not a language model: I can only "
+        "quote passages.",
+        "I am an extractive engine, not a language model: I can only quote passages of a knowledge base, and none was "
+        "given to me.",
+    ),
+    "de": (
+        "Zitate aus dem Wissen (extraktive Maschine, kein Sprachmodell):",
+        "Dazu habe ich im Wissen nichts gefunden. Ich bin eine extraktive Maschine, kein Sprachmodell: ich kann nur "
+        "Textstellen zitieren.",
+        "Ich bin eine extraktive Maschine, kein Sprachmodell: ich kann nur Textstellen einer Wissensbasis zitieren, "
+        "und mir wurde keine gegeben.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A sentence, or a few that belong together, of the passage with this citation number."""
+
+    index: int
+    text: str
+    score: float
+
+
+def answer_text(question: str, passages: Sequence[ContextPassage]) -> str:
+    """The whole answer: labelled quotes with `[n]`, or that nothing was found. German questions get a German frame."""
+    heading, nothing, no_passages = _FRAMES["de" if is_german(question) else "en"]
+    if not passages:
+        return no_passages
+    quotes = best_quotes(question, passages)
+    if not quotes:
+        return nothing
+    return "\n\n".join([heading, *(f"> {quote.text} [{quote.index}]" for quote in quotes)])
+
+
+def best_quotes(question: str, passages: Sequence[ContextPassage]) -> list[Quote]:
+    """Up to three quotes that share the question's words, the best first; none when nothing fits."""
+    asked = set(content_words(question))
+    sentences = [
+        (passage, sentence, set(content_words(sentence)), set(content_words(passage.title)))
+        for passage in passages
+        for sentence in sentences_of(passage.text)
+    ]
+    if not asked or not sentences:
+        return []
+    spread = Counter(word for _, _, words, _ in sentences for word in words & asked)
+    worth = {word: math.log(1 + (len(sentences) + 0.5) / (spread[word] + 0.5)) for word in asked}
+    whole = sum(worth.values())
+    scored = []
+    for passage, sentence, words, title in sentences:
+        own = sum(worth[word] for word in asked & words)
+        if not own:
+            continue
+        # The title says what its sentences are about, without naming it in each of them.
+        share = (own + 0.5 * sum(worth[word] for word in (asked & title) - words)) / whole
+        scored.append((share, -passage.index, Quote(passage.index, _shortened(sentence), share)))
+    scored.sort(key=lambda entry: entry[:2], reverse=True)
+    chosen: list[Quote] = []
+    for share, _, quote in scored:
+        if share < max(LEAST_SHARE, LEAST_OF_BEST * scored[0][0]) or len(chosen) == MOST_QUOTES:
+            break
+        if all(quote.text != other.text for other in chosen):
+            chosen.append(quote)
+    return chosen
+
+
+def sentences_of(text: str) -> list[str]:
+    """The sentences of a text; list items, headings and table rows each by themselves."""
+    pieces = (" ".join(piece.split()) for piece in _SENTENCE_END.split(text))
+    return [piece for piece in pieces if piece]
+
+
+def content_words(text: str) -> Iterable[str]:
+    """Words that carry meaning, folded: lower case, without accents and plain endings."""
+    for word in _WORD.findall(text.lower()):
+        if word not in _STOP_WORDS:
+            yield _stem(_unaccented(word))
+
+
+def is_german(question: str) -> bool:
+    """Whether the question looks German: umlauts, or several of the commonest words."""
+    words = [word.lower() for word in _WORD.findall(question)]
+    if any(letter in question for letter in "äöüßÄÖÜ"):
+        return True
+    return sum(word in _GERMAN for word in words) >= max(1, len(words) // 4) and bool(words)
+
+
+def _unaccented(word: str) -> str:
+    if word.isascii():
+        return word
+    return "".join(each for each in unicodedata.normalize("NFKD", word) if not unicodedata.combining(each))
+
+
+def _stem(word: str) -> str:
+    """Cuts the endings that most often keep a question's word from meeting the text's; crude on purpose."""
+    for ending in (
+        "ations",
+        "ation",
+        "ingen",
+        "ungen",
+        "ing",
+        "ung",
+        "ies",
+        "ed",
+        "es",
+        "en",
+        "er",
+        "s",
+        "e",
+        "n",
+    ):
+        if word.endswith(ending) and len(word) - len(ending) >= 4:
+            return word[: -len(ending)]
+    return word
+
+
+def _shortened(sentence: str) -> str:
+    if len(sentence) <= LONGEST_QUOTE:
+        return sentence
+    return sentence[:LONGEST_QUOTE].rsplit(" ", 1)[0] + " …"
