@@ -5,6 +5,7 @@ The prefix (10 characters) finds the row, the secret (40 base62 characters, 238 
 a database.
 """
 
+import re
 import secrets
 import string
 import zlib
@@ -15,7 +16,8 @@ PREFIX_LENGTH = 10
 SECRET_LENGTH = 40
 CHECK_LENGTH = 6
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_CHARACTERS = frozenset(_ALPHABET)
+_DIGITS = {character: digit for digit, character in enumerate(_ALPHABET)}
+_TEXT = re.compile(r"[0-9A-Za-z]+")
 _LENGTH = len(MARK) + 1 + PREFIX_LENGTH + 1 + SECRET_LENGTH + CHECK_LENGTH
 _SECRET_AT = len(MARK) + 1 + PREFIX_LENGTH + 1
 
@@ -40,10 +42,12 @@ def prefix_of(key: str) -> str | None:
     if len(key) != _LENGTH or not key.startswith(f"{MARK}_") or key[_SECRET_AT - 1] != "_":
         return None
     prefix = key[len(MARK) + 1 : _SECRET_AT - 1]
-    if not _CHARACTERS.issuperset(prefix) or not _CHARACTERS.issuperset(key[_SECRET_AT:]):
+    if _TEXT.fullmatch(prefix) is None or _TEXT.fullmatch(key, _SECRET_AT) is None:
         return None
-    body, check = key[:-CHECK_LENGTH], key[-CHECK_LENGTH:]
-    return prefix if checksum(body) == check else None
+    number = 0
+    for character in key[-CHECK_LENGTH:]:
+        number = number * len(_ALPHABET) + _DIGITS[character]
+    return prefix if number == zlib.crc32(key[:-CHECK_LENGTH].encode("ascii")) else None
 
 
 def checksum(body: str) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import inspect
 import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,8 @@ class Backends:
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Any]] = WeakKeyDictionary()
         self._without_loop: dict[str, Any] = {}
         self._lock = threading.RLock()
+        # The loop asked for last and its instances: the data plane asks several times for every call.
+        self._latest: tuple[weakref.ref[asyncio.AbstractEventLoop], dict[str, Any]] | None = None
 
     def configure(self, specs: Mapping[str, BackendSpec]) -> None:
         """Take the composition from settings. Instances built before are dropped without being closed."""
@@ -50,6 +53,7 @@ class Backends:
             self._specs = dict(specs)
             self._by_loop.clear()
             self._without_loop.clear()
+            self._latest = None
 
     @property
     def specs(self) -> Mapping[str, BackendSpec]:
@@ -68,7 +72,9 @@ class Backends:
 
     async def close(self) -> None:
         """Close every instance of the running loop, the newest first."""
-        instances = self._by_loop.pop(asyncio.get_running_loop(), {})
+        with self._lock:
+            instances = self._by_loop.pop(asyncio.get_running_loop(), {})
+            self._latest = None
         for instance in reversed(list(instances.values())):
             close = getattr(instance, "close", None)
             if close is None:
@@ -82,8 +88,13 @@ class Backends:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return self._without_loop
+        latest = self._latest
+        if latest is not None and latest[0]() is loop:
+            return latest[1]
         with self._lock:
-            return self._by_loop.setdefault(loop, {})
+            instances = self._by_loop.setdefault(loop, {})
+            self._latest = (weakref.ref(loop), instances)
+            return instances
 
     def _build(self, name: str, instances: dict[str, Any]) -> Any:
         with self._lock:

@@ -5,7 +5,6 @@ verify and decrypt. Ciphertexts are AES-256-GCM, bound to the tenant and the fie
 """
 
 import base64
-import hashlib
 import hmac
 import os
 from functools import cache
@@ -24,10 +23,12 @@ class Keyring:
         """`secrets` maps version to 32 bytes; at least one."""
         self._secrets = secrets
         self.newest = max(secrets)
+        # Few: one for each purpose and version. Without it every check of an API key would derive anew.
+        self._derived: dict[tuple[str, int], bytes] = {}
 
     def fingerprint(self, secret: str, *, version: int | None = None) -> str:
         """HMAC-SHA-256 of an API key with the pepper of `version` (default: the newest), 64 hex characters."""
-        return hmac.new(self._derive("api-key-pepper", version), secret.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._derive("api-key-pepper", version), secret.encode(), "sha256").hex()
 
     def versions(self) -> list[int]:
         """All versions, the newest first."""
@@ -35,7 +36,7 @@ class Keyring:
 
     def derive(self, purpose: str, text: str) -> bytes:
         """32 bytes for `purpose`, different for each `text` (a tenant's cache salt, for example)."""
-        return hmac.new(self._derive(purpose, None), text.encode(), hashlib.sha256).digest()
+        return hmac.digest(self._derive(purpose, None), text.encode(), "sha256")
 
     def encrypt(self, plain: str, *, context: str) -> str:
         """`v<version>:<base64>` of `plain`, bound to `context` (tenant, table and field)."""
@@ -54,7 +55,12 @@ class Keyring:
             raise Internal("A stored secret cannot be decrypted with this keyring.") from error
 
     def _derive(self, purpose: str, version: int | None) -> bytes:
-        return hmac.new(self._secrets[version or self.newest], purpose.encode(), hashlib.sha256).digest()
+        wanted = (purpose, version or self.newest)
+        derived = self._derived.get(wanted)
+        if derived is None:
+            derived = hmac.digest(self._secrets[wanted[1]], purpose.encode(), "sha256")
+            self._derived[wanted] = derived
+        return derived
 
 
 @cache
