@@ -45,11 +45,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One process to keep running; `health` is an address that answers 200 once it is ready, if it has one."""
+    """One process to keep running.
+
+    It is ready when the address `health` answers 200, or when `says` stands in its log.
+    """
 
     name: str
     launch: Launch
     health: str = ""
+    says: str = ""
 
 
 def _number(variables: Mapping[str, str], name: str, default: int, high: int) -> int:
@@ -124,18 +128,27 @@ def _server(plan: Plan, name: str, role: str, address: str) -> Part:
     return Part(name, Launch(argv, environment, directory=ROOT), f"http://{address}/health/ready")
 
 
-def _celery(plan: Plan, name: str, *arguments: str) -> Part:
+def _celery(plan: Plan, name: str, says: str, *arguments: str) -> Part:
     argv = [sys.executable, "-m", "celery", "-A", "config", *arguments]
-    return Part(name, Launch(argv, {**plan.environment, "ATRIUM_ROLE": "worker"}, directory=ROOT))
+    launch = Launch(argv, {**plan.environment, "ATRIUM_ROLE": "worker"}, directory=ROOT)
+    return Part(name, launch, says=says)
 
 
 def parts(plan: Plan, folder: Path) -> list[Part]:
     """All processes but the front."""
     servers = [_server(plan, f"gateway-{n}", "gateway", at) for n, at in enumerate(plan.gateways, start=1)]
     servers.append(_server(plan, "control", "control", plan.control))
-    worker = _celery(plan, "worker", "worker", "--loglevel=INFO", "--concurrency=2", "--without-mingle")
+    worker = _celery(
+        plan, "worker", " ready.", "worker", "--loglevel=INFO", "--concurrency=2", "--without-mingle"
+    )
     beat = _celery(
-        plan, "beat", "beat", "--loglevel=INFO", f"--schedule={folder / 'beat-schedule'}", "--pidfile="
+        plan,
+        "beat",
+        "Starting",
+        "beat",
+        "--loglevel=INFO",
+        f"--schedule={folder / 'beat-schedule'}",
+        "--pidfile=",
     )
     return [*servers, worker, beat]
 

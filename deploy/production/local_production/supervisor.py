@@ -82,10 +82,12 @@ class Kept:
             self.start()
 
     def is_ready(self) -> bool:
-        """Whether it answers; a part without an address is ready while it runs."""
+        """Whether it answers, or says so in its log. Raises ServiceFailed when it has ended."""
         if self.exit_code is not None:
             raise ServiceFailed(f"{self.part.name} ended with code {self.exit_code}\n{log_tail(self.log)}")
-        return not self.part.health or http_get(self.part.health) is not None
+        if self.part.health:
+            return http_get(self.part.health) is not None
+        return self.part.says in log_tail(self.log, lines=100)
 
     def stop(self, seconds: float) -> str:
         """End it and what it started."""
@@ -114,7 +116,7 @@ def await_ready(kept: list[Kept], progress: Progress) -> None:
         for one in list(waiting):
             if one.is_ready():
                 waiting.remove(one)
-                progress.say(one.part.name, f"ready {one.part.health}" if one.part.health else "running")
+                progress.say(one.part.name, f"ready {one.part.health}")
         if time.monotonic() > deadline:
             names = ", ".join(one.part.name for one in waiting)
             raise ServiceFailed(f"{names} not ready after {READY_SECONDS:.0f} s\n{log_tail(waiting[0].log)}")

@@ -103,7 +103,7 @@ class Vllm:
     name: str
     usual_port: int
     group: str = "vllm"
-    ready_seconds: float = 600.0
+    ready_seconds: float = 900.0
 
     @property
     def usual_ports(self) -> Mapping[str, int]:
