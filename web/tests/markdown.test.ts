@@ -71,6 +71,7 @@ describe("markdown of an answer", () => {
     const root = page('```python\n<img src=x onerror="alert(1)">\n```');
     expect(root.querySelector("code.language-python")!.textContent).toContain("<img src=x");
     expect(root.querySelector("button[data-code-copy]")!.textContent).toBe("Copy");
+    expect(root.querySelector("pre")!.getAttribute("tabindex")).toBe("0");
     expect(root.querySelector("img")).toBeNull();
   });
 });

@@ -148,7 +148,7 @@ export function safeFragment(html: string): DocumentFragment {
     ALLOW_DATA_ATTR: false,
     ALLOWED_URI_REGEXP: SAFE_ADDRESS,
     // Their values are plain words, not addresses; without this DOMPurify judges them as such.
-    ADD_URI_SAFE_ATTR: ["data-cite", "data-testid", "data-code-copy", "role", "rel", "target", "type", "start"],
+    ADD_URI_SAFE_ATTR: ALLOWED_ATTR.filter((name) => name !== "href"),
     RETURN_DOM_FRAGMENT: true,
   });
 }
