@@ -1,6 +1,7 @@
 """What a server process starts and ends: directories, the change tail, background coroutines, backends."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -17,6 +18,8 @@ from substrate.units import close_units
 log = structlog.get_logger(__name__)
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+# Objects made since the last look before the collector looks again (Python's default is 700).
+YOUNG_OBJECTS = 10_000
 
 
 class Lifespan:
@@ -48,12 +51,13 @@ class Lifespan:
             directory: Directory = backends[name]
             tail.listen(directory.on_change)
             await directory.start()
-        self._supervisor.start("change_tail", _kept_running("change_tail", tail.run))
+        self._supervisor.start("change_tail", keep_running("change_tail", tail.run))
         role = settings.ATRIUM.role
         for plane, paths in settings.BACKGROUND.items():
-            if role in ("all", plane):
+            if plane == role or (role == "all" and plane != "worker"):
                 for path in paths:
-                    self._supervisor.start(path, _kept_running(path, import_object(path)))
+                    self._supervisor.start(path, keep_running(path, import_object(path)))
+        _settle_memory()
         log.info("started", role=role, profile=settings.ATRIUM.profile)
 
     async def shutdown(self) -> None:
@@ -65,7 +69,17 @@ class Lifespan:
         log.info("stopped")
 
 
-async def _kept_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
+def _settle_memory() -> None:
+    """What is loaded by now stays: the collector need not look at it again, nor as often at what comes.
+
+    Measured: an eighth of the data plane's processor time, and the longest pauses.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+
+
+async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
     """Run `work` for ever; when it fails, log why and start it again after a growing pause."""
     pause = FIRST_PAUSE_S
     while True:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import django_stubs_ext
 
-from config.settings.adapters import BACKGROUND, DIRECTORIES, JOB_HANDLERS, backend_specs
+from config.settings.adapters import DIRECTORIES, JOB_HANDLERS, backend_specs, background_work
 from config.settings.apps import INSTALLED_APPS, MIDDLEWARE
 from config.settings.background import (
     CELERY_BEAT_SCHEDULE,
@@ -49,6 +49,7 @@ try:
     ATRIUM = read_environment(os.environ)
     DATABASES = databases(ATRIUM)
     BACKENDS = backend_specs(ATRIUM)
+    BACKGROUND = background_work(ATRIUM)
 except SettingError as error:
     sys.exit(f"atrium: {error}")
 
@@ -100,7 +101,6 @@ __all__ = [
     "AUTHENTICATION_BACKENDS",
     "AUTH_PASSWORD_VALIDATORS",
     "AUTH_USER_MODEL",
-    "BACKGROUND",
     "CELERY_BEAT_SCHEDULE",
     "CELERY_TASK_DEFAULT_QUEUE",
     "CONTENT_SECURITY_POLICY",

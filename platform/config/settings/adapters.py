@@ -127,8 +127,17 @@ JOB_HANDLERS = {
 
 DIRECTORIES = ("key_directory", "model_directory", "assistant_directory")
 
-# Coroutines that the lifespan of each role keeps running.
-BACKGROUND = {
-    "gateway": ("inference.services.probe_replicas_forever", "assistants.services.sweep_runs_forever"),
-    "control": ("tenants.services.drain_usage_forever", "config.upkeep.keep_up_forever"),
-}
+
+def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
+    """Coroutines that the processes of each role keep running.
+
+    On one machine the worker process drains the usage spool: writing rows for every call would take a third of the
+    serving process's time from its streams.
+    """
+    planes = {
+        "gateway": ("inference.services.probe_replicas_forever", "assistants.services.sweep_runs_forever"),
+        "control": ("config.upkeep.keep_up_forever",),
+        "worker": (),
+    }
+    drainer = "control" if environment.profile == FULL else "worker"
+    return {**planes, drainer: (*planes[drainer], "tenants.services.drain_usage_forever")}

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from config.background import close_connections, start_directories
-from kernel.backends import backends
+from config.lifespan import keep_running
+from kernel.backends import backends, import_object
 from kernel.streams import PeerGone, run_until
 from substrate.changes import ChangeTail
 from substrate.jobs import Worker
@@ -44,17 +45,19 @@ async def _work(concurrency: int) -> None:
     await start_directories()
     worker = Worker(owner=f"{socket.gethostname()}-{os.getpid()}", concurrency=concurrency)
     try:
-        await run_until(lambda: _ended(told), _both(tail, worker))
+        await run_until(lambda: _ended(told), _all(tail, worker))
     except PeerGone:
         return
     finally:
         await close_connections()
 
 
-async def _both(tail: ChangeTail, worker: Worker) -> None:
+async def _all(tail: ChangeTail, worker: Worker) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(tail.run())
         group.create_task(worker.run())
+        for path in settings.BACKGROUND["worker"]:
+            group.create_task(keep_running(path, import_object(path)))
 
 
 async def _ended(told: asyncio.Event) -> None:
