@@ -19,8 +19,10 @@ class Attendance:
     `attend_stream` adds heartbeats and the limit on slow readers; the writer marks each write by `writing`.
     """
 
-    __slots__ = ("_beat", "_limits", "_loop", "_pulse_s", "_receive", "_task", "_timers", "_watcher", "_write",
-                 "cause", "touched", "writing")  # fmt: skip
+    __slots__ = (
+        "_beat", "_limits", "_loop", "_next_pulse", "_receive", "_start", "_task", "_watcher", "_write",
+        "cause", "touched", "writing",
+    )  # fmt: skip
 
     def __init__(self, receive: Receive, limits: GatewayLimits) -> None:
         """`receive` must already have given the whole request body."""
@@ -28,18 +30,18 @@ class Attendance:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._start: asyncio.TimerHandle | None = None
+        self._next_pulse: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._beat: asyncio.Task[None] | None = None
         self._write: Callable[[bytes], Awaitable[None]] | None = None
-        self._pulse_s = min(limits.heartbeat_s, limits.slow_reader_s) / 3
         self.cause = ""
         self.writing = False
         self.touched = 0.0
 
     def __enter__(self) -> Self:
         """Begin to watch, a little later."""
-        self._timers["watch"] = self._loop.call_later(self._limits.watch_after_s, self._begin)
+        self._start = self._loop.call_later(self._limits.watch_after_s, self._begin)
         return self
 
     def __exit__(
@@ -49,11 +51,14 @@ class Attendance:
         trace: TracebackType | None,
     ) -> None:
         """End the watch. Raises PeerGone in place of the cancellation that the watch itself asked for."""
-        for timer in self._timers.values():
-            timer.cancel()
-        for task in (self._watcher, self._beat):
-            if task is not None:
-                task.cancel()
+        if self._start is not None:
+            self._start.cancel()
+        if self._next_pulse is not None:
+            self._next_pulse.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._beat is not None:
+            self._beat.cancel()
         if self.cause and self._task is not None:
             others = self._task.uncancel()
             if kind is asyncio.CancelledError and not others:
@@ -67,7 +72,7 @@ class Attendance:
         """From now on send heartbeats through `write` after silence, and give up a client that does not read."""
         self._write = write
         self.touched = self._loop.time()
-        self._timers["pulse"] = self._loop.call_later(self._pulse_s, self._pulse)
+        self._next_pulse = self._loop.call_later(self._limits.pulse_s, self._pulse)
 
     def _begin(self) -> None:
         self._watcher = self._loop.create_task(self._watch(), name="watch client")
@@ -78,7 +83,7 @@ class Attendance:
         self._give_up("client left")
 
     def _pulse(self) -> None:
-        self._timers["pulse"] = self._loop.call_later(self._pulse_s, self._pulse)
+        self._next_pulse = self._loop.call_later(self._limits.pulse_s, self._pulse)
         silent = self._loop.time() - self.touched
         if self.writing:
             if silent >= self._limits.slow_reader_s:

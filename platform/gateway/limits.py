@@ -17,3 +17,8 @@ class GatewayLimits:
     watch_after_s: float = 0.2
     heartbeat_s: float = 15.0
     slow_reader_s: float = 60.0
+
+    @property
+    def pulse_s(self) -> float:
+        """How often a stream is looked after."""
+        return min(self.heartbeat_s, self.slow_reader_s) / 3
