@@ -28,13 +28,13 @@ class MiniLM:
     def __init__(self, weights: Mapping[str, Floats], shape: EncoderShape) -> None:
         """Takes the weights as float32. Raises KeyError when one is missing."""
         self._weights = {
-            name.removeprefix("bert."): array.astype(np.float32) for name, array in weights.items()
+            name.removeprefix("bert."): array.astype(np.float32, copy=False) for name, array in weights.items()
         }
         self._shape = shape
         self._words = self._weights["embeddings.word_embeddings.weight"]
         self._places = self._weights["embeddings.position_embeddings.weight"]
         self._kinds = self._weights["embeddings.token_type_embeddings.weight"]
-        # Queries, keys and values in one product, each layer's weights transposed once.
+        # Queries, keys and values in one product.
         self._projections = [self._joined(layer) for layer in range(shape.layers)]
 
     @property
@@ -90,9 +90,10 @@ class MiniLM:
 
     def _joined(self, layer: int) -> tuple[Floats, Floats]:
         names = [f"encoder.layer.{layer}.attention.self.{part}" for part in ("query", "key", "value")]
-        weights = np.concatenate([self._weights[f"{name}.weight"] for name in names]).T
-        bias = np.concatenate([self._weights[f"{name}.bias"] for name in names])
-        return np.ascontiguousarray(weights), bias
+        # Taken out of the dictionary, or they would be held twice.
+        weights = np.concatenate([self._weights.pop(f"{name}.weight") for name in names])
+        bias = np.concatenate([self._weights.pop(f"{name}.bias") for name in names])
+        return weights.T, bias
 
     def _linear(self, values: Floats, name: str) -> Floats:
         made: Floats = values @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]

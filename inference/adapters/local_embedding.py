@@ -1,7 +1,7 @@
 """`engine.embedding`: vectors made on this machine. MiniLM where its weights are installed, else hashed words.
 
-The work runs in threads of its own, so that no stream waits for it; numpy's own threads are left as the environment
-sets them (`OPENBLAS_NUM_THREADS`), for two cores are soon shared.
+The work runs in threads of its own, so that no stream waits for it. numpy's own threads are held at one by `config`
+(`OPENBLAS_NUM_THREADS`): on a busy machine they wait for each other actively, which made this ten times slower.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 MOST_TOKENS = 256
 # Padded tokens of one pass through the encoder: more only costs memory.
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 THREADS = 2
 
 Embed = Callable[[Sequence[str]], tuple[list["array[float]"], int]]
