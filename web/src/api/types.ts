@@ -19,6 +19,7 @@ export interface Me {
   user: { email: string; is_operator: boolean };
   tenant: Tenant;
   role: Role;
+  permissions: string[];
   memberships: Membership[];
 }
 
@@ -35,6 +36,8 @@ export interface Assistant {
   instructions?: string;
   model: string;
   knowledge_base_ids: string[];
+  /** First questions that its maker proposes. */
+  suggestions?: string[];
 }
 
 export interface Model {
@@ -72,6 +75,7 @@ export interface StoredMessage {
   model: string | null;
   created_at: string;
   error: string | { code?: string; message?: string } | null;
+  error_code?: string;
 }
 
 export interface KnowledgeBase {

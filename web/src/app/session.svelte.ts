@@ -11,17 +11,25 @@ class Session {
   models = $state.raw<Model[]>([]);
   problem = $state.raw<ApiProblem | null>(null);
 
-  /** Viewers read and ask; everyone else may also change knowledge. The server decides in the end. */
-  get mayEdit(): boolean {
-    return this.me !== null && this.me.role !== "viewer";
+  /** What is offered follows the server's own table; the server decides in the end. */
+  get mayAsk(): boolean {
+    return this.may("chat.use");
   }
 
-  get mayAdminister(): boolean {
-    return this.me !== null && (this.me.role === "owner" || this.me.role === "admin");
+  get mayEdit(): boolean {
+    return this.may("knowledge.write");
+  }
+
+  get mayShape(): boolean {
+    return this.may("assistants.write");
   }
 
   get tenantSlug(): string {
     return this.me?.tenant.slug ?? "";
+  }
+
+  private may(permission: string): boolean {
+    return this.me?.permissions.includes(permission) ?? false;
   }
 
   async start(): Promise<void> {

@@ -47,10 +47,10 @@ export class ChatMessage {
   static fromStored(stored: StoredMessage): ChatMessage {
     const message = new ChatMessage(stored.role === "user" ? "user" : "assistant", stored.content);
     message.id = stored.id;
-    message.model = stored.model;
+    message.model = stored.model || null;
     message.citations = stored.state === "running" ? null : (stored.citations ?? []);
     message.phase = phaseOf(stored);
-    if (message.phase === "failed") message.failure = failureOf(stored.error);
+    if (message.phase === "failed") message.failure = failureOf(stored);
     return message;
   }
 }
@@ -69,11 +69,11 @@ function phaseOf(stored: StoredMessage): Phase {
   }
 }
 
-function failureOf(error: StoredMessage["error"]): Failure {
+function failureOf({ error, error_code: code }: StoredMessage): Failure {
   if (error !== null && typeof error === "object") {
     return { code: error.code ?? "failed", message: error.message ?? "" };
   }
-  return { code: "failed", message: error ?? "" };
+  return { code: code || "failed", message: error ?? "" };
 }
 
 export class Thread {

@@ -137,6 +137,7 @@ export const de: Catalogue = {
     hintRunning: "Esc hält die Antwort an",
     notice: "Antworten können falsch sein. Prüfen Sie die Quellen.",
     tooLong: (limit) => `Nachrichten haben höchstens ${limit.toLocaleString("de")} Zeichen.`,
+    readOnly: "Ihre Rolle kann Chats lesen, aber keine Fragen stellen.",
     drop: "Dateien hier ablegen, um sie einer Wissensbasis hinzuzufügen",
   },
   answer: {
@@ -254,6 +255,8 @@ export const de: Catalogue = {
     createNew: "Neue Wissensbasis …",
     linked: "von diesem Assistenten gelesen",
     link: (assistant) => `${assistant} diese Wissensbasis lesen lassen`,
+    notRead: (assistant) => `${assistant} liest diese Wissensbasis noch nicht.`,
+    askAdmin: (assistant) => `${assistant} liest diese Wissensbasis noch nicht. Die Verwaltung kann sie verbinden.`,
     linkFailed: "Die Dateien sind gespeichert, aber der Assistent konnte nicht mit der Wissensbasis verbunden werden.",
     done: "Fertig",
     allReady: "Alles ist bereit. Sie können jetzt danach fragen.",

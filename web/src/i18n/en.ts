@@ -135,6 +135,7 @@ export const en = {
     hintRunning: "Esc stops the answer",
     notice: "Answers can be wrong. Check the sources.",
     tooLong: (limit: number) => `Messages can have at most ${limit.toLocaleString("en")} characters.`,
+    readOnly: "Your role can read chats but not ask questions.",
     drop: "Drop files to add them to a knowledge base",
   },
   answer: {
@@ -244,6 +245,8 @@ export const en = {
     createNew: "New knowledge base…",
     linked: "read by this assistant",
     link: (assistant: string) => `Let ${assistant} read this knowledge base`,
+    notRead: (assistant: string) => `${assistant} does not read this knowledge base yet.`,
+    askAdmin: (assistant: string) => `${assistant} does not read this knowledge base yet. An administrator can link them.`,
     linkFailed: "The files are stored, but the assistant could not be linked to the knowledge base.",
     done: "Done",
     allReady: "Everything is ready. You can ask about it now.",
