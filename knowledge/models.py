@@ -11,13 +11,14 @@ from substrate.models import TenantOwned
 class KnowledgeBase(TenantOwned):
     """A collection of documents that is searched together.
 
-    `embedder` and `dimensions` are empty until the first document is embedded; then they stay, for vectors of
-    different models cannot be compared. `alpha` weighs the legs of a hybrid search: 1 is meaning alone, 0 words alone.
+    `embedding_model`, `embedder` (the fingerprint of its vectors) and `dimensions` are empty until the first document
+    is embedded; then they stay, for vectors of different models cannot be compared. `alpha` weighs the legs of a hybrid search: 1 is meaning alone, 0 words alone.
     """
 
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
     alpha = models.FloatField(default=0.5)
+    embedding_model = models.CharField(max_length=200, blank=True)
     embedder = models.CharField(max_length=200, blank=True)
     dimensions = models.PositiveIntegerField(default=0)
 
@@ -38,8 +39,8 @@ class Document(TenantOwned):
 
     queued → processing → ready, or failed with `error` (for people) and `error_code`. New content raises `version`
     and queues the document again; until that version is ready, the chunks of `live_version` (0: none yet) answer
-    searches. The content of version n lies in the blob store under `blob_key(n)`. `acl` is stored as it was given;
-    nothing enforces it yet.
+    searches. `blob_key` is where the content of `version` lies. `acl` is stored as it was given; nothing enforces it
+    yet.
     """
 
     knowledge_base = models.ForeignKey(KnowledgeBase, on_delete=models.CASCADE, related_name="documents")
@@ -49,6 +50,7 @@ class Document(TenantOwned):
     media_type = models.CharField(max_length=200, blank=True)
     file_name = models.CharField(max_length=255, blank=True)
     size = models.PositiveBigIntegerField(default=0)
+    blob_key = models.CharField(max_length=200)
     content_hash = models.CharField(max_length=64)
     metadata = models.JSONField(default=dict, blank=True)
     acl = models.JSONField(default=list, blank=True)
@@ -82,10 +84,6 @@ class Document(TenantOwned):
     def __str__(self) -> str:
         """Its title."""
         return self.title
-
-    def blob_key(self, version: int) -> str:
-        """Where the content of `version` lies."""
-        return f"{self.tenant_id}/documents/{self.id}/{version}"
 
 
 class Chunk(TenantOwned):

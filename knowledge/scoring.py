@@ -6,6 +6,7 @@ Both vector stores score by this module, so that a knowledge base answers the sa
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from knowledge.types import SearchMode
@@ -31,9 +32,9 @@ def inverse_document_frequency(matching: int, total: int) -> float:
 
 
 def term_weight(
-    frequency: float, length: float, average_length: float, *, k1: float = BM25_K1, b: float = BM25_B
-) -> float:
-    """BM25's saturation of a term's frequency in a chunk of `length` terms. Elementwise on arrays."""
+    frequency: Any, length: Any, average_length: float, *, k1: float = BM25_K1, b: float = BM25_B
+) -> Any:
+    """BM25's saturation of a term's frequency in a chunk of `length` terms. Numbers, or arrays elementwise."""
     return frequency * (k1 + 1) / (frequency + k1 * (1 - b + b * length / max(average_length, 1e-9)))
 
 

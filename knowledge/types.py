@@ -1,9 +1,11 @@
 """What crosses the door of knowledge."""
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 
 class SearchMode(StrEnum):
@@ -96,3 +98,127 @@ class Hit:
     score: float
     vector_score: float | None
     keyword_score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilters:
+    """What narrows a search; all that is given must hold. `metadata` values are compared for equality."""
+
+    document_ids: tuple[uuid.UUID, ...] = ()
+    external_ids: tuple[str, ...] = ()
+    media_types: tuple[str, ...] = ()
+    metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is narrowed."""
+        return not (self.document_ids or self.external_ids or self.media_types or self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeBaseView:
+    """A knowledge base as the outside sees it. `embedding_model` is empty until its first document is embedded."""
+
+    id: uuid.UUID
+    name: str
+    description: str
+    alpha: float
+    embedding_model: str
+    dimensions: int
+    document_count: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentView:
+    """A document as the outside sees it. `error` is None unless it failed; sizes are bytes."""
+
+    id: uuid.UUID
+    knowledge_base_id: uuid.UUID
+    title: str
+    external_id: str
+    url: str
+    media_type: str
+    file_name: str
+    size_bytes: int
+    metadata: Mapping[str, Any]
+    acl: Sequence[str]
+    state: DocumentState
+    error: str | None
+    error_code: str | None
+    chunk_count: int
+    page_count: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPassage:
+    """A chunk as it stands in its document. `page` is 0 where the format has none."""
+
+    chunk_id: uuid.UUID
+    text: str
+    heading: str
+    position: int
+    page: int
+
+
+class UpsertOutcome(StrEnum):
+    """What became of a document that was handed in."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document that is handed in, but for its content. An `external_id` known in the base replaces that document."""
+
+    title: str
+    external_id: str = ""
+    url: str = ""
+    media_type: str = ""
+    file_name: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    acl: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """Content that lies in the blob store."""
+
+    blob_key: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """A document after it was handed in, and what became of it."""
+
+    document: DocumentView
+    outcome: UpsertOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class BulkLine:
+    """What became of one line, counted from 1; `error` says why it was not taken."""
+
+    line: int
+    outcome: UpsertOutcome | None
+    document_id: uuid.UUID | None
+    external_id: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IngestedFile:
+    """A file of a folder that was handed in, or `reason` why it was left out."""
+
+    path: str
+    document_id: uuid.UUID | None
+    outcome: UpsertOutcome | None
+    reason: str = ""

@@ -35,6 +35,7 @@ from weaviate.collections.collection import CollectionAsync
 from weaviate.exceptions import WeaviateBaseError
 
 from kernel.errors import BadInput, Unavailable
+from kernel.streams import together
 from knowledge.scoring import BM25_B, BM25_K1, candidates, fuse
 from knowledge.types import ChunkPoint, Collection, Hit, SearchMode, VectorQuery
 from knowledge.words import count_terms, terms_of
@@ -129,10 +130,10 @@ class WeaviateVectorStore:
             return []
         objects = await self._readable(collection)
         places: dict[uuid.UUID, tuple[uuid.UUID, uuid.UUID]] = {}
-        async with asyncio.TaskGroup() as group:
-            near = group.create_task(self._nearest(objects, collection, query, places))
-            said = group.create_task(self._best_matches(objects, query, places))
-        fused = fuse(near.result(), said.result(), mode=query.mode, alpha=query.alpha, limit=query.limit)
+        near, said = await together(
+            self._nearest(objects, collection, query, places), self._best_matches(objects, query, places)
+        )
+        fused = fuse(near, said, mode=query.mode, alpha=query.alpha, limit=query.limit)
         return [
             Hit(hit.key, *places[hit.key], hit.score, hit.vector_score, hit.keyword_score) for hit in fused
         ]

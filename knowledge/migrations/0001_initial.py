@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=200)),
                 ("description", models.TextField(blank=True)),
                 ("alpha", models.FloatField(default=0.5)),
+                ("embedding_model", models.CharField(blank=True, max_length=200)),
                 ("embedder", models.CharField(blank=True, max_length=200)),
                 ("dimensions", models.PositiveIntegerField(default=0)),
                 (
@@ -61,6 +62,7 @@ class Migration(migrations.Migration):
                 ("media_type", models.CharField(blank=True, max_length=200)),
                 ("file_name", models.CharField(blank=True, max_length=255)),
                 ("size", models.PositiveBigIntegerField(default=0)),
+                ("blob_key", models.CharField(max_length=200)),
                 ("content_hash", models.CharField(max_length=64)),
                 ("metadata", models.JSONField(blank=True, default=dict)),
                 ("acl", models.JSONField(blank=True, default=list)),

@@ -28,7 +28,7 @@ def parse(content: bytes, file_name: str) -> ParsedDocument:
         if count > MAX_PAGES:
             raise DocumentRefused("too_large", f"The PDF has {count} pages; {MAX_PAGES} are allowed.")
         texts = [clean(page.extract_text() or "") for page in reader.pages]
-        title = clean(str((reader.metadata or {}).get("/Title") or "")).strip()
+        title = clean((reader.metadata.title if reader.metadata is not None else None) or "").strip()
     except DependencyError as error:
         raise DocumentRefused("encrypted", "The PDF is encrypted in a way that cannot be read.") from error
     except (

@@ -21,7 +21,7 @@ MAX_OUTPUT_BYTES = 96 * 1024 * 1024
 _STDERR_BYTES = 2_000
 _ROOT = Path(__file__).resolve().parents[2]
 COMMAND: tuple[str, ...] = (sys.executable, "-m", "knowledge.parsing.child")
-_Answer = msgspec.json.Decoder(ParsedDocument | Refusal)
+_Answer: msgspec.json.Decoder[ParsedDocument | Refusal] = msgspec.json.Decoder(ParsedDocument | Refusal)
 
 
 class DocumentUnreadable(BadInput):

@@ -79,6 +79,12 @@ def named_format(file_name: str, media_type: str = "") -> Format | None:
     return by_name or _MEDIA_TYPES.get(media_type.partition(";")[0].strip().lower())
 
 
+def media_type_of(file_name: str) -> str:
+    """The media type of the format that the name claims; empty when it claims none."""
+    claimed = named_format(file_name)
+    return next((media for media, kind in _MEDIA_TYPES.items() if kind is claimed), "") if claimed else ""
+
+
 def detect_format(content: bytes, file_name: str, media_type: str = "") -> Format:
     """The format to parse `content` as. Text formats go by their name, binary ones must be what their name says.
 

@@ -31,6 +31,16 @@ async def run_until(watch: Callable[[], Awaitable[object]], work: Coroutine[Any,
         await asyncio.gather(task, watcher, return_exceptions=True)
 
 
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """What each of `work` returns, in order, all run at once. The first error cancels the others and comes out as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in work]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
 async def within(stream: AsyncIterator[T], *, first_s: float, next_s: float) -> AsyncIterator[T]:
     """The items of `stream`; TimeoutError when the first takes longer than `first_s` or a later one than `next_s`."""
     limit = first_s

@@ -1,0 +1,134 @@
+"""Reads of knowledge, and rows as views. Each runs in the scope at hand."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+
+from django.db.models import Count, F, QuerySet
+from django.db.models.fields.json import KeyTransform
+
+from knowledge.limits import MAX_FILTERED_DOCUMENTS
+from knowledge.models import Chunk, Document, KnowledgeBase
+from knowledge.naming import chunk_id
+from knowledge.types import (
+    DocumentPassage,
+    DocumentState,
+    DocumentView,
+    KnowledgeBaseView,
+    SearchFilters,
+)
+
+# How many versions back a citation may point.
+OLDER_VERSIONS = 5
+
+
+def knowledge_bases() -> QuerySet[KnowledgeBase]:
+    """All knowledge bases."""
+    return KnowledgeBase.objects.all()
+
+
+def documents(knowledge_base_id: uuid.UUID, *, state: str = "") -> QuerySet[Document]:
+    """The documents of a base, of one state when given."""
+    rows = Document.objects.filter(knowledge_base_id=knowledge_base_id)
+    return rows.filter(state=state) if state else rows
+
+
+def count_documents(bases: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """How many documents each base has; bases without any are left out."""
+    rows = Document.objects.filter(knowledge_base_id__in=list(bases)).order_by()
+    return dict(rows.values_list("knowledge_base_id").annotate(count=Count("id")))
+
+
+def base_views(rows: Sequence[KnowledgeBase]) -> list[KnowledgeBaseView]:
+    """Views of several bases, their documents counted in one query."""
+    counts = count_documents(row.id for row in rows)
+    return [_base_view(row, counts.get(row.id, 0)) for row in rows]
+
+
+def base_view(row: KnowledgeBase) -> KnowledgeBaseView:
+    """The view of one base."""
+    return base_views([row])[0]
+
+
+def _base_view(row: KnowledgeBase, count: int) -> KnowledgeBaseView:
+    return KnowledgeBaseView(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        alpha=row.alpha,
+        embedding_model=row.embedding_model,
+        dimensions=row.dimensions,
+        document_count=count,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def document_view(row: Document) -> DocumentView:
+    """The view of a document."""
+    return DocumentView(
+        id=row.id,
+        knowledge_base_id=row.knowledge_base_id,
+        title=row.title,
+        external_id=row.external_id,
+        url=row.url,
+        media_type=row.media_type,
+        file_name=row.file_name,
+        size_bytes=row.size,
+        metadata=row.metadata,
+        acl=row.acl,
+        state=DocumentState(row.state),
+        error=row.error or None,
+        error_code=row.error_code or None,
+        chunk_count=row.chunk_count,
+        page_count=row.page_count,
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def live_chunks(chunk_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Chunk]:
+    """The chunks of these ids that belong to their document's live version, with their documents."""
+    rows = Chunk.objects.filter(id__in=list(chunk_ids), version=F("document__live_version"))
+    return {row.id: row for row in rows.select_related("document")}
+
+
+def passages_of(document: Document) -> QuerySet[Chunk]:
+    """The document's live chunks, in order."""
+    return Chunk.objects.filter(document=document, version=document.live_version).order_by("position")
+
+
+def chunk_position(document: Document, chunk: uuid.UUID) -> int | None:
+    """Where the chunk stands in the document's live version; None when it is none of the document's.
+
+    Chunks of replaced versions are gone, but their ids follow from version and position, so they are found again.
+    """
+    row = Chunk.objects.filter(document=document, id=chunk).first()
+    if row is not None:
+        return row.position
+    for version in range(document.version, max(0, document.version - OLDER_VERSIONS), -1):
+        for position in range(document.chunk_count + 1):
+            if chunk_id(document.id, version, position) == chunk:
+                return position
+    return None
+
+
+def passage_view(row: Chunk) -> DocumentPassage:
+    """The view of a chunk."""
+    return DocumentPassage(row.id, row.text, row.heading, row.position, row.page)
+
+
+def filtered_documents(bases: Sequence[uuid.UUID], filters: SearchFilters) -> list[uuid.UUID]:
+    """The documents of the bases that the filters leave, one more than allowed at most."""
+    rows = Document.objects.filter(knowledge_base_id__in=bases)
+    if filters.document_ids:
+        rows = rows.filter(id__in=filters.document_ids)
+    if filters.external_ids:
+        rows = rows.filter(external_id__in=filters.external_ids)
+    if filters.media_types:
+        rows = rows.filter(media_type__in=filters.media_types)
+    for number, (key, value) in enumerate(filters.metadata.items()):
+        # A transform of its own: a key is data, and must never be read as a lookup path.
+        name = f"metadata_{number}"
+        rows = rows.alias(**{name: KeyTransform(key, "metadata")}).filter(**{name: value})
+    return list(rows.values_list("id", flat=True)[: MAX_FILTERED_DOCUMENTS + 1])

@@ -1,0 +1,236 @@
+"""Documents: handed in, replaced, tried again, deleted.
+
+The content is stored first; then one transaction writes the row and queues its ingestion. A failure between the two
+leaves a file that nothing refers to, never a document without its file.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from django.db import IntegrityError
+
+from kernel.errors import BadInput, Conflict, NotFound
+from knowledge import selectors
+from knowledge.bridge import wait_for
+from knowledge.contents import forget_contents, store_content, store_texts
+from knowledge.limits import MAX_FILE_BYTES, MAX_TEXT_CHARS
+from knowledge.models import Document, KnowledgeBase
+from knowledge.services.bases import find_base
+from knowledge.services.removal import enqueue_forgetting, enqueue_removal
+from knowledge.types import DocumentState, DocumentView, NewDocument, StoredContent, Upserted, UpsertOutcome
+from substrate.changes import record_change
+from substrate.jobs import enqueue_job
+from substrate.scoping import tenant_scope
+from tenants.services import require
+from tenants.types import Principal
+
+T = TypeVar("T")
+ATTEMPTS = 5
+TEXT = "text/plain"
+
+
+def upload_document(
+    *, principal: Principal, knowledge_base_id: uuid.UUID, new: NewDocument, pieces: Iterable[bytes]
+) -> Upserted:
+    """Store a file and queue its ingestion.
+
+    Raises PermissionDenied, NotFound, BadInput for an empty file, TooLarge beyond 50 MB, Unavailable.
+    """
+    _check_base(principal, knowledge_base_id)
+    stored = wait_for(lambda: store_content(principal.tenant_id, pieces, limit=MAX_FILE_BYTES))
+    if stored.size == 0:
+        wait_for(lambda: forget_contents([stored.blob_key]))
+        raise BadInput("The file is empty.", param="file")
+    return _or_forget([stored], lambda: upsert_documents(principal, knowledge_base_id, [(new, stored)])[0])
+
+
+def create_text_document(
+    *, principal: Principal, knowledge_base_id: uuid.UUID, new: NewDocument, text: str
+) -> Upserted:
+    """Store a text as a document and queue its ingestion. Raises as `upload_document`."""
+    return create_text_documents(
+        principal=principal, knowledge_base_id=knowledge_base_id, documents=[(new, text)]
+    )[0]
+
+
+def create_text_documents(
+    *, principal: Principal, knowledge_base_id: uuid.UUID, documents: list[tuple[NewDocument, str]]
+) -> list[Upserted]:
+    """Store several texts in one transaction, in order. Raises as `upload_document`."""
+    if any(len(text) > MAX_TEXT_CHARS for _, text in documents):
+        raise BadInput("The text is longer than 10 million letters.", param="text")
+    known = _check_base(principal, knowledge_base_id, [new.external_id for new, _ in documents])
+    fresh = [(new, text) for new, text in documents if known.get(new.external_id) != _digest(text)]
+    contents = (
+        wait_for(lambda: store_texts(principal.tenant_id, [text for _, text in fresh])) if fresh else []
+    )
+    by_new = {id(new): stored for (new, _), stored in zip(fresh, contents, strict=True)}
+    pairs = [
+        (new, by_new.get(id(new)) or StoredContent("", len(text.encode()), _digest(text)))
+        for new, text in documents
+    ]
+    return _or_forget(contents, lambda: upsert_documents(principal, knowledge_base_id, pairs))
+
+
+def upsert_documents(
+    principal: Principal, knowledge_base_id: uuid.UUID, documents: list[tuple[NewDocument, StoredContent]]
+) -> list[Upserted]:
+    """Write the rows and queue the ingestions in one transaction. A content with an empty key is known to be the same.
+
+    Raises NotFound, Conflict when another request hands in the same external id at the same time.
+    """
+    try:
+        with tenant_scope(principal.tenant_id):
+            base = find_base(knowledge_base_id)
+            names = [new.external_id for new, _ in documents if new.external_id]
+            rows = Document.objects.select_for_update().filter(knowledge_base=base, external_id__in=names)
+            known = {row.external_id: row for row in rows}
+            done = []
+            for new, stored in documents:
+                row, outcome = _upsert(
+                    base, known.get(new.external_id) if new.external_id else None, new, stored
+                )
+                if row.external_id:
+                    known[row.external_id] = row
+                done.append(Upserted(selectors.document_view(row), outcome))
+            record_change(kind="knowledge_base", object_id=base.id, tenant_id=base.tenant_id)
+            return done
+    except IntegrityError as error:
+        raise Conflict(
+            "The same external_id is being written by another request.", retry_after_s=1.0
+        ) from error
+
+
+def _upsert(
+    base: KnowledgeBase, row: Document | None, new: NewDocument, stored: StoredContent
+) -> tuple[Document, UpsertOutcome]:
+    if row is None:
+        if not stored.blob_key:
+            raise Conflict("The document was deleted meanwhile; hand it in again.", retry_after_s=1.0)
+        row = Document(tenant_id=base.tenant_id, knowledge_base=base, external_id=new.external_id, version=0)
+        outcome = UpsertOutcome.CREATED
+    else:
+        same_content = row.content_hash == stored.sha256 and row.title == new.title
+        if same_content and row.state != DocumentState.FAILED:
+            return _keep(base, row, new, stored)
+        outcome = UpsertOutcome.UPDATED
+        if stored.blob_key:
+            enqueue_forgetting(base, [row.blob_key])
+    _describe(row, new)
+    row.media_type, row.file_name = new.media_type, new.file_name
+    row.blob_key = stored.blob_key or row.blob_key
+    row.size, row.content_hash = stored.size, stored.sha256
+    row.version += 1
+    _queue(row)
+    return row, outcome
+
+
+def _keep(
+    base: KnowledgeBase, row: Document, new: NewDocument, stored: StoredContent
+) -> tuple[Document, UpsertOutcome]:
+    """The same content again: only what describes it may have changed."""
+    before = (row.url, row.metadata, row.acl)
+    _describe(row, new)
+    changed = before != (row.url, row.metadata, row.acl)
+    if changed:
+        row.save()
+    if stored.blob_key:
+        enqueue_forgetting(base, [stored.blob_key])
+    return row, UpsertOutcome.UPDATED if changed else UpsertOutcome.UNCHANGED
+
+
+def _describe(row: Document, new: NewDocument) -> None:
+    row.title, row.url = new.title, new.url
+    row.metadata, row.acl = dict(new.metadata), list(new.acl)
+
+
+def _queue(row: Document) -> None:
+    row.state, row.error, row.error_code = DocumentState.QUEUED.value, "", ""
+    row.save()
+    enqueue_job(
+        tenant_id=row.tenant_id,
+        kind="knowledge.ingest",
+        payload={"document_id": str(row.id), "version": row.version},
+        max_attempts=ATTEMPTS,
+    )
+
+
+def retry_document(
+    *, principal: Principal, document_id: uuid.UUID, knowledge_base_id: uuid.UUID | None = None
+) -> DocumentView:
+    """Queue a failed (or ready) document's content again. Raises PermissionDenied, NotFound, Conflict while at work."""
+    require(principal, "knowledge.write")
+    with tenant_scope(principal.tenant_id):
+        row = find_document(document_id, knowledge_base_id, lock=True)
+        if row.state in (DocumentState.QUEUED, DocumentState.PROCESSING):
+            raise Conflict("The document is already queued.")
+        row.version += 1
+        _queue(row)
+        return selectors.document_view(row)
+
+
+def delete_document(
+    *, principal: Principal, document_id: uuid.UUID, knowledge_base_id: uuid.UUID | None = None
+) -> None:
+    """Delete the document at once; its vectors and file follow by a job. Raises PermissionDenied, NotFound."""
+    require(principal, "knowledge.write")
+    with tenant_scope(principal.tenant_id):
+        row = find_document(document_id, knowledge_base_id, lock=True)
+        base = find_base(row.knowledge_base_id)
+        enqueue_removal(base, [(row.id, row.blob_key)])
+        record_change(kind="knowledge_base", object_id=base.id, tenant_id=base.tenant_id)
+        row.delete()
+
+
+def get_document(
+    *, principal: Principal, document_id: uuid.UUID, knowledge_base_id: uuid.UUID | None = None
+) -> DocumentView:
+    """One document. Raises PermissionDenied, NotFound."""
+    require(principal, "knowledge.read")
+    with tenant_scope(principal.tenant_id, read_only=True):
+        return selectors.document_view(find_document(document_id, knowledge_base_id))
+
+
+def find_document(
+    document_id: uuid.UUID, knowledge_base_id: uuid.UUID | None, *, lock: bool = False
+) -> Document:
+    """The row, in the scope at hand, within the given base. Raises NotFound."""
+    rows = Document.objects.select_for_update() if lock else Document.objects.all()
+    if knowledge_base_id is not None:
+        rows = rows.filter(knowledge_base_id=knowledge_base_id)
+    row = rows.filter(id=document_id).first()
+    if row is None:
+        raise NotFound("There is no such document.")
+    return row
+
+
+def _check_base(
+    principal: Principal, knowledge_base_id: uuid.UUID, external_ids: Iterable[str] = ()
+) -> dict[str, str]:
+    """Refuse early, before content is stored. Returns the content hashes of the documents known by external id."""
+    require(principal, "knowledge.write")
+    wanted = [name for name in external_ids if name]
+    with tenant_scope(principal.tenant_id, read_only=True):
+        base = find_base(knowledge_base_id)
+        if not wanted:
+            return {}
+        rows = Document.objects.filter(knowledge_base=base, external_id__in=wanted)
+        return dict(rows.values_list("external_id", "content_hash"))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _or_forget(contents: list[StoredContent], work: Callable[[], T]) -> T:
+    """What `work` returns; when it fails, the contents are removed again."""
+    done = False
+    try:
+        outcome = work()
+        done = True
+        return outcome
+    finally:
+        if not done:
+            wait_for(lambda: forget_contents([stored.blob_key for stored in contents]))

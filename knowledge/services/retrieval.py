@@ -1,0 +1,235 @@
+"""Search: a question in, the best passages out.
+
+The query is embedded by each knowledge base's own model; bases that share an embedder are searched together. Hits
+become passages by joining the live chunks, so that nothing of a version that is not (or no longer) live is shown.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from inference.services import embedder_fingerprint, ensure_models
+from inference.types import Surface
+from kernel.backends import backends
+from kernel.context import ensure_request
+from kernel.errors import BadInput, ModelNotFound, NotFound, Unavailable, UpstreamFailed
+from kernel.ids import make_traceparent, parse_uuid
+from kernel.streams import together
+from knowledge import selectors
+from knowledge.bridge import wait_for
+from knowledge.limits import MAX_FILTERED_DOCUMENTS, MAX_HITS, MAX_QUERY_CHARS
+from knowledge.models import Chunk, KnowledgeBase
+from knowledge.ports import VectorStore
+from knowledge.types import Collection, Hit, Passage, SearchFilters, SearchMode, VectorQuery
+from routing.services import embed
+from routing.types import ModelCall
+from substrate.scoping import tenant_scope
+from substrate.units import run_unit
+from tenants.services import require
+from tenants.types import Principal, PriorityClass
+
+log = structlog.get_logger(__name__)
+NO_FILTERS = SearchFilters()
+# Hits beyond the limit, for those that turn out to be of a version that is not live.
+SPARE_HITS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Knowledge bases whose vectors can be compared."""
+
+    model: str
+    collection: Collection
+    base_ids: tuple[uuid.UUID, ...]
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    groups: tuple[_Group, ...]
+    document_ids: tuple[uuid.UUID, ...] | None
+
+
+async def retrieve(
+    *,
+    principal: Principal,
+    knowledge_base_ids: Sequence[uuid.UUID | str],
+    query: str,
+    limit: int = 8,
+    mode: SearchMode = SearchMode.HYBRID,
+    alpha: float | None = None,
+    filters: SearchFilters = NO_FILTERS,
+    skip_missing: bool = False,
+    origin: str = "rest",
+) -> list[Passage]:
+    """The best `limit` passages of the knowledge bases, best first; none for a blank query.
+
+    `alpha` None takes the bases' own. A base that does not exist raises NotFound, or is left out with
+    `skip_missing`. When the embedder is away a hybrid search goes on by words alone. Raises PermissionDenied,
+    BadInput, Unavailable.
+    """
+    require(principal, "knowledge.read")
+    text = query.replace("\x00", " ").strip()[:MAX_QUERY_CHARS]
+    if not text or not knowledge_base_ids:
+        return []
+    limit = max(1, min(limit, MAX_HITS))
+    base_ids = _parse_ids(knowledge_base_ids, skip_missing=skip_missing)
+    plan = await run_unit(_plan, principal.tenant_id, base_ids, filters, skip_missing=skip_missing)
+    found = await together(
+        *(_search_group(principal, each, plan, text, limit, mode, alpha, origin) for each in plan.groups)
+    )
+    hits = sorted((hit for hits in found for hit in hits), key=lambda hit: -hit.score)
+    return await run_unit(_passages, principal.tenant_id, hits, limit) if hits else []
+
+
+def search(
+    *,
+    principal: Principal,
+    knowledge_base_id: uuid.UUID,
+    query: str,
+    limit: int = 8,
+    mode: SearchMode = SearchMode.HYBRID,
+    alpha: float | None = None,
+    filters: SearchFilters = NO_FILTERS,
+) -> list[Passage]:
+    """`retrieve` over one base, for synchronous callers."""
+
+    async def work() -> list[Passage]:
+        return await retrieve(
+            principal=principal,
+            knowledge_base_ids=[knowledge_base_id],
+            query=query,
+            limit=limit,
+            mode=mode,
+            alpha=alpha,
+            filters=filters,
+        )
+
+    return wait_for(work)
+
+
+async def _search_group(
+    principal: Principal,
+    group: _Group,
+    plan: _Plan,
+    text: str,
+    limit: int,
+    mode: SearchMode,
+    alpha: float | None,
+    origin: str,
+) -> list[Hit]:
+    vector = None
+    if mode is not SearchMode.KEYWORD:
+        try:
+            vector = await embed_query(principal, group.model, group.collection, text, origin)
+        except (Unavailable, UpstreamFailed, ModelNotFound) as error:
+            if mode is SearchMode.VECTOR:
+                raise
+            log.warning("query_not_embedded", model=group.model, error=str(error))
+            mode = SearchMode.KEYWORD
+    store: VectorStore = backends["vector_store"]
+    return await store.search(
+        group.collection,
+        VectorQuery(
+            text=text,
+            vector=vector,
+            knowledge_base_ids=group.base_ids,
+            limit=limit + SPARE_HITS,
+            mode=mode,
+            alpha=group.alpha if alpha is None else alpha,
+            document_ids=plan.document_ids,
+        ),
+    )
+
+
+async def embed_query(
+    principal: Principal, model: str, collection: Collection, text: str, origin: str
+) -> Sequence[float]:
+    """The query's vector. Raises Unavailable when the model now makes vectors that the index cannot compare."""
+    await ensure_models()
+    if embedder_fingerprint(model) != collection.embedder:
+        raise Unavailable("The knowledge base was embedded by another version of the embedding model.")
+    request = ensure_request()
+    call = ModelCall(
+        principal=principal,
+        surface=Surface.EMBEDDINGS,
+        model=model,
+        body={"model": model, "input": [text]},
+        prompt_chars=len(text),
+        request_id=request.request_id,
+        origin=origin,
+        priority=PriorityClass.INTERACTIVE.clamped(principal.priority_cap),
+        traceparent=make_traceparent(request.trace_id),
+    )
+    embeddings, _ = await embed(call)
+    return embeddings.vectors[0]
+
+
+def _parse_ids(ids: Sequence[uuid.UUID | str], *, skip_missing: bool) -> list[uuid.UUID]:
+    found = [each if isinstance(each, uuid.UUID) else parse_uuid(each) for each in ids]
+    if None in found and not skip_missing:
+        raise NotFound("There is no such knowledge base.")
+    return list(dict.fromkeys(each for each in found if each is not None))
+
+
+def _plan(
+    tenant_id: uuid.UUID, base_ids: Sequence[uuid.UUID], filters: SearchFilters, *, skip_missing: bool
+) -> _Plan:
+    with tenant_scope(tenant_id, read_only=True):
+        bases = list(KnowledgeBase.objects.filter(id__in=base_ids))
+        if len(bases) < len(base_ids) and not skip_missing:
+            raise NotFound("There is no such knowledge base.")
+        document_ids = None
+        if not filters.empty:
+            found = selectors.filtered_documents([base.id for base in bases], filters)
+            if len(found) > MAX_FILTERED_DOCUMENTS:
+                raise BadInput(
+                    f"The filters leave more than {MAX_FILTERED_DOCUMENTS:,} documents; narrow them.",
+                    param="filters",
+                )
+            document_ids = tuple(found)
+    return _Plan(_grouped(tenant_id, bases), document_ids)
+
+
+def _grouped(tenant_id: uuid.UUID, bases: Sequence[KnowledgeBase]) -> tuple[_Group, ...]:
+    """By embedder; bases without any embedded document hold nothing to find."""
+    kinds: dict[tuple[str, str, int], list[KnowledgeBase]] = {}
+    for base in bases:
+        if base.embedder:
+            kinds.setdefault((base.embedding_model, base.embedder, base.dimensions), []).append(base)
+    return tuple(
+        _Group(
+            model=model,
+            collection=Collection(tenant_id, embedder, dimensions),
+            base_ids=tuple(base.id for base in members),
+            alpha=sum(base.alpha for base in members) / len(members),
+        )
+        for (model, embedder, dimensions), members in kinds.items()
+    )
+
+
+def _passages(tenant_id: uuid.UUID, hits: Sequence[Hit], limit: int) -> list[Passage]:
+    with tenant_scope(tenant_id, read_only=True):
+        chunks = selectors.live_chunks(hit.chunk_id for hit in hits)
+        return [_passage(hit, chunks[hit.chunk_id]) for hit in hits if hit.chunk_id in chunks][:limit]
+
+
+def _passage(hit: Hit, chunk: Chunk) -> Passage:
+    document = chunk.document
+    return Passage(
+        document_id=document.id,
+        knowledge_base_id=document.knowledge_base_id,
+        chunk_id=chunk.id,
+        title=document.title,
+        text=chunk.text,
+        score=hit.score,
+        vector_score=hit.vector_score,
+        keyword_score=hit.keyword_score,
+        external_id=document.external_id,
+        url=document.url,
+        heading=chunk.heading,
+        position=chunk.position,
+        page=chunk.page,
+    )
