@@ -30,6 +30,13 @@ export function storeTenant(slug: string | null): void {
   }
 }
 
+/** A session is bound to one tenant: when another tab changes it, what stands here belongs to the old one. */
+export function followTenantOf(slug: string): void {
+  addEventListener("storage", (event) => {
+    if (event.key === TENANT_KEY && event.newValue !== null && event.newValue !== slug) location.assign("/");
+  });
+}
+
 export function goToLogin(): void {
   const here = location.pathname + location.search;
   location.assign(`/accounts/login/?next=${encodeURIComponent(here)}`);

@@ -1,6 +1,6 @@
 /** Who is signed in, in which tenant, and what can answer there. */
 
-import { goToLogin, storedTenant, storeTenant } from "../api/browser";
+import { followTenantOf, goToLogin, storedTenant, storeTenant } from "../api/browser";
 import { fetchAssistants, fetchMe, fetchModels } from "../api/endpoints";
 import { ApiProblem } from "../api/problem";
 import type { Assistant, Me, Model } from "../api/types";
@@ -38,6 +38,7 @@ class Session {
       this.me = await this.identify();
       if (this.me === null) return;
       storeTenant(this.me.tenant.slug);
+      followTenantOf(this.me.tenant.slug);
       await this.reloadChoices();
     } catch (cause) {
       if (!(cause instanceof ApiProblem)) throw cause;
