@@ -52,6 +52,10 @@ def _in_process(environment: Environment) -> dict[str, BackendSpec]:
             "knowledge.ports.VectorStore", "knowledge.adapters.embedded_store.EmbeddedVectorStore"
         ),
         "run_log": BackendSpec("assistants.ports.RunLog", "assistants.adapters.memory_run_log.MemoryRunLog"),
+        # The log dies with the process, so that the database keeps what a running answer says so far.
+        "runner": BackendSpec(
+            "assistants.services.runner.Runner", "assistants.services.runner.Runner", {"save_every_s": 2.0}
+        ),
     }
 
 
@@ -88,6 +92,7 @@ def _full(environment: Environment) -> dict[str, BackendSpec]:
         "run_log": BackendSpec(
             "assistants.ports.RunLog", "assistants.adapters.redis_run_log.RedisRunLog", {"url": redis}
         ),
+        "runner": BackendSpec("assistants.services.runner.Runner", "assistants.services.runner.Runner"),
     }
 
 
