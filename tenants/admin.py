@@ -252,7 +252,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         "shown_state",
         "prompt_tokens",
         "completion_tokens",
-        "cost_nano",
+        "cost",
         "total_ms",
         "origin",
     )
@@ -265,3 +265,8 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     def shown_state(self, row: UsageRecord) -> str:
         """The state as a badge."""
         return row.state
+
+    @display(description="Cost", ordering="cost_nano")
+    def cost(self, row: UsageRecord) -> str:
+        """Money, six places."""
+        return f"{row.cost_nano / 1_000_000_000:.6f}"

@@ -174,6 +174,7 @@ class ApiKey(TenantOwned):
     class Meta(TenantOwned.Meta):
         """Listed by tenant, the newest first."""
 
+        verbose_name = "API key"
         indexes: ClassVar = [models.Index(fields=["tenant", "created_at"], name="api_key_by_tenant")]
 
     def __str__(self) -> str:

@@ -260,6 +260,20 @@ class PrincipalView:
     api_key: KeyName | None
 
 
+@dataclass(frozen=True, slots=True)
+class PlatformSummary:
+    """Figures of the whole installation for its operators. The last four are of the last 24 hours."""
+
+    tenants: int
+    suspended_tenants: int
+    users: int
+    valid_keys: int
+    requests: int
+    failed_requests: int
+    tokens: int
+    cost_nano: int
+
+
 def normal_email(email: str) -> str:
     """The spelling an e-mail address is stored and looked up by: trimmed, lower case."""
     return email.strip().lower()

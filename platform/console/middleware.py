@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.template.response import TemplateResponse
 
 from substrate.scoping import system_scope
 
@@ -14,19 +13,17 @@ REASON = "back-office"
 class BackOfficeScopeMiddleware:
     """Opens `system_scope` for `/admin/`, for operators alone; everybody else's request runs without any scope.
 
-    Middleware, because Django's admin renders its templates, which run queries, after the view has returned.
+    Middleware rather than a wrapper of each view, because Django's admin runs queries while its templates render,
+    which is after the view has returned.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        """Wrap the rest of the chain; the last middleware, so that it holds just the view."""
+        """Wrap the rest of the chain; the last middleware, so that it holds just the view and its rendering."""
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Run the view, and render what it left to render, inside of the scope."""
+        """Run the view inside of the scope."""
         if not request.path.startswith("/admin/") or not getattr(request.user, "is_operator", False):
             return self._get_response(request)
         with system_scope(REASON):
-            response = self._get_response(request)
-            if isinstance(response, TemplateResponse) and not response.is_rendered:
-                response.render()
-            return response
+            return self._get_response(request)

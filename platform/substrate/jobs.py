@@ -16,7 +16,7 @@ from typing import Any, cast
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 
 from kernel.backends import backends, import_object
 from kernel.clock import SYSTEM_CLOCK, Clock
@@ -147,6 +147,12 @@ def fail_job(job: ClaimedJob, *, error: str, retry: bool, clock: Clock = SYSTEM_
             lease_until=None,
         )
     return written == 1 and not again
+
+
+def count_jobs() -> dict[str, int]:
+    """How many jobs of all tenants are in each state."""
+    with system_scope("count jobs", read_only=True):
+        return dict(Job.objects.values_list("state").annotate(count=Count("id")))
 
 
 def find_stranded_jobs(*, clock: Clock = SYSTEM_CLOCK, limit: int = 500) -> list[uuid.UUID]:

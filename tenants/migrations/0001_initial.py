@@ -215,6 +215,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "API key",
                 "abstract": False,
                 "base_manager_name": "objects",
                 "indexes": [models.Index(fields=["tenant", "created_at"], name="api_key_by_tenant")],

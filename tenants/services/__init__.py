@@ -20,7 +20,14 @@ from tenants.services.sign_in import (
     user_of_session,
 )
 from tenants.services.tenants import change_tenant, create_tenant, find_tenant, get_tenant
-from tenants.services.usage import drain_usage_forever, drain_usage_once, record_usage, store_usage, sum_usage
+from tenants.services.usage import (
+    drain_usage_forever,
+    drain_usage_once,
+    record_usage,
+    store_usage,
+    sum_usage,
+    summarise_platform,
+)
 from tenants.services.users import (
     add_member,
     change_member,
@@ -63,6 +70,7 @@ __all__ = [
     "set_password",
     "store_usage",
     "sum_usage",
+    "summarise_platform",
     "switched_session",
     "user_of_session",
 ]

@@ -11,14 +11,15 @@ from django.db.models import Count, Q, Sum
 from django.db.models.functions import TruncDate
 
 from kernel.backends import backends
+from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Unavailable
 from substrate.scoping import system_scope, tenant_scope
 from substrate.units import run_unit
 from tenants import selectors
-from tenants.models import ApiKey, Tenant, UsageRecord
+from tenants.models import ApiKey, Tenant, UsageRecord, User
 from tenants.permissions import require
 from tenants.ports import UsageSpool
-from tenants.types import Principal, UsageEntry, UsageState, UsageSum
+from tenants.types import PlatformSummary, Principal, TenantState, UsageEntry, UsageState, UsageSum
 
 log = structlog.get_logger(__name__)
 
@@ -181,3 +182,26 @@ def _usage_sum(row: dict[str, object], column: str, labels: dict[str, str]) -> U
         completion_tokens=numbers["completion"],
         cost_nano=numbers["cost"],
     )
+
+
+def summarise_platform(*, clock: Clock = SYSTEM_CLOCK) -> PlatformSummary:
+    """Figures of the whole installation, for its operators alone: the caller has checked that."""
+    now = clock.now()
+    valid = Q(expires_at=None) | Q(expires_at__gt=now)
+    with system_scope("summarise the platform", read_only=True):
+        used = UsageRecord.objects.filter(started_at__gte=now - timedelta(days=1)).aggregate(
+            requests=Count("id"),
+            failed=Count("id", filter=Q(state=UsageState.FAILED)),
+            tokens=Sum("prompt_tokens") + Sum("completion_tokens"),
+            cost=Sum("cost_nano"),
+        )
+        return PlatformSummary(
+            tenants=Tenant.objects.count(),
+            suspended_tenants=Tenant.objects.filter(state=TenantState.SUSPENDED).count(),
+            users=User.objects.filter(is_active=True).count(),
+            valid_keys=ApiKey.objects.filter(valid, revoked_at=None).count(),
+            requests=used["requests"],
+            failed_requests=used["failed"],
+            tokens=used["tokens"] or 0,
+            cost_nano=used["cost"] or 0,
+        )
