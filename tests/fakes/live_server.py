@@ -94,6 +94,20 @@ class LiveServer:
             raise RuntimeError(f"{words[0]} failed: {done.stdout}{done.stderr}")
         return json.loads(done.stdout)
 
+    def run_code(self, code: str) -> Any:
+        """Run Python within its installation, in one process; what it prints as JSON, parsed. Raises RuntimeError."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", code],
+            cwd=ROOT,
+            env=self.variables(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"the code failed: {done.stdout}{done.stderr}")
+        return json.loads(done.stdout)
+
     def variables(self) -> dict[str, str]:
         """The environment of its processes: nothing of the caller's own installation."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ATRIUM_")}

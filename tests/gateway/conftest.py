@@ -23,20 +23,27 @@ def live_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inst
             server.stop()
 
 
+# One process for all of it: each command of its own would take as long.
+_FURNITURE = """
+import json
+from inference.services import register_engine
+from tenants.services import create_tenant, issue_api_key
+tenant = create_tenant(slug="acme", name="Acme")
+register_engine(pool="fake", model="org/tiny", url={engine!r}, served_name="tiny", input_price="1", output_price="2")
+register_engine(pool="fake", model="vectors", url={engine!r}, kind="embedding")
+register_engine(pool="gone", model="dead", url={gone!r})
+keys = {{role: issue_api_key(tenant_id=tenant.id, name=role, role=role).key for role in ("owner", "viewer")}}
+print(json.dumps(keys))
+"""
+
+
 def _furnish(server: LiveServer, engine: EngineServer) -> Installation:
-    server.manage("create_tenant", "acme", "--name", "Acme")
-    key = server.manage("issue_api_key", "--tenant", "acme", "--role", "owner")["key"]
-    viewer_key = server.manage("issue_api_key", "--tenant", "acme", "--role", "viewer")["key"]
     dead_port = free_port()
-    register = ("register_engine", "--pool", "fake")
-    server.manage(*register, "--model", "org/tiny", "--served-name", "tiny", "--url", engine.url)
-    server.manage(*register, "--model", "vectors", "--kind", "embedding", "--url", engine.url)
-    server.manage(
-        "register_engine", "--pool", "gone", "--model", "dead", "--url", f"http://127.0.0.1:{dead_port}/v1"
-    )
+    code = _FURNITURE.format(engine=engine.url, gone=f"http://127.0.0.1:{dead_port}/v1")
+    keys = server.run_code(code)
     for model in ("org/tiny", "vectors", "dead"):
-        server.wait_for_model(key, model)
-    return Installation(server, engine, key, viewer_key, dead_port)
+        server.wait_for_model(keys["owner"], model)
+    return Installation(server, engine, keys["owner"], keys["viewer"], dead_port)
 
 
 @pytest.fixture
