@@ -4,7 +4,7 @@ import { ageOf, byAge, titleMatches } from "../src/app/days";
 import { formatRoute, parseRoute } from "../src/app/routes";
 import { byDocument, byIndex, markerAt, webAddress, withSources } from "../src/chat/citations";
 import { inReadingOrder, newestFirst } from "../src/chat/history";
-import { chooseTarget, formatTarget, parseTarget, targetName } from "../src/chat/target";
+import { chooseTarget, formatTarget, noticeOf, parseTarget, targetName, usableModels } from "../src/chat/target";
 import { preferredLanguage } from "../src/i18n/index.svelte";
 import { reasonText } from "../src/i18n/problems";
 import { formatBytes, isPending, mergeDocuments, pollMilliseconds } from "../src/knowledge/pending";
@@ -85,6 +85,25 @@ describe("who answers", () => {
     expect(chooseTarget({ kind: "model", id: "gone" }, assistants, models)).toEqual({ kind: "assistant", slug: "hr" });
     expect(chooseTarget(null, [], models)).toEqual({ kind: "model", id: "small" });
     expect(chooseTarget(null, [], [])).toBeNull();
+  });
+
+  it("offers models that can answer, and the server's choice when there are several", () => {
+    const given = [
+      { id: "a", kind: "chat", replica_count: 2 },
+      { id: "b", kind: "chat", replica_count: 1 },
+      { id: "idle", kind: "chat", replica_count: 0 },
+      { id: "e", kind: "embedding", replica_count: 1 },
+    ];
+    expect(usableModels(given).map((model) => model.id)).toEqual(["auto", "a", "b"]);
+    expect(usableModels(given.slice(0, 1)).map((model) => model.id)).toEqual(["a"]);
+  });
+
+  it("says what must be known while only built-in engines answer", () => {
+    const quoting = { id: "quoting", kind: "chat", built_in: true, notice: "It only quotes." };
+    expect(noticeOf({ kind: "assistant", slug: "hr" }, assistants, [quoting])).toBe("It only quotes.");
+    expect(noticeOf({ kind: "assistant", slug: "hr" }, assistants, [quoting, ...models])).toBe("");
+    expect(noticeOf({ kind: "model", id: "quoting" }, assistants, [quoting, ...models])).toBe("It only quotes.");
+    expect(noticeOf(null, [], [])).toBe("");
   });
 
   it("is written as in the API", () => {

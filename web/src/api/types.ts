@@ -43,6 +43,11 @@ export interface Assistant {
 export interface Model {
   id: string;
   kind: string;
+  /** Ships with the server: quotes passages, but is no language model. */
+  built_in?: boolean;
+  /** What its user must know. */
+  notice?: string;
+  replica_count?: number;
 }
 
 export interface Conversation {
@@ -108,6 +113,8 @@ export interface Passage {
   text: string;
   heading: string | null;
   position: number;
+  /** From 1; 0 where the format has no pages. */
+  page?: number;
 }
 
 export interface PassageWindow {

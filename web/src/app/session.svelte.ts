@@ -4,6 +4,7 @@ import { followTenantOf, goToLogin, storedTenant, storeTenant } from "../api/bro
 import { fetchAssistants, fetchMe, fetchModels } from "../api/endpoints";
 import { ApiProblem } from "../api/problem";
 import type { Assistant, Me, Model } from "../api/types";
+import { usableModels } from "../chat/target";
 
 class Session {
   me = $state.raw<Me | null>(null);
@@ -49,7 +50,7 @@ class Session {
   async reloadChoices(): Promise<void> {
     const [assistants, models] = await Promise.all([fetchAssistants(), fetchModels()]);
     this.assistants = assistants;
-    this.models = models.filter((model) => model.kind === "chat");
+    this.models = usableModels(models);
   }
 
   /** A remembered tenant may be gone: then the session's own one is asked for before giving up. */

@@ -4,6 +4,8 @@ import type { Assistant, Model } from "../api/types";
 
 export type Target = { kind: "assistant"; slug: string } | { kind: "model"; id: string };
 
+export const AUTO = "auto";
+
 export function sameTarget(left: Target | null, right: Target | null): boolean {
   return left !== null && right !== null && formatTarget(left) === formatTarget(right);
 }
@@ -17,6 +19,23 @@ export function parseTarget(text: string): Target {
   return text.startsWith("assistant/")
     ? { kind: "assistant", slug: text.slice("assistant/".length) }
     : { kind: "model", id: text };
+}
+
+/** The models to choose from; with several, `auto` leaves the choice to the server. */
+export function usableModels(models: readonly Model[]): Model[] {
+  const usable = models.filter((model) => model.kind === "chat" && model.replica_count !== 0);
+  if (usable.length < 2 || usable.some((model) => model.id === AUTO)) return usable;
+  return [{ id: AUTO, kind: "chat" }, ...usable];
+}
+
+/** What a person must know of who answers; empty when there is nothing. */
+export function noticeOf(target: Target | null, assistants: readonly Assistant[], models: readonly Model[]): string {
+  if (target === null) return "";
+  const id =
+    target.kind === "model" ? target.id : (assistants.find((one) => one.slug === target.slug)?.model ?? AUTO);
+  if (id !== AUTO) return models.find((model) => model.id === id)?.notice ?? "";
+  const real = models.filter((model) => model.id !== AUTO);
+  return real.length > 0 && real.every((model) => model.built_in) ? (real[0]?.notice ?? "") : "";
 }
 
 /** The wanted target if it still exists, else the first assistant, else the first model. */

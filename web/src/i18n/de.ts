@@ -124,6 +124,7 @@ export const de: Catalogue = {
     bases: (count) => plural(count, "Wissensbasis", "Wissensbasen"),
     noBases: "Keine Wissensbasis",
     create: "Neuer Assistent",
+    auto: "Der Server wählt für jede Frage ein Modell",
     none: "Wählen, wer antwortet",
   },
   composer: {
@@ -195,7 +196,8 @@ export const de: Catalogue = {
     renameTitle: "Wissensbasis umbenennen",
     failed: "Die Wissensbasen konnten nicht geladen werden",
     back: "Alle Wissensbasen",
-    ask: "Dazu fragen",
+    ask: (assistant) => `${assistant} fragen`,
+    page: (page) => `Seite ${page}`,
   },
   documents: {
     title: "Dokumente",

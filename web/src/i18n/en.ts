@@ -122,6 +122,7 @@ export const en = {
     bases: (count: number) => plural(count, "knowledge base", "knowledge bases"),
     noBases: "No knowledge base",
     create: "New assistant",
+    auto: "The server picks a model for each question",
     none: "Choose who answers",
   },
   composer: {
@@ -192,7 +193,8 @@ export const en = {
     renameTitle: "Rename knowledge base",
     failed: "Knowledge bases could not be loaded",
     back: "All knowledge bases",
-    ask: "Ask about it",
+    ask: (assistant: string) => `Ask ${assistant}`,
+    page: (page: number) => `Page ${page}`,
   },
   documents: {
     title: "Documents",
