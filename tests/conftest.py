@@ -17,7 +17,11 @@ _home = tempfile.TemporaryDirectory(prefix="atrium-tests-")
 os.environ["ATRIUM_HOME"] = _home.name
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+import django  # noqa: E402
 import pytest  # noqa: E402
+
+# Here and not by pytest-django, which would read the settings before this file.
+django.setup()
 
 
 class OutsideSocketError(RuntimeError):
