@@ -10,6 +10,8 @@ from substrate.ports import ChangeEvent
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 
+CHANGE_KIND = "assistant"
+
 
 class AssistantDirectory:
     """Entries by tenant and slug; unknown slugs are remembered too."""
@@ -26,7 +28,7 @@ class AssistantDirectory:
 
     def on_change(self, event: ChangeEvent) -> None:
         """Drop the assistant that changed."""
-        if event.kind == "assistant" and event.tenant_id is not None:
+        if event.kind == CHANGE_KIND and event.tenant_id is not None:
             self._entries.forget((event.tenant_id, event.object_id))
 
     async def find(self, tenant_id: uuid.UUID, slug: str) -> AssistantView | None:
