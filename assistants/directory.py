@@ -1,45 +1,39 @@
-"""The assistant directory: assistants in memory, loaded at first use, dropped when they change."""
+"""Assistants in memory: loaded at first use, dropped when the change log says that one was edited."""
 
 import uuid
 
-from assistants import selectors
+from assistants.selectors import load_assistant
 from assistants.types import AssistantView
 from kernel.clock import SYSTEM_CLOCK, Clock
 from substrate.changes import EntryCache
 from substrate.ports import ChangeEvent
-from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 
 CHANGE_KIND = "assistant"
 
 
 class AssistantDirectory:
-    """Entries by tenant and slug; unknown slugs are remembered too."""
+    """One per process and event loop; a question to a known assistant asks no database."""
 
     def __init__(self, *, size: int = 10_000, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Holds `size` entries."""
+        """Holds at most `size` assistants, unknown names included."""
         self._entries: EntryCache[tuple[uuid.UUID, str], AssistantView] = EntryCache(
-            self._load, size=size, clock=clock
+            _load, size=size, clock=clock
         )
 
     async def start(self) -> None:
-        """Forget everything: nothing needs to be there before the first request."""
+        """Nothing must be there before the first question; what was there may have aged."""
         self._entries.clear()
 
     def on_change(self, event: ChangeEvent) -> None:
-        """Drop the assistant that changed."""
+        """Drop the assistant that was changed."""
         if event.kind == CHANGE_KIND and event.tenant_id is not None:
             self._entries.forget((event.tenant_id, event.object_id))
 
     async def find(self, tenant_id: uuid.UUID, slug: str) -> AssistantView | None:
-        """The assistant, or None when the tenant has none of this slug. Raises Unavailable."""
+        """The tenant's assistant of this name, or None. Raises Unavailable."""
         return await self._entries.get((tenant_id, slug))
 
-    async def _load(self, key: tuple[uuid.UUID, str]) -> AssistantView | None:
-        return await run_unit(_load_assistant, *key)
 
-
-def _load_assistant(tenant_id: uuid.UUID, slug: str) -> AssistantView | None:
-    with tenant_scope(tenant_id, read_only=True):
-        row = selectors.find_assistant(slug)
-        return selectors.assistant_view(row) if row else None
+async def _load(key: tuple[uuid.UUID, str]) -> AssistantView | None:
+    return await run_unit(load_assistant, *key)

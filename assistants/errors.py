@@ -4,7 +4,7 @@ from kernel.errors import Conflict, Unavailable
 
 
 class RunTaken(Conflict):
-    """Another process holds the run, or it is finished."""
+    """Another process holds the run."""
 
     code = "run_taken"
     default_message = "Another process holds this run."

@@ -29,9 +29,9 @@ class RunLog(Protocol):
         ...
 
     async def claim(self, run_id: uuid.UUID, owner: str) -> "RunClaim":
-        """Own the run under a heartbeat lease of five seconds; the claim tells when a stop was asked.
+        """Own the run under a heartbeat lease of 3.5 seconds; the claim tells when a stop was asked.
 
-        Opens the log of a new run. Raises RunTaken when another owner lives or the run is finished, Unavailable.
+        Opens the log of a new run. Raises RunTaken when another owner lives, RunFinished, Unavailable.
         """
         ...
 
@@ -48,7 +48,7 @@ class RunClaim(Protocol):
         ...
 
     async def renew(self) -> bool:
-        """Hold the run for five more seconds; False when it was taken away."""
+        """Hold the run for 3.5 more seconds; False when it was taken away."""
         ...
 
     async def release(self) -> None:

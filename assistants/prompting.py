@@ -110,18 +110,28 @@ def make_title(question: str) -> str:
 
 def build_prompt(parts: PromptParts) -> Prompt:
     """The messages, within the budget: system, as much of the history as fits (the newest), the caller's messages."""
-    own = list(parts.messages)
+    given, own = _own_system(parts.messages)
+    instructions = "\n\n".join(text for text in (parts.instructions.strip(), given) if text)
     left = _budget(parts) - sum(_cost(message_text(message)) for message in own)
-    left -= _cost(parts.instructions) if parts.instructions else 0
+    left -= _cost(instructions) if instructions else 0
     passages = _fitting_passages(parts, left)
     knowledge = _knowledge_text(parts, passages)
     left -= _cost(knowledge) if knowledge else 0
     history = _fitting_history(parts.history, left)
-    system = "\n\n".join(text for text in (parts.instructions.strip(), knowledge) if text)
+    system = "\n\n".join(text for text in (instructions, knowledge) if text)
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
     messages += [{"role": turn.role.value, "content": turn.content} for turn in history]
     messages += own
     return Prompt(tuple(messages), passages, sum(len(message_text(message)) for message in messages))
+
+
+def _own_system(messages: Sequence[Message]) -> tuple[str, list[Message]]:
+    """The text of the caller's leading system messages, and the rest: some templates take one system message only."""
+    rest = list(messages)
+    texts = []
+    while rest and rest[0].get("role") == "system" and isinstance(rest[0].get("content"), str):
+        texts.append(rest.pop(0)["content"])
+    return "\n\n".join(texts), rest
 
 
 def _budget(parts: PromptParts) -> int:

@@ -1,10 +1,11 @@
-"""Reads of assistants: rows as views. Called within a tenant's scope."""
+"""Reads of assistants and conversations. All expect an open scope, but those that say otherwise."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from assistants.models import Assistant, Conversation, Message
 from assistants.types import (
@@ -14,45 +15,17 @@ from assistants.types import (
     MessageRole,
     MessageState,
     MessageView,
+    Turn,
 )
+from kernel.errors import NotFound
+from substrate.scoping import tenant_scope
 
-
-def owner_of(*, user_id: uuid.UUID | None, api_key_id: uuid.UUID | None) -> str:
-    """Whose conversations a principal has: the person's, over all their sessions and keys, else the key's own."""
-    return f"user:{user_id}" if user_id else f"key:{api_key_id}"
-
-
-def assistants() -> QuerySet[Assistant]:
-    """All assistants of the tenant at hand."""
-    return Assistant.objects.all()
-
-
-def find_assistant(slug: str) -> Assistant | None:
-    """The assistant of `slug`, or None."""
-    return Assistant.objects.filter(slug=slug).first()
-
-
-def conversations(owner: str, *, search: str = "") -> QuerySet[Conversation]:
-    """The owner's conversations; with `search` those whose title or messages hold it."""
-    rows = Conversation.objects.filter(owner=owner)
-    if search:
-        found = Message.objects.filter(owner=owner, content__icontains=search).values("conversation_id")
-        rows = rows.filter(title__icontains=search) | rows.filter(id__in=found)
-    return rows
-
-
-def find_conversation(owner: str, conversation_id: uuid.UUID) -> Conversation | None:
-    """The owner's conversation, or None."""
-    return Conversation.objects.filter(owner=owner, id=conversation_id).first()
-
-
-def messages(conversation_id: uuid.UUID) -> QuerySet[Message]:
-    """The messages of a conversation."""
-    return Message.objects.filter(conversation_id=conversation_id)
+HISTORY_LIMIT = 60
+_TOLD = (MessageState.COMPLETED, MessageState.STOPPED)
 
 
 def assistant_view(row: Assistant) -> AssistantView:
-    """The row as it may leave the app."""
+    """The row, as it may leave the app."""
     return AssistantView(
         id=row.id,
         tenant_id=row.tenant_id,
@@ -69,25 +42,19 @@ def assistant_view(row: Assistant) -> AssistantView:
 
 
 def conversation_view(row: Conversation) -> ConversationView:
-    """The row as it may leave the app."""
-    return ConversationView(
-        id=row.id,
-        title=row.title,
-        assistant=row.assistant,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
+    """The row, as it may leave the app."""
+    return ConversationView(row.id, row.title, row.assistant, row.created_at, row.updated_at)
 
 
 def message_view(row: Message) -> MessageView:
-    """The row as it may leave the app."""
+    """The row, as it may leave the app."""
     return MessageView(
         id=row.id,
         conversation_id=row.conversation_id,
         role=MessageRole(row.role),
         content=row.content,
         state=MessageState(row.state),
-        citations=tuple(citation_of(each) for each in row.citations),
+        citations=tuple(Citation(**each) for each in row.citations),
         model=row.model,
         usage=row.usage,
         finish_reason=row.finish_reason,
@@ -98,15 +65,68 @@ def message_view(row: Message) -> MessageView:
     )
 
 
-def citation_of(stored: Mapping[str, Any]) -> Citation:
-    """A citation as a message keeps it."""
-    return Citation(
-        index=stored["index"],
-        document_id=stored["document_id"],
-        knowledge_base_id=stored["knowledge_base_id"],
-        title=stored["title"],
-        chunk_id=stored["chunk_id"],
-        text=stored["text"],
-        score=stored["score"],
-        url=stored["url"],
-    )
+def citation_rows(citations: Sequence[Citation]) -> list[dict[str, Any]]:
+    """Citations as they are stored, and as events show them."""
+    return [asdict(citation) for citation in citations]
+
+
+def load_assistant(tenant_id: uuid.UUID, slug: str) -> AssistantView | None:
+    """The assistant of this name; opens its own scope."""
+    with tenant_scope(tenant_id, read_only=True):
+        row = Assistant.objects.filter(slug=slug).first()
+        return assistant_view(row) if row is not None else None
+
+
+def assistants() -> QuerySet[Assistant]:
+    """All assistants of the tenant, by slug."""
+    return Assistant.objects.order_by("slug")
+
+
+def conversations(owner: str, *, search: str = "") -> QuerySet[Conversation]:
+    """The owner's conversations; `search` looks into titles and messages."""
+    rows = Conversation.objects.filter(owner=owner)
+    if search:
+        said = Message.objects.filter(conversation=OuterRef("pk"), content__icontains=search)
+        rows = rows.filter(Q(title__icontains=search) | Exists(said))
+    return rows
+
+
+def find_conversation(owner: str, conversation_id: uuid.UUID) -> Conversation:
+    """The owner's conversation. Raises NotFound, for another's too."""
+    row = Conversation.objects.filter(owner=owner, id=conversation_id).first()
+    if row is None:
+        raise NotFound("There is no such conversation.")
+    return row
+
+
+def messages(conversation: Conversation) -> QuerySet[Message]:
+    """The conversation's messages, the oldest first."""
+    return Message.objects.filter(conversation=conversation).order_by("position")
+
+
+def load_history(
+    tenant_id: uuid.UUID, owner: str, conversation_id: uuid.UUID, answering: uuid.UUID | None = None
+) -> tuple[ConversationView, tuple[Turn, ...]]:
+    """A conversation and its newest messages that have been told, oldest first; opens its own scope.
+
+    Of a conversation that already holds the answer's message, only what came before its question. Raises NotFound.
+    """
+    with tenant_scope(tenant_id, read_only=True):
+        conversation = find_conversation(owner, conversation_id)
+        told = Message.objects.filter(conversation=conversation, state__in=_TOLD)
+        if answering is not None:
+            answer = Message.objects.filter(conversation=conversation, id=answering)
+            position = answer.values_list("position", flat=True).first() or 0
+            told = told.filter(position__lt=position - 1)
+        rows = told.exclude(content="").order_by("-position").values_list("role", "content")[:HISTORY_LIMIT]
+        turns = [Turn(MessageRole(role), content) for role, content in rows]
+    return conversation_view(conversation), tuple(reversed(turns))
+
+
+def load_message(tenant_id: uuid.UUID, owner: str, message_id: uuid.UUID) -> MessageView:
+    """The owner's message of an assistant; opens its own scope. Raises NotFound."""
+    with tenant_scope(tenant_id, read_only=True):
+        row = Message.objects.filter(owner=owner, id=message_id, role=MessageRole.ASSISTANT).first()
+        if row is None:
+            raise NotFound("There is no such message.")
+        return message_view(row)

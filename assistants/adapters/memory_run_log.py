@@ -13,7 +13,7 @@ from assistants.types import RunEvent
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import NotFound, Unavailable
 
-LEASE_S = 5.0
+LEASE_S = 3.5
 KEEP_S = 600.0
 # A run that nobody held for so long has lost its owner, and no sweep has ended it yet.
 ORPHANED_S = 10.0
@@ -94,7 +94,7 @@ class MemoryRunLog:
         self._found(run_id).stop.set()
 
     async def claim(self, run_id: uuid.UUID, owner: str) -> "MemoryRunClaim":
-        """Own the run for five seconds. Raises RunTaken, or Unavailable when there is no room for another run."""
+        """Own the run for a few seconds. Raises RunTaken, RunFinished, or Unavailable when there is no room for another run."""
         self._forget_old()
         now = self._clock.monotonic()
         log = self._logs.get(run_id)
@@ -102,7 +102,9 @@ class MemoryRunLog:
             if self._total >= self._total_bytes:
                 raise Unavailable("Too many answers are being kept.", retry_after_s=5.0)
             log = self._logs[run_id] = _Log()
-        elif log.finished_at is not None or (log.owner and log.lease_until > now):
+        elif log.finished_at is not None:
+            raise RunFinished
+        elif log.owner and log.lease_until > now:
             raise RunTaken
         log.owner, log.lease_until = owner, now + LEASE_S
         return MemoryRunClaim(self, run_id, log, owner)
@@ -166,7 +168,7 @@ class MemoryRunClaim:
         await self._log.stop.wait()
 
     async def renew(self) -> bool:
-        """Hold the run for five more seconds; False when it was taken away."""
+        """Hold the run for a few more seconds; False when it was taken away."""
         return self._logs.renew(self._log, self._owner)
 
     async def release(self) -> None:

@@ -22,7 +22,7 @@ from assistants.errors import RunFinished, RunTaken, RunTooLong
 from assistants.types import RunEvent
 from kernel.errors import NotFound, Unavailable
 
-LEASE_MS = 5_000
+LEASE_MS = 3_500
 KEEP_S = 600
 ALIVE_S = 1_800
 # A run that nobody held for so long has lost its owner, and no sweep has ended it yet.
@@ -49,9 +49,9 @@ redis.call('PUBLISH', ARGV[5], seq)
 return seq
 """
 
-# KEYS log, meta, lease; ARGV owner, lease_ms, alive_s. Returns 1, or 0 when taken or finished.
+# KEYS log, meta, lease; ARGV owner, lease_ms, alive_s. Returns 1, 0 when taken, -1 when finished.
 _CLAIM = """
-if redis.call('HEXISTS', KEYS[2], 'end') == 1 then return 0 end
+if redis.call('HEXISTS', KEYS[2], 'end') == 1 then return -1 end
 if not redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
 redis.call('HSETNX', KEYS[2], 'seq', 0)
 redis.call('HSETNX', KEYS[2], 'bytes', 0)
@@ -152,12 +152,12 @@ class RedisRunLog:
             raise NotFound
 
     async def claim(self, run_id: uuid.UUID, owner: str) -> "RedisRunClaim":
-        """Own the run for five seconds. Raises RunTaken, Unavailable."""
+        """Own the run for a few seconds. Raises RunTaken, RunFinished, Unavailable."""
         self._bells.start()
         with _talking():
             held = await self._claim_script(keys=_keys(run_id), args=[owner, LEASE_MS, ALIVE_S])
-        if not held:
-            raise RunTaken
+        if held != 1:
+            raise RunTaken if held == 0 else RunFinished
         claim = RedisRunClaim(self, run_id, owner)
         self._claims[run_id] = claim
         return claim
@@ -228,7 +228,7 @@ class RedisRunClaim:
         await self.stop.wait()
 
     async def renew(self) -> bool:
-        """Hold the run for five more seconds; False when it was taken away. Raises Unavailable."""
+        """Hold the run for a few more seconds; False when it was taken away. Raises Unavailable."""
         held = await self._logs.renew(self._run_id, self._owner)
         if held == 2:
             self.stop.set()

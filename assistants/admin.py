@@ -1,0 +1,73 @@
+"""The back-office of assistants: what there is, for operators. Content is not shown, and nothing is edited here."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from assistants.models import Assistant, Conversation, Message
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Rows may be looked at, never changed: changes belong to their tenants."""
+
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody adds."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody deletes."""
+        return False
+
+
+@admin.register(Assistant)
+class AssistantAdmin(ReadOnlyAdmin):
+    """Assistants, without their instructions."""
+
+    list_display: ClassVar = ["slug", "tenant", "model", "updated_at"]
+    list_filter: ClassVar = ["tenant", "model"]
+    search_fields: ClassVar = ["slug"]
+    list_select_related: ClassVar = ["tenant"]
+    fields: ClassVar = ["id", "tenant", "slug", "model", "knowledge_base_ids", "created_at", "updated_at"]
+
+
+@admin.register(Conversation)
+class ConversationAdmin(ReadOnlyAdmin):
+    """Conversations, without their titles."""
+
+    list_display: ClassVar = ["id", "tenant", "assistant", "created_at", "updated_at"]
+    list_filter: ClassVar = ["tenant"]
+    search_fields: ClassVar = ["assistant"]
+    list_select_related: ClassVar = ["tenant"]
+    fields: ClassVar = ["id", "tenant", "owner", "assistant", "created_at", "updated_at"]
+
+
+@admin.register(Message)
+class MessageAdmin(ReadOnlyAdmin):
+    """Messages, without their text."""
+
+    list_display: ClassVar = ["id", "tenant", "role", "state", "model", "error_code", "created_at"]
+    list_filter: ClassVar = ["state", "role", "tenant"]
+    search_fields: ClassVar = ["request_id", "model"]
+    list_select_related: ClassVar = ["tenant"]
+    fields: ClassVar = [
+        "id",
+        "tenant",
+        "conversation",
+        "role",
+        "state",
+        "model",
+        "usage",
+        "finish_reason",
+        "error_code",
+        "request_id",
+        "created_at",
+        "updated_at",
+    ]

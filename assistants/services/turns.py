@@ -1,0 +1,208 @@
+"""From a question to the model call that answers it: rights, assistant, history, knowledge, prompt."""
+
+import secrets
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from assistants import selectors
+from assistants.ownership import owner_of
+from assistants.prompting import PromptParts, build_prompt, question_of, search_query
+from assistants.services.catalogue import find_assistant
+from assistants.types import AUTO_MODEL, AssistantView, Citation, Turn, TurnRequest
+from inference.services import ensure_models, get_model, list_models
+from inference.types import ContextPassage, ModelKind, Surface
+from kernel.errors import (
+    AtriumError,
+    BadInput,
+    LimitReached,
+    ModelNotFound,
+    NotFound,
+    Unavailable,
+    UpstreamFailed,
+)
+from kernel.ids import parse_uuid
+from knowledge.services import retrieve
+from knowledge.types import Passage
+from routing.types import ModelCall
+from substrate.units import run_unit
+from tenants.services import require
+
+log = structlog.get_logger(__name__)
+
+PASSAGE_LIMIT = 6
+# Knowledge that fails in one of these ways is away: the answer goes on without it and says so.
+_AWAY = (Unavailable, UpstreamFailed, ModelNotFound, LimitReached)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTurn:
+    """A turn that is ready to be dispatched. `offered` are the passages in the prompt, as citations."""
+
+    call: ModelCall
+    offered: tuple[Citation, ...]
+    question: str
+    assistant: str
+    conversation_id: uuid.UUID | None
+    knowledge_away: bool
+
+
+async def prepare_turn(turn: TurnRequest, *, answering: uuid.UUID | None = None) -> PreparedTurn:
+    """Everything before the model. No transaction is open afterwards.
+
+    `answering` is the message that shall hold the answer, where it and its question are stored already. Raises PermissionDenied, ModelNotFound (no such assistant or model), NotFound (conversation, knowledge base),
+    BadInput, Unavailable.
+    """
+    require(turn.principal, "chat.use")
+    assistant = await resolve_assistant(turn)
+    model = assistant.model if assistant is not None else turn.model or AUTO_MODEL
+    context_tokens = await context_of(model)
+    conversation_id, history = await _history(turn, answering)
+    question = question_of(turn.messages)
+    found, searched, away = await _knowledge(turn, assistant, question, history)
+    prompt = build_prompt(
+        PromptParts(
+            messages=turn.messages,
+            instructions=assistant.instructions if assistant is not None else "",
+            passages=tuple(
+                ContextPassage(index, passage.title, passage.text, passage.score)
+                for index, passage in enumerate(found, 1)
+            ),
+            history=history,
+            fence=secrets.token_hex(8),
+            searched=searched,
+            knowledge_away=away,
+            context_tokens=context_tokens,
+            answer_tokens=_answer_tokens(turn.body),
+        )
+    )
+    call = ModelCall(
+        principal=turn.principal,
+        surface=Surface.CHAT,
+        model=model,
+        body={**turn.body, "messages": list(prompt.messages)},
+        prompt_chars=prompt.chars,
+        request_id=turn.request_id,
+        origin=turn.origin,
+        priority=turn.priority,
+        traceparent=turn.traceparent,
+        stream=turn.stream,
+        question=question,
+        passages=prompt.passages,
+        assistant=assistant.slug if assistant is not None else "",
+        max_tokens=_answer_tokens(turn.body),
+    )
+    offered = tuple(
+        _citation(index, passage) for index, passage in enumerate(found[: len(prompt.passages)], 1)
+    )
+    return PreparedTurn(call, offered, question, call.assistant, conversation_id, away)
+
+
+async def resolve_assistant(turn: TurnRequest) -> AssistantView | None:
+    """The assistant that the turn names, None for a plain model. Raises ModelNotFound, Unavailable."""
+    if turn.assistant is None:
+        return None
+    found = await find_assistant(principal=turn.principal, slug=turn.assistant)
+    if found is None:
+        raise ModelNotFound(f"There is no assistant `{turn.assistant[:100]}`.", param="model")
+    return found
+
+
+async def context_of(model: str) -> int:
+    """The model's context in tokens, 0 when unknown; for `auto` the longest of those in service.
+
+    Raises ModelNotFound, Unavailable.
+    """
+    await ensure_models()
+    if model != AUTO_MODEL:
+        return get_model(model).context_length
+    chat = [spec for spec in list_models() if spec.kind is ModelKind.CHAT]
+    real = [spec for spec in chat if not spec.built_in] or chat
+    return max((spec.context_length for spec in real), default=0)
+
+
+async def _history(
+    turn: TurnRequest, answering: uuid.UUID | None
+) -> tuple[uuid.UUID | None, tuple[Turn, ...]]:
+    if turn.conversation_id is None:
+        return None, ()
+    require(turn.principal, "conversations.own")
+    if len(turn.messages) != 1 or turn.messages[0].get("role") != "user":
+        raise BadInput(
+            "With `conversation_id` send exactly one new user message: the server adds the history.",
+            param="messages",
+        )
+    conversation_id = parse_uuid(str(turn.conversation_id))
+    if conversation_id is None:
+        raise NotFound("There is no such conversation.", param="conversation_id")
+    _, history = await run_unit(
+        selectors.load_history, turn.principal.tenant_id, owner_of(turn.principal), conversation_id, answering
+    )
+    return conversation_id, history
+
+
+async def _knowledge(
+    turn: TurnRequest, assistant: AssistantView | None, question: str, history: tuple[Turn, ...]
+) -> tuple[list[Passage], bool, bool]:
+    """(passages best first, whether knowledge was looked for, whether it was away)."""
+    asked = turn.knowledge_base_ids
+    bases: list[uuid.UUID | str] = list(
+        asked if asked is not None else assistant.knowledge_base_ids if assistant else ()
+    )
+    if not bases or not question.strip():
+        return [], bool(bases), False
+    try:
+        found = await _retrieve(turn, bases, search_query(question, history), own=asked is None)
+    except _AWAY as error:
+        log.warning(
+            "knowledge_away",
+            tenant_id=str(turn.principal.tenant_id),
+            assistant=turn.assistant,
+            error=str(error),
+        )
+        return [], True, True
+    return found, True, False
+
+
+async def _retrieve(
+    turn: TurnRequest, bases: list[uuid.UUID | str], query: str, *, own: bool
+) -> list[Passage]:
+    """Search; a base that the caller named must exist, one that the assistant names may be gone by now."""
+    try:
+        return await retrieve(
+            principal=turn.principal,
+            knowledge_base_ids=bases,
+            query=query,
+            limit=PASSAGE_LIMIT,
+            skip_missing=own,
+            origin=turn.origin,
+        )
+    except ExceptionGroup as errors:
+        # Bases are searched side by side; the first known error stands for all.
+        known, unknown = errors.split(AtriumError)
+        if known is None or unknown is not None:
+            raise
+        raise known.exceptions[0] from errors
+
+
+def _answer_tokens(body: Any) -> int:
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = body.get(name)
+        if isinstance(value, int) and value > 0:
+            return value
+    return 0
+
+
+def _citation(index: int, passage: Passage) -> Citation:
+    return Citation(
+        index=index,
+        document_id=str(passage.document_id),
+        knowledge_base_id=str(passage.knowledge_base_id),
+        title=passage.title,
+        chunk_id=str(passage.chunk_id),
+        text=passage.text,
+        score=passage.score,
+        url=passage.url,
+    )

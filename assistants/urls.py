@@ -1,0 +1,14 @@
+"""REST addresses of assistants, below `/api/v1/`, with and without a trailing slash."""
+
+from django.urls import URLPattern, re_path
+
+from assistants.views.assistants import AssistantsView, AssistantView
+from assistants.views.conversations import ConversationsView, ConversationView, MessagesView
+
+urlpatterns: list[URLPattern] = [
+    re_path(r"^assistants/?$", AssistantsView.as_view()),
+    re_path(r"^assistants/(?P<slug>[^/]+)/?$", AssistantView.as_view()),
+    re_path(r"^conversations/?$", ConversationsView.as_view()),
+    re_path(r"^conversations/(?P<conversation_id>[^/]+)/?$", ConversationView.as_view()),
+    re_path(r"^conversations/(?P<conversation_id>[^/]+)/messages/?$", MessagesView.as_view()),
+]

@@ -1,0 +1,177 @@
+"""`/conversations`: the caller's own, and their messages."""
+
+import uuid
+from typing import ClassVar
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from assistants import selectors
+from assistants.ownership import owner_of
+from assistants.serializers import (
+    ConversationChange,
+    ConversationInput,
+    ConversationOutput,
+    MessageInput,
+    MessageOutput,
+)
+from assistants.services import (
+    ask,
+    create_conversation,
+    delete_conversation,
+    get_conversation,
+    rename_conversation,
+)
+from kernel.errors import BadInput, NotFound
+from kernel.ids import new_request_id, parse_uuid
+from substrate.openapi import PAGE_PARAMETERS, answers, page_of
+from substrate.rest import AtriumView, CursorPages
+from substrate.scoping import tenant_scope
+from tenants.rest import principal
+
+SEARCH_LENGTH = 200
+
+
+class ConversationPages(CursorPages):
+    """The one last written in first."""
+
+    ordering = ("-updated_at", "-id")
+
+
+class MessagePages(CursorPages):
+    """The oldest first."""
+
+    ordering = "position"
+
+
+class ConversationsView(AtriumView):
+    """The caller's conversations."""
+
+    required_permission: ClassVar[str] = "conversations.own"
+
+    @extend_schema(
+        operation_id="conversations_list",
+        parameters=[
+            *PAGE_PARAMETERS,
+            OpenApiParameter("q", OpenApiTypes.STR, description="Words of the title or of a message."),
+        ],
+        responses=answers({200: page_of("ConversationPage", ConversationOutput)}),
+    )
+    def get(self, request: Request) -> Response:
+        """The conversations, the one last written in first."""
+        who = principal(request)
+        search = request.query_params.get("q", "").strip()
+        if len(search) > SEARCH_LENGTH or not _is_plain(search):
+            raise BadInput(f"`q` has at most {SEARCH_LENGTH} characters, and no NUL.", param="q")
+        pages = ConversationPages()
+        with tenant_scope(who.tenant_id, read_only=True):
+            found = selectors.conversations(owner_of(who), search=search)
+            rows = pages.paginate_queryset(found, request, view=self) or []
+        views = [selectors.conversation_view(row) for row in rows]
+        return pages.get_paginated_response(ConversationOutput(views, many=True).data)
+
+    @extend_schema(
+        operation_id="conversations_create",
+        request=ConversationInput,
+        responses=answers({201: ConversationOutput}, 409),
+    )
+    def post(self, request: Request) -> Response:
+        """Make an empty conversation."""
+        form = ConversationInput(data=request.data)
+        form.is_valid(raise_exception=True)
+        made = create_conversation(principal=principal(request), **form.validated_data)
+        return Response(ConversationOutput(made).data, status=201)
+
+
+class ConversationView(AtriumView):
+    """One conversation of the caller."""
+
+    required_permission: ClassVar[str] = "conversations.own"
+
+    @extend_schema(operation_id="conversations_get", responses=answers({200: ConversationOutput}))
+    def get(self, request: Request, conversation_id: str) -> Response:
+        """One conversation."""
+        found = get_conversation(principal=principal(request), conversation_id=_id(conversation_id))
+        return Response(ConversationOutput(found).data)
+
+    @extend_schema(
+        operation_id="conversations_rename",
+        request=ConversationChange,
+        responses=answers({200: ConversationOutput}),
+    )
+    def patch(self, request: Request, conversation_id: str) -> Response:
+        """Give it a title."""
+        form = ConversationChange(data=request.data)
+        form.is_valid(raise_exception=True)
+        changed = rename_conversation(
+            principal=principal(request),
+            conversation_id=_id(conversation_id),
+            title=form.validated_data["title"],
+        )
+        return Response(ConversationOutput(changed).data)
+
+    @extend_schema(operation_id="conversations_delete", responses=answers({204: None}))
+    def delete(self, request: Request, conversation_id: str) -> Response:
+        """Delete it with its messages."""
+        delete_conversation(principal=principal(request), conversation_id=_id(conversation_id))
+        return Response(status=204)
+
+
+class MessagesView(AtriumView):
+    """The messages of a conversation of the caller."""
+
+    required_permission: ClassVar[dict[str, str]] = {"GET": "conversations.own", "POST": "chat.use"}
+
+    @extend_schema(
+        operation_id="messages_list",
+        parameters=PAGE_PARAMETERS,
+        responses=answers({200: page_of("MessagePage", MessageOutput)}),
+    )
+    def get(self, request: Request, conversation_id: str) -> Response:
+        """The messages, the oldest first."""
+        who = principal(request)
+        pages = MessagePages()
+        with tenant_scope(who.tenant_id, read_only=True):
+            conversation = selectors.find_conversation(owner_of(who), _id(conversation_id))
+            rows = pages.paginate_queryset(selectors.messages(conversation), request, view=self) or []
+        views = [selectors.message_view(row) for row in rows]
+        return pages.get_paginated_response(MessageOutput(views, many=True).data)
+
+    @extend_schema(
+        operation_id="messages_create",
+        request=MessageInput,
+        responses=answers({201: MessageOutput}, 409, 429, 503),
+    )
+    def post(self, request: Request, conversation_id: str) -> Response:
+        """Ask, and wait for the whole answer; its `state` says how it ended. Streams are at `/ws/chat` and `/v1`."""
+        who = principal(request)
+        form = MessageInput(data=request.data)
+        form.is_valid(raise_exception=True)
+        values = form.validated_data
+        conversation = get_conversation(principal=who, conversation_id=_id(conversation_id))
+        assistant, model = values.get("assistant"), values.get("model")
+        if assistant is None and model is None:
+            assistant = conversation.assistant or None
+        answer = ask(
+            principal=who,
+            request_id=new_request_id(),
+            content=values["content"],
+            conversation_id=conversation.id,
+            assistant=assistant,
+            model=model,
+        )
+        return Response(MessageOutput(answer).data, status=201)
+
+
+def _id(text: str) -> uuid.UUID:
+    found = parse_uuid(text)
+    if found is None:
+        raise NotFound("There is no such conversation.")
+    return found
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a database takes it."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
