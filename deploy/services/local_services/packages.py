@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -62,11 +61,3 @@ def go_program(place: Place, service: str, module: str, version: str) -> Path:
     (building / program).rename(target)
     shutil.rmtree(building)
     return target
-
-
-def program_version(argv: Sequence[str]) -> str:
-    """The first line a program prints about itself, empty when it does not start."""
-    try:
-        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip().split("\n")[0]
-    except OSError:
-        return ""

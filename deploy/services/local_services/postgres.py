@@ -13,12 +13,13 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from local_services.failures import ServiceFailed
-from local_services.processes import Launch, popen
+from local_services.processes import Launch, identify, living_in, popen
 from local_services.service import Place, plain_environment
 
 ACCOUNT = "postgres"
@@ -120,6 +121,7 @@ class Postgres:
 
     def launch(self, place: Place) -> Launch:
         """In the foreground of its own session; SIGINT is its fast, clean shutdown."""
+        self._clear_away(place.folder("postgres") / "data")
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(place.port(self.name)),
@@ -143,6 +145,24 @@ class Postgres:
             stop_signal=signal.SIGINT,
             stop_seconds=30.0,
         )
+
+    def _clear_away(self, data: Path) -> None:
+        """After a crash: wait for the old server's children, and take away its lock if only a zombie holds it.
+
+        Where process 1 does not collect the dead, PostgreSQL would believe for ever that the old server runs.
+        """
+        deadline = time.monotonic() + 10.0
+        while living_in(data):
+            if time.monotonic() > deadline:
+                raise ServiceFailed(
+                    f"process {living_in(data)[0]} works in {data} and is not ours; end it first"
+                )
+            time.sleep(0.1)
+        lock = data / "postmaster.pid"
+        if lock.exists():
+            pid = int(lock.read_text(encoding="ascii").split("\n", 1)[0])
+            if identify(pid) is None:
+                lock.unlink()
 
     def _psql(self, place: Place, sql: str, *variables: str) -> subprocess.CompletedProcess[str]:
         argv = [_program("psql"), "-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-p", str(place.port(self.name))]

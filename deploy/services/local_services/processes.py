@@ -81,13 +81,19 @@ def is_alive(identity: Identity | None) -> bool:
     return identity is not None and identify(identity.pid) == identity
 
 
-def command_line(pid: int) -> str:
-    """The command line of a process as text, empty when it is gone."""
-    try:
-        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return ""
-    return raw.replace(b"\0", b" ").decode(errors="replace").strip()
+def living_in(folder: Path) -> list[int]:
+    """The living processes whose working directory is `folder`."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            same = os.path.samefile(f"/proc/{entry}/cwd", folder)
+        except OSError:
+            continue
+        if same and identify(int(entry)):
+            found.append(int(entry))
+    return found
 
 
 def popen(launch: Launch, output: IO[bytes]) -> subprocess.Popen[bytes]:
