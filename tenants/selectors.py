@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.db.models import Q, QuerySet
 
-from substrate.scoping import system_scope
+from substrate.crossing import system_scope
 from tenants.models import ApiKey, Membership, Tenant, User
 from tenants.permissions import permissions_of
 from tenants.types import (

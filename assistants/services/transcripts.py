@@ -13,7 +13,8 @@ from assistants.models import Conversation, Message
 from assistants.prompting import make_title
 from assistants.types import Citation, MessageRole, MessageState, MessageView, StartedRun
 from kernel.ids import uuid7
-from substrate.scoping import system_scope, tenant_scope
+from substrate.crossing import system_scope
+from substrate.scoping import tenant_scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from substrate.scoping import system_scope
+from substrate.crossing import system_scope
 
 REASON = "back-office"
 

@@ -9,9 +9,10 @@ from django.db import IntegrityError, transaction
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Conflict
+from substrate.crossing import system_scope
 from substrate.keyring import keyring
 from substrate.models import IdempotencyRecord
-from substrate.scoping import system_scope, tenant_scope
+from substrate.scoping import tenant_scope
 
 KEEP = timedelta(hours=24)
 # A first request that has not answered after this long has died; its key is free again.

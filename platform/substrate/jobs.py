@@ -22,9 +22,10 @@ from kernel.backends import backends, import_object
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.context import RequestContext, ensure_request, request_context
 from kernel.errors import AtriumError, Internal, Unavailable
+from substrate.crossing import system_scope
 from substrate.models import Job
 from substrate.ports import JobNudge
-from substrate.scoping import system_scope, tenant_scope
+from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 
 log = structlog.get_logger(__name__)

@@ -1,13 +1,12 @@
 """Tenant scope: which tenant's rows the code at hand may see. Outside any scope every query raises.
 
-Three named states: no scope (raises), `tenant_scope(id)` (that tenant's rows alone), `system_scope(reason)` (rows of
-all tenants; only in the modules that an import contract lists). A scope is also a unit of work: it opens a
+Three named states: no scope (raises), `tenant_scope(id)` (that tenant's rows alone), `system_scope(reason)` of
+`substrate.crossing` (rows of all tenants; only in the modules that an import contract lists). A scope is also a unit of work: it opens a
 transaction, and on PostgreSQL it sets the variable that row-level security checks, or the role that may cross
 tenants, for just that transaction.
 """
 
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -36,9 +35,6 @@ class Scope:
 
 _current: ContextVar[Scope | None] = ContextVar("atrium_scope", default=None)
 
-# How often each reason was used in this process: read by a test and by /metrics.
-system_scope_uses: Counter[str] = Counter()
-
 
 def current_scope() -> Scope:
     """The scope at hand. Raises ScopeError outside of any."""
@@ -46,6 +42,11 @@ def current_scope() -> Scope:
     if scope is None:
         raise ScopeError("tenant-owned rows were asked for outside of tenant_scope() and system_scope()")
     return scope
+
+
+def open_scope() -> Scope | None:
+    """The scope at hand, or None outside of any."""
+    return _current.get()
 
 
 def has_scope() -> bool:
@@ -63,25 +64,13 @@ def tenant_scope(tenant_id: uuid.UUID, *, read_only: bool = False) -> Iterator[S
     outer = _current.get()
     if outer is not None and outer.tenant_id not in (None, tenant_id):
         raise ScopeError("a scope of one tenant was opened inside the scope of another")
-    with _entered(Scope(tenant_id), outer, read_only=read_only) as scope:
+    with entered(Scope(tenant_id), outer, read_only=read_only) as scope:
         yield scope
 
 
 @contextmanager
-def system_scope(reason: str, *, read_only: bool = False) -> Iterator[Scope]:
-    """See and write rows of all tenants, in one transaction. `reason` is counted; it is never empty."""
-    if not reason:
-        raise ScopeError("system_scope needs a reason")
-    outer = _current.get()
-    if outer is not None and outer.tenant_id is not None:
-        raise ScopeError("a system scope was opened inside the scope of a tenant")
-    system_scope_uses[reason] += 1
-    with _entered(Scope(None, reason), outer, read_only=read_only) as scope:
-        yield scope
-
-
-@contextmanager
-def _entered(scope: Scope, outer: Scope | None, *, read_only: bool) -> Iterator[Scope]:
+def entered(scope: Scope, outer: Scope | None, *, read_only: bool) -> Iterator[Scope]:
+    """Open `scope` inside `outer`: for `tenant_scope` and `substrate.crossing` alone, which check that it may be."""
     token = _current.set(scope)
     try:
         if read_only and connection.vendor == "sqlite":

@@ -8,8 +8,9 @@ from django.db import IntegrityError, transaction
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import BadInput, Internal, NotFound
 from substrate.changes import record_change
+from substrate.crossing import system_scope
 from substrate.keyring import keyring
-from substrate.scoping import system_scope, tenant_scope
+from substrate.scoping import tenant_scope
 from tenants import selectors
 from tenants.keys import make_key
 from tenants.models import ApiKey

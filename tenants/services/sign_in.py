@@ -14,8 +14,9 @@ from django.http import HttpRequest
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import NotFound, NotSignedIn, PermissionDenied, TenantSuspended
+from substrate.crossing import system_scope
 from substrate.keyring import keyring
-from substrate.scoping import system_scope, tenant_scope
+from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants import selectors
 from tenants.keys import prefix_of

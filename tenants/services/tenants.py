@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from kernel.errors import BadInput, Conflict, NotFound
 from substrate.changes import record_change
-from substrate.scoping import system_scope
+from substrate.crossing import system_scope
 from tenants import selectors
 from tenants.models import Tenant
 from tenants.types import NAME_LENGTH, SLUG_PATTERN, WEIGHT_MAX, PriorityClass, TenantState, TenantView

@@ -13,7 +13,8 @@ from django.db.models.functions import TruncDate
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Unavailable
-from substrate.scoping import system_scope, tenant_scope
+from substrate.crossing import system_scope
+from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants import selectors
 from tenants.models import ApiKey, Tenant, UsageRecord, User

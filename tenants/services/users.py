@@ -10,7 +10,8 @@ from django.db import IntegrityError, transaction
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import BadInput, Conflict, NotFound
 from substrate.changes import record_change
-from substrate.scoping import system_scope, tenant_scope
+from substrate.crossing import system_scope
+from substrate.scoping import tenant_scope
 from tenants import selectors
 from tenants.models import Membership, Tenant, User
 from tenants.permissions import require, require_rank

@@ -93,6 +93,18 @@ def test_no_imports_inside_functions() -> None:
     assert found == []
 
 
+def test_the_data_plane_never_enters_django() -> None:
+    """Settings it may read; Django's handler, views and rows it may not know."""
+    forbidden = ("django.db", "django.http", "django.views", "django.core.handlers", "rest_framework")
+    found = []
+    for path in (ROOT / "platform" / "gateway").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [f"{path.name}: {name}" for name in names if name.startswith(forbidden)]
+    assert found == []
+
+
 def test_every_module_class_and_public_function_says_what_it_promises() -> None:
     silent = []
     for path in source_files():

@@ -10,8 +10,9 @@ from factories.tenants import make_key, make_membership, make_tenant, make_user,
 from factories.usage import make_entry
 
 from kernel.errors import NotSignedIn
+from substrate.crossing import system_scope, system_scope_uses
 from substrate.models import Change
-from substrate.scoping import has_scope, system_scope, system_scope_uses
+from substrate.scoping import has_scope
 from tenants.models import ApiKey, Membership, Tenant, User
 from tenants.services import authenticate_key_now, store_usage
 from tenants.types import Role

@@ -4,7 +4,8 @@ from itertools import count
 
 from django.test import Client
 
-from substrate.scoping import system_scope, tenant_scope
+from substrate.crossing import system_scope
+from substrate.scoping import tenant_scope
 from tenants.models import Membership, Tenant, User
 from tenants.selectors import principal_of_membership
 from tenants.services import issue_api_key

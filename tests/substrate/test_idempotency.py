@@ -13,6 +13,7 @@ from fakes.clocks import FrozenClock
 
 from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import Conflict
+from substrate.crossing import system_scope
 from substrate.idempotency import (
     ABANDONED,
     KEEP,
@@ -23,7 +24,6 @@ from substrate.idempotency import (
     forget_once,
 )
 from substrate.models import IdempotencyRecord
-from substrate.scoping import system_scope
 
 pytestmark = pytest.mark.django_db
 ROUTE = "/api/v1/knowledge-bases"

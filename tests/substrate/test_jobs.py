@@ -16,6 +16,7 @@ from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK
 from kernel.context import RequestContext, request_context
 from substrate import jobs
+from substrate.crossing import system_scope
 from substrate.jobs import (
     LEASE,
     ClaimedJob,
@@ -29,7 +30,7 @@ from substrate.jobs import (
     run_job,
 )
 from substrate.models import Job
-from substrate.scoping import system_scope, tenant_scope
+from substrate.scoping import tenant_scope
 from substrate.units import close_units, run_unit
 
 pytestmark = pytest.mark.django_db(transaction=True)

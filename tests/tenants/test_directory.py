@@ -9,7 +9,7 @@ from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import NotSignedIn, PermissionDenied, TenantSuspended
 from substrate.changes import ChangeTail
-from substrate.scoping import system_scope_uses
+from substrate.crossing import system_scope_uses
 from substrate.units import run_unit
 from tenants.directory import KeyDirectory
 from tenants.keys import checksum

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.errors import BadInput, NotSignedIn
-from substrate.scoping import system_scope, system_scope_uses
+from substrate.crossing import system_scope, system_scope_uses
 from tenants.keys import CHECK_LENGTH, checksum, make_key, prefix_of
 from tenants.models import ApiKey
 from tenants.services import authenticate_key_now, issue_api_key

@@ -18,8 +18,8 @@ from factories.tenants import (
 )
 
 from kernel.ids import uuid7
+from substrate.crossing import system_scope
 from substrate.models import IdempotencyRecord
-from substrate.scoping import system_scope
 from tenants.models import ApiKey, Membership, Tenant, User
 from tenants.services import authenticate_key_now, store_usage
 from tenants.types import Role, TenantState, UsageEntry, UsageState

@@ -8,8 +8,9 @@ from django.apps import apps
 from django.db import models
 from factories.tenants import make_key, make_membership, make_tenant
 
+from substrate.crossing import system_scope
 from substrate.models import TenantOwned
-from substrate.scoping import ScopeError, system_scope, tenant_scope
+from substrate.scoping import ScopeError, tenant_scope
 from tenants.models import ApiKey, Membership
 
 MODELS = [model for model in apps.get_models() if issubclass(model, TenantOwned)]

@@ -9,7 +9,7 @@ from django.test import Client
 from factories.tenants import PASSWORD, make_membership, make_tenant, make_user, session_client
 
 from kernel.errors import NotSignedIn, PermissionDenied, TenantSuspended
-from substrate.scoping import system_scope
+from substrate.crossing import system_scope
 from substrate.units import run_unit
 from tenants.models import Membership, Tenant, User
 from tenants.services import authenticate_session, change_user

@@ -13,7 +13,7 @@ from factories.usage import make_entry
 
 from kernel.backends import backends
 from kernel.errors import Unavailable
-from substrate.scoping import system_scope
+from substrate.crossing import system_scope
 from substrate.units import run_unit
 from tenants.adapters.file_spool import FileUsageSpool
 from tenants.adapters.redis_spool import STREAM, RedisUsageSpool
