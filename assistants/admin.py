@@ -1,6 +1,6 @@
 """The back-office of assistants: what there is, for operators. Content is not shown, and nothing is edited here."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -31,33 +31,77 @@ class ReadOnlyAdmin(ModelAdmin):
 class AssistantAdmin(ReadOnlyAdmin):
     """Assistants, without their instructions."""
 
-    list_display: ClassVar = ["slug", "tenant", "model", "updated_at"]
-    list_filter: ClassVar = ["tenant", "model"]
-    search_fields: ClassVar = ["slug"]
-    list_select_related: ClassVar = ["tenant"]
-    fields: ClassVar = ["id", "tenant", "slug", "model", "knowledge_base_ids", "created_at", "updated_at"]
+    list_display = (
+        "slug",
+        "tenant",
+        "model",
+        "updated_at",
+    )
+    list_filter = (
+        "tenant",
+        "model",
+    )
+    search_fields = ("slug",)
+    list_select_related = ("tenant",)
+    fields = (
+        "id",
+        "tenant",
+        "slug",
+        "model",
+        "knowledge_base_ids",
+        "created_at",
+        "updated_at",
+    )
 
 
 @admin.register(Conversation)
 class ConversationAdmin(ReadOnlyAdmin):
     """Conversations, without their titles."""
 
-    list_display: ClassVar = ["id", "tenant", "assistant", "created_at", "updated_at"]
-    list_filter: ClassVar = ["tenant"]
-    search_fields: ClassVar = ["assistant"]
-    list_select_related: ClassVar = ["tenant"]
-    fields: ClassVar = ["id", "tenant", "owner", "assistant", "created_at", "updated_at"]
+    list_display = (
+        "id",
+        "tenant",
+        "assistant",
+        "created_at",
+        "updated_at",
+    )
+    list_filter = ("tenant",)
+    search_fields = ("assistant",)
+    list_select_related = ("tenant",)
+    fields = (
+        "id",
+        "tenant",
+        "owner",
+        "assistant",
+        "created_at",
+        "updated_at",
+    )
 
 
 @admin.register(Message)
 class MessageAdmin(ReadOnlyAdmin):
     """Messages, without their text."""
 
-    list_display: ClassVar = ["id", "tenant", "role", "state", "model", "error_code", "created_at"]
-    list_filter: ClassVar = ["state", "role", "tenant"]
-    search_fields: ClassVar = ["request_id", "model"]
-    list_select_related: ClassVar = ["tenant"]
-    fields: ClassVar = [
+    list_display = (
+        "id",
+        "tenant",
+        "role",
+        "state",
+        "model",
+        "error_code",
+        "created_at",
+    )
+    list_filter = (
+        "state",
+        "role",
+        "tenant",
+    )
+    search_fields = (
+        "request_id",
+        "model",
+    )
+    list_select_related = ("tenant",)
+    fields = (
         "id",
         "tenant",
         "conversation",
@@ -70,4 +114,4 @@ class MessageAdmin(ReadOnlyAdmin):
         "request_id",
         "created_at",
         "updated_at",
-    ]
+    )

@@ -126,12 +126,11 @@ class RedisRunLog:
             looked = False
             while True:
                 rung = bell.rung
-                with _talking():
-                    entries = await self._client.xrange(log_key, min=f"{position + 1}-0", count=BATCH)
-                for entry_id, fields in entries:
-                    position = int(entry_id.split(b"-")[0])
-                    yield RunEvent(position, orjson.loads(fields[b"b"]))
-                    if fields[b"e"] == b"1":
+                entries = await self._entries(log_key, position, BATCH)
+                for event, is_end in entries:
+                    position = event.seq
+                    yield event
+                    if is_end:
                         return
                 if entries:
                     quiet_s = 0.0
@@ -179,12 +178,19 @@ class RedisRunLog:
 
     async def events_so_far(self, run_id: uuid.UUID) -> tuple[RunEvent, ...]:
         """All events that the log holds now. Raises Unavailable."""
+        return tuple(event for event, _ in await self._entries(_keys(run_id)[0], 0, None))
+
+    async def _entries(self, log_key: str, position: int, count: int | None) -> list[tuple[RunEvent, bool]]:
+        """Events after `position`, and whether each is the last of its run."""
         with _talking():
-            entries = await self._client.xrange(_keys(run_id)[0])
-        return tuple(RunEvent(int(entry_id.split(b"-")[0]), orjson.loads(f[b"b"])) for entry_id, f in entries)
+            found: Any = await self._client.xrange(log_key, min=f"{position + 1}-0", count=count)
+        return [
+            (RunEvent(int(entry_id.split(b"-")[0]), orjson.loads(fields[b"b"])), fields[b"e"] == b"1")
+            for entry_id, fields in found
+        ]
 
     async def _add(self, run_id: uuid.UUID, body: Mapping[str, Any], *, end: str) -> int:
-        arguments = [
+        arguments: list[bytes | str | int] = [
             orjson.dumps(body),
             end,
             self._run_bytes,

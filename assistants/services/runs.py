@@ -257,8 +257,10 @@ def _ending_of(events: list[Any], running: RunningMessage) -> Ending:
     """How the run ended, or was cut off, as its log tells it."""
     text = "".join(body["text"] for body in events if body["type"] == "message.delta") or running.content
     model = next((body["model"] for body in events if body["type"] == "message.routed"), "")
-    cited = next((body["citations"] for body in events if body["type"] == "message.citations"), [])
-    last = events[-1] if events else {"type": ""}
+    cited: list[dict[str, Any]] = next(
+        (body["citations"] for body in events if body["type"] == "message.citations"), []
+    )
+    last: dict[str, Any] = events[-1] if events else {"type": ""}
     citations = used_citations(text, [Citation(**each) for each in cited])
     if last["type"] == "message.completed":
         return Ending(

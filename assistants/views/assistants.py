@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from drf_spectacular.utils import extend_schema
+from rest_framework import exceptions, pagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -17,11 +18,20 @@ from substrate.rest import AtriumView, CursorPages
 from substrate.scoping import tenant_scope
 from tenants.rest import principal
 
+_SLUG = SLUG_PATTERN.rstrip("$")
+
 
 class AssistantPages(CursorPages):
     """By slug."""
 
     ordering = "slug"
+
+    def decode_cursor(self, request: Request) -> pagination.Cursor | None:
+        """The cursor of the request. Raises NotFound for one that this server did not make."""
+        cursor = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None and not re.fullmatch(_SLUG, cursor.position):
+            raise exceptions.NotFound(self.invalid_cursor_message)
+        return cursor
 
 
 class AssistantsView(AtriumView):
@@ -87,6 +97,6 @@ class AssistantView(AtriumView):
 
 
 def _slug(text: str) -> str:
-    if not re.fullmatch(SLUG_PATTERN.rstrip("$"), text):
+    if not re.fullmatch(_SLUG, text):
         raise NotFound("There is no such assistant.")
     return text

@@ -1,10 +1,13 @@
 """`/conversations`: the caller's own, and their messages."""
 
 import uuid
+from collections.abc import Callable
 from typing import ClassVar
 
+from django.utils.dateparse import parse_datetime
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import exceptions, pagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -39,11 +42,25 @@ class ConversationPages(CursorPages):
 
     ordering = ("-updated_at", "-id")
 
+    def decode_cursor(self, request: Request) -> pagination.Cursor | None:
+        """The cursor of the request. Raises NotFound for one that this server did not make."""
+        cursor = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None:
+            _own_position(parse_datetime, cursor.position)
+        return cursor
+
 
 class MessagePages(CursorPages):
     """The oldest first."""
 
     ordering = "position"
+
+    def decode_cursor(self, request: Request) -> pagination.Cursor | None:
+        """The cursor of the request. Raises NotFound for one that this server did not make."""
+        cursor = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None:
+            _own_position(_small_number, cursor.position)
+        return cursor
 
 
 class ConversationsView(AtriumView):
@@ -170,6 +187,20 @@ def _id(text: str) -> uuid.UUID:
     if found is None:
         raise NotFound("There is no such conversation.")
     return found
+
+
+def _own_position(parse: Callable[[str], object], position: str) -> None:
+    """Raises NotFound when a cursor's position is not of the kind that this server writes."""
+    try:
+        parsed = parse(position)
+    except (ValueError, OverflowError):
+        parsed = None
+    if parsed is None:
+        raise exceptions.NotFound("Invalid cursor")
+
+
+def _small_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _is_plain(text: str) -> bool:

@@ -59,7 +59,7 @@ class CursorPages(pagination.CursorPagination):
     page_size = 50
     max_page_size = 200
     page_size_query_param = "limit"
-    ordering = "-id"
+    ordering: str | tuple[str, ...] = "-id"
 
     def decode_cursor(self, request: Request) -> pagination.Cursor | None:
         """The cursor of the request. Raises NotFound for one that this server did not make."""

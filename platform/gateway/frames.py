@@ -1,0 +1,68 @@
+"""The frames that clients send over `/ws/chat`: one JSON object each, checked by msgspec."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from kernel.errors import BadInput
+
+FRAME_BYTES = 256 * 1024
+_Id = Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class MessageCreate(Struct, tag_field="type", tag="message.create", kw_only=True):
+    """A question. The same `request_id` again is the same message."""
+
+    request_id: _Id
+    content: str
+    assistant: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    model: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    conversation_id: _Id | None = None
+    knowledge_base_ids: Annotated[list[_Id], Meta(max_length=20)] | None = None
+    attachments: list[Any] | None = None
+
+
+class MessageStop(Struct, tag_field="type", tag="message.stop", kw_only=True):
+    """Stop the answer, wherever it is being written."""
+
+    message_id: _Id
+
+
+class Resume(Struct, tag_field="type", tag="resume", kw_only=True):
+    """Follow a message again, from what came after `last_seq`."""
+
+    message_id: _Id
+    last_seq: Annotated[int, Meta(ge=0, le=2**53)] = 0
+
+
+class Ping(Struct, tag_field="type", tag="ping", kw_only=True):
+    """Answered by `pong`."""
+
+
+ClientFrame = MessageCreate | MessageStop | Resume | Ping
+_decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
+
+
+class _Traced(Struct):
+    """What of a frame that is not valid can still be told apart."""
+
+    request_id: str | None = None
+
+
+def read_frame(raw: str | bytes) -> ClientFrame:
+    """The frame in `raw`. Raises BadInput."""
+    try:
+        return _decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"This frame is not valid: {error}.") from error
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise BadInput("A frame is one JSON object.") from error
+
+
+def request_id_of(raw: str | bytes) -> str | None:
+    """The `request_id` of a frame that is not valid otherwise, so that its sender knows which one it was."""
+    try:
+        return msgspec.json.decode(raw, type=_Traced).request_id
+    except (msgspec.DecodeError, UnicodeError):
+        return None
