@@ -29,7 +29,11 @@ class AssistantPages(CursorPages):
     def decode_cursor(self, request: Request) -> pagination.Cursor | None:
         """The cursor of the request. Raises NotFound for one that this server did not make."""
         cursor = super().decode_cursor(request)
-        if cursor is not None and cursor.position is not None and not re.fullmatch(_SLUG, cursor.position):
+        if (
+            cursor is not None
+            and cursor.position is not None
+            and not re.fullmatch(_SLUG, str(cursor.position))
+        ):
             raise exceptions.NotFound(self.invalid_cursor_message)
         return cursor
 

@@ -46,7 +46,7 @@ class ConversationPages(CursorPages):
         """The cursor of the request. Raises NotFound for one that this server did not make."""
         cursor = super().decode_cursor(request)
         if cursor is not None and cursor.position is not None:
-            _own_position(parse_datetime, cursor.position)
+            _own_position(parse_datetime, str(cursor.position))
         return cursor
 
 
@@ -59,7 +59,7 @@ class MessagePages(CursorPages):
         """The cursor of the request. Raises NotFound for one that this server did not make."""
         cursor = super().decode_cursor(request)
         if cursor is not None and cursor.position is not None:
-            _own_position(_small_number, cursor.position)
+            _own_position(_small_number, str(cursor.position))
         return cursor
 
 
