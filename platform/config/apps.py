@@ -16,6 +16,10 @@ class AtriumConfig(AppConfig):
         """Configure backends from settings; prove at `check` that every adapter fits its port."""
         from config.checks import check_backends, check_job_handlers
 
+        if settings.CELERY_BROKER_URL:
+            # Makes our Celery application the current one in every process that queues jobs.
+            import config.celery  # noqa: F401
+
         backends.configure(settings.BACKENDS)
         register(check_backends)
         register(check_job_handlers)
