@@ -23,7 +23,12 @@ def celery_settings(environment: Environment) -> dict[str, Any]:
         "CELERY_BROKER_TRANSPORT_OPTIONS": {
             "visibility_timeout": 900,
             "socket_timeout": 5,
-            "socket_connect_timeout": 2,
+            "socket_connect_timeout": 1,
+            # One try: who queues a job does not wait for a broker that is away, the sweep finds the row.
+            "max_retries": 0,
+            "interval_start": 0,
+            "interval_step": 0,
+            "interval_max": 0,
             "global_keyprefix": "celery:",
         },
         "CELERY_BEAT_SCHEDULE_FILENAME": str(environment.home / "celerybeat-schedule"),

@@ -45,6 +45,8 @@ def _postgresql(environment: Environment) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
+        # A connection that died in the pool (a restart, a failover) is replaced instead of handed out.
+        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             **dict(parse_qsl(parts.query)),
             "options": f"-c role={APP_ROLE} -c statement_timeout={STATEMENT_TIMEOUT_MS}",
