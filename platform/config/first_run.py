@@ -26,7 +26,7 @@ KNOWLEDGE_BASE = "Atrium documentation"
 SUGGESTIONS = (
     "How do I connect a vLLM server?",
     "Which file formats can I upload?",
-    "How are tenants kept apart?",
+    "How are tenants isolated?",
     "What is a Run?",
 )
 INSTRUCTIONS = (
