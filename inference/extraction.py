@@ -24,6 +24,8 @@ LONGEST_HEADING = 90
 HEADING_SHARE = 0.85
 HEADING_FADES = 0.8
 TITLE_SHARE = 0.4
+# A sentence that takes up its heading's word is likely to be what the heading promises.
+AGREEMENT_SHARE = 0.4
 # Rows of tables read badly without their table.
 ROW_SHARE = 0.7
 
@@ -311,11 +313,11 @@ class Piece:
 
     def weight(self, word: str) -> float:
         """How much of a question's word this piece answers: all when it says it, less when its surroundings do."""
+        above = HEADING_SHARE * HEADING_FADES**self.distance if word in self.heading else 0.0
         if word in self.words:
-            return ROW_SHARE if self.text.count(" | ") > 1 else 1.0
-        if word in self.heading:
-            return HEADING_SHARE * HEADING_FADES**self.distance
-        return TITLE_SHARE if word in self.title else 0.0
+            said = ROW_SHARE if self.text.count(" | ") > 1 else 1.0
+            return said + AGREEMENT_SHARE * above
+        return max(above, TITLE_SHARE if word in self.title else 0.0)
 
 
 def pieces_of(passage: ContextPassage) -> list[Piece]:

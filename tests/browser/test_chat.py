@@ -139,7 +139,7 @@ def test_a_reload_while_the_answer_streams_shows_it_whole(watched: Watched, demo
     page.keyboard.press("Enter")
     expect(page.get_by_test_id("answer").last).to_be_visible()
     page.reload()
-    expect(page.get_by_test_id("answer").last).to_contain_text("register_engine", timeout=60_000)
+    expect(page.get_by_test_id("answer").last).to_contain_text("register its OpenAI base URL", timeout=60_000)
     assert watched.errors == []
 
 

@@ -1,10 +1,13 @@
 """A first run as a new user has it: the demo tenant, its operator and its key."""
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from fakes.live_server import LiveServer
+
+DOCUMENTS_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,25 @@ class Demo:
         key: str = issued["key"]
         return key
 
+    def wait_for_documents(self) -> None:
+        """Wait until the documentation can be asked about."""
+        _, bases = self.server.request("GET", "/api/v1/knowledge-bases", key=self.api_key)
+        path = f"/api/v1/knowledge-bases/{bases['results'][0]['id']}/documents?limit=200"
+        deadline = time.monotonic() + DOCUMENTS_S
+        while time.monotonic() < deadline:
+            _, page = self.server.request("GET", path, key=self.api_key)
+            if all(document["state"] == "ready" for document in page["results"]):
+                return
+            time.sleep(0.5)
+        raise RuntimeError(f"the documentation was not ready after {DOCUMENTS_S} s")
+
 
 def start_demo(home: Path) -> Demo:
     """Start a server over an empty home and read what its first run wrote."""
     server = LiveServer(home)
     server.start()
     told = json.loads((home / "first-run.json").read_text())
-    return Demo(
+    demo = Demo(
         server=server,
         url=server.url,
         admin_email=told["admin_email"],
@@ -38,3 +53,5 @@ def start_demo(home: Path) -> Demo:
         tenant=told["tenant"],
         api_key=told["api_key"],
     )
+    demo.wait_for_documents()
+    return demo
