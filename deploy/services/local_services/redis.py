@@ -83,8 +83,10 @@ class Redis:
         """Nothing: an empty Redis is a good one."""
 
     def environment(self, place: Place) -> dict[str, str]:
-        """Its URL."""
-        return {self.variable: f"redis://:{place.state.secret('redis')}@127.0.0.1:{place.port(self.name)}/0"}
+        """Its URL; tests of single parts get a database of their own, which they may empty."""
+        server = f"redis://:{place.state.secret('redis')}@127.0.0.1:{place.port(self.name)}"
+        tests = {"ATRIUM_TEST_REDIS_URL": f"{server}/9"} if self.name == "redis-state" else {}
+        return {self.variable: f"{server}/0", **tests}
 
     def addresses(self, place: Place) -> Sequence[str]:
         """Loopback only."""

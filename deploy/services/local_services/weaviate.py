@@ -104,11 +104,14 @@ class Weaviate:
         """Nothing: collections are the application's."""
 
     def environment(self, place: Place) -> dict[str, str]:
-        """Where it is and its key."""
+        """Where it is and its key; the same under the names for tests of single parts."""
+        told = {
+            "WEAVIATE_URL": self._url(place),
+            "WEAVIATE_GRPC_PORT": str(place.port(self.name, "grpc")),
+            "WEAVIATE_API_KEY": place.state.secret("weaviate"),
+        }
         return {
-            "ATRIUM_WEAVIATE_URL": self._url(place),
-            "ATRIUM_WEAVIATE_GRPC_PORT": str(place.port(self.name, "grpc")),
-            "ATRIUM_WEAVIATE_API_KEY": place.state.secret("weaviate"),
+            f"{prefix}_{name}": value for prefix in ("ATRIUM", "ATRIUM_TEST") for name, value in told.items()
         }
 
     def addresses(self, place: Place) -> Sequence[str]:
