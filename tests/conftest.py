@@ -18,7 +18,12 @@ os.environ["ATRIUM_HOME"] = _home.name
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 import django  # noqa: E402
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+
+# A busy machine is no failure of the code.
+hypothesis.settings.register_profile("atrium", deadline=None)
+hypothesis.settings.load_profile("atrium")
 
 # Here and not by pytest-django, which would read the settings before this file.
 django.setup()

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from services.stack import Member, Stack, new_member, start_stack, stop_stack, vllm_urls
+from fakes.stack import Member, Stack, new_member, start_stack, stop_stack, vllm_urls
 
 
 def pytest_report_header() -> list[str]:

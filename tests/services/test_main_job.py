@@ -5,8 +5,8 @@ import uuid
 
 import pytest
 import requests
+from fakes.stack import Member, Socket
 from openai import OpenAI
-from services.stack import Member, Socket
 
 pytestmark = pytest.mark.services
 

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from fakes.stack import ROOT, Member, Socket, vllm_urls, wait_for_running
 from openai import OpenAI
-from services.stack import ROOT, Member, Socket, vllm_urls, wait_for_running
 
 pytestmark = pytest.mark.services
 

@@ -10,14 +10,13 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 from factories.tenants import make_tenant
 
+from substrate.crossing import system_scope, system_scope_uses
 from substrate.models import Job, TenantOwned
 from substrate.scoping import (
     Scope,
     ScopeError,
     current_scope,
     has_scope,
-    system_scope,
-    system_scope_uses,
     tenant_scope,
 )
 
