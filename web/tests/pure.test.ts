@@ -4,7 +4,7 @@ import { ageOf, byAge, titleMatches } from "../src/app/days";
 import { formatRoute, parseRoute } from "../src/app/routes";
 import { byDocument, byIndex, markerAt, webAddress, withSources } from "../src/chat/citations";
 import { inReadingOrder, newestFirst } from "../src/chat/history";
-import { chooseTarget, formatTarget, noticeOf, parseTarget, targetName, usableModels } from "../src/chat/target";
+import { chooseTarget, formatTarget, noteworthyModel, parseTarget, targetName, usableModels } from "../src/chat/target";
 import { preferredLanguage } from "../src/i18n/index.svelte";
 import { reasonText } from "../src/i18n/problems";
 import { formatBytes, isPending, mergeDocuments, pollMilliseconds } from "../src/knowledge/pending";
@@ -99,11 +99,12 @@ describe("who answers", () => {
   });
 
   it("says what must be known while only built-in engines answer", () => {
-    const quoting = { id: "quoting", kind: "chat", built_in: true, notice: "It only quotes." };
-    expect(noticeOf({ kind: "assistant", slug: "hr" }, assistants, [quoting])).toBe("It only quotes.");
-    expect(noticeOf({ kind: "assistant", slug: "hr" }, assistants, [quoting, ...models])).toBe("");
-    expect(noticeOf({ kind: "model", id: "quoting" }, assistants, [quoting, ...models])).toBe("It only quotes.");
-    expect(noticeOf(null, [], [])).toBe("");
+    const quoting = { id: "quoting", kind: "chat", built_in: true };
+    expect(noteworthyModel({ kind: "assistant", slug: "hr" }, assistants, [quoting])).toBe(quoting);
+    expect(noteworthyModel({ kind: "assistant", slug: "hr" }, assistants, [quoting, ...models])).toBeNull();
+    expect(noteworthyModel({ kind: "model", id: "quoting" }, assistants, [quoting, ...models])).toBe(quoting);
+    expect(noteworthyModel({ kind: "model", id: "auto" }, assistants, [])).toBeNull();
+    expect(noteworthyModel(null, [], [])).toBeNull();
   });
 
   it("is written as in the API", () => {

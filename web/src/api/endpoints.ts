@@ -5,6 +5,7 @@ import type { CallOptions } from "./client";
 import type {
   Assistant,
   Conversation,
+  DocumentState,
   KnowledgeBase,
   KnowledgeDocument,
   Me,
@@ -56,6 +57,13 @@ export const deleteKnowledgeBase = (base: string) => api.delete(`/knowledge-base
 
 export const fetchDocuments = (base: string, cursor: string | null = null) =>
   api.get<Page<KnowledgeDocument>>(cursor ?? `/knowledge-bases/${id(base)}/documents`);
+/** How many documents are in preparation; counts to a few only, to know whether there are any. */
+export async function countPending(base: string): Promise<number> {
+  const path = `/knowledge-bases/${id(base)}/documents?limit=5&state=`;
+  const states: DocumentState[] = ["queued", "processing"];
+  const pages = await Promise.all(states.map((state) => api.get<Page<KnowledgeDocument>>(path + state)));
+  return pages.reduce((sum, page) => sum + page.results.length, 0);
+}
 export const retryDocument = (base: string, document: string) =>
   api.post<KnowledgeDocument>(`/knowledge-bases/${id(base)}/documents/${id(document)}/retry`);
 export const deleteDocument = (base: string, document: string) =>

@@ -28,14 +28,20 @@ export function usableModels(models: readonly Model[]): Model[] {
   return [{ id: AUTO, kind: "chat" }, ...usable];
 }
 
-/** What a person must know of who answers; empty when there is nothing. */
-export function noticeOf(target: Target | null, assistants: readonly Assistant[], models: readonly Model[]): string {
-  if (target === null) return "";
+/** The model of which a person must know something before asking: built in, or with a notice of its own. */
+export function noteworthyModel(
+  target: Target | null,
+  assistants: readonly Assistant[],
+  models: readonly Model[],
+): Model | null {
+  if (target === null) return null;
+  const noteworthy = (model: Model | undefined) => (model && (model.built_in || model.notice) ? model : null);
   const id =
     target.kind === "model" ? target.id : (assistants.find((one) => one.slug === target.slug)?.model ?? AUTO);
-  if (id !== AUTO) return models.find((model) => model.id === id)?.notice ?? "";
-  const real = models.filter((model) => model.id !== AUTO);
-  return real.length > 0 && real.every((model) => model.built_in) ? (real[0]?.notice ?? "") : "";
+  if (id !== AUTO) return noteworthy(models.find((model) => model.id === id));
+  // The server never chooses a built-in engine while a real model can answer.
+  const choices = models.filter((model) => model.id !== AUTO);
+  return choices.every((model) => model.built_in) ? noteworthy(choices[0]) : null;
 }
 
 /** The wanted target if it still exists, else the first assistant, else the first model. */
