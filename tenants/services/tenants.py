@@ -10,7 +10,15 @@ from substrate.changes import record_change
 from substrate.crossing import system_scope
 from tenants import selectors
 from tenants.models import Tenant
-from tenants.types import NAME_LENGTH, SLUG_PATTERN, WEIGHT_MAX, PriorityClass, TenantState, TenantView
+from tenants.types import (
+    NAME_LENGTH,
+    SLUG_PATTERN,
+    WEIGHT_MAX,
+    Principal,
+    PriorityClass,
+    TenantState,
+    TenantView,
+)
 
 
 def create_tenant(
@@ -49,8 +57,14 @@ def change_tenant(
     state: TenantState | None = None,
     weight: int | None = None,
     priority_class: PriorityClass | None = None,
+    principal: Principal | None = None,
 ) -> TenantView:
-    """Change what is not None. A suspended tenant is refused everywhere within two seconds. Raises NotFound, BadInput."""
+    """Change what is not None. A suspended tenant is refused everywhere within two seconds.
+
+    Raises NotFound, BadInput, and Conflict when `principal` would suspend the tenant they act in.
+    """
+    if principal is not None and principal.tenant_id == tenant_id and state is TenantState.SUSPENDED:
+        raise Conflict("You act in this tenant: suspend it from another one.", code="own_tenant")
     with system_scope("change a tenant"):
         tenant = Tenant.objects.select_for_update().filter(id=tenant_id).first()
         if tenant is None:

@@ -151,12 +151,14 @@ def change_member(
 ) -> MemberView:
     """Change a member's role, or disable or enable the membership; in effect everywhere within two seconds.
 
-    Raises PermissionDenied, NotFound, Conflict when the tenant would have no active owner.
+    Raises PermissionDenied, NotFound, Conflict when the tenant would have no active owner, or for one's own membership.
     """
     require(principal, "users.write")
     with tenant_scope(principal.tenant_id):
         membership = _locked_member(user_id)
         require_rank(principal, Role(membership.role))
+        if disabled or role not in (None, Role(membership.role)):
+            _not_oneself(principal, user_id)
         if role is not None:
             require_rank(principal, role)
             membership.role = role.value
@@ -171,16 +173,23 @@ def change_member(
 def remove_member(*, principal: Principal, user_id: uuid.UUID) -> None:
     """Take a user out of the tenant; the user and what they made stay.
 
-    Raises PermissionDenied, NotFound, Conflict when the tenant would have no active owner.
+    Raises PermissionDenied, NotFound, Conflict when the tenant would have no active owner, or for one's own membership.
     """
     require(principal, "users.write")
     with tenant_scope(principal.tenant_id):
         membership = _locked_member(user_id)
         require_rank(principal, Role(membership.role))
+        _not_oneself(principal, user_id)
         membership.role = Role.VIEWER.value
         _keep_an_owner(membership)
         membership.delete()
         record_change(kind="membership", object_id=user_id, tenant_id=principal.tenant_id)
+
+
+def _not_oneself(principal: Principal, user_id: uuid.UUID) -> None:
+    # A slip of the hand would lock the one out who could mend it.
+    if principal.user_id == user_id:
+        raise Conflict("Ask somebody else to change your own membership.", code="own_membership")
 
 
 def _member(user_id: uuid.UUID) -> Membership:

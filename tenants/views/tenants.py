@@ -12,6 +12,7 @@ from substrate.openapi import PAGE_PARAMETERS, answers, page_of
 from substrate.rest import AtriumView, CursorPages
 from tenants import selectors
 from tenants.permissions import OPERATE
+from tenants.rest import principal
 from tenants.serializers import TenantChange, TenantInput, TenantOutput
 from tenants.services import change_tenant, create_tenant, get_tenant
 from tenants.types import PriorityClass, TenantState
@@ -63,7 +64,7 @@ class TenantView(AtriumView):
         return Response(TenantOutput(get_tenant(tenant_id=_id(tenant_id))).data)
 
     @extend_schema(
-        operation_id="tenants_change", request=TenantChange, responses=answers({200: TenantOutput})
+        operation_id="tenants_change", request=TenantChange, responses=answers({200: TenantOutput}, 409)
     )
     def patch(self, request: Request, tenant_id: str) -> Response:
         """Change a tenant; in effect everywhere within two seconds."""
@@ -75,7 +76,9 @@ class TenantView(AtriumView):
             values["state"] = TenantState(values["state"])
         if "priority_class" in values:
             values["priority_class"] = PriorityClass(values["priority_class"])
-        return Response(TenantOutput(change_tenant(tenant_id=found.id, **values)).data)
+        return Response(
+            TenantOutput(change_tenant(tenant_id=found.id, principal=principal(request), **values)).data
+        )
 
 
 def _id(text: str) -> Any:

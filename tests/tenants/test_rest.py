@@ -221,6 +221,22 @@ def test_disabling_a_member_ends_sessions_and_keys(tenant: Tenant) -> None:
     assert browser.get("/api/v1/me").status_code == 200
 
 
+def test_nobody_locks_themselves_out(tenant: Tenant) -> None:
+    me = make_membership(tenant, make_user(is_operator=True), role=Role.OWNER)
+    client = key_client(tenant, role=Role.OWNER, user=me.user)
+    url = f"/api/v1/users/{me.user_id}"
+    for response in (
+        client.delete(url),
+        patch(client, url, {"role": "admin"}),
+        patch(client, url, {"disabled": True}),
+    ):
+        assert (response.status_code, response.json()["code"]) == (409, "own_membership")
+    assert patch(client, url, {"role": "owner", "disabled": False}).status_code == 200
+    suspended = patch(client, f"/api/v1/tenants/{tenant.id}", {"state": "suspended"})
+    assert (suspended.status_code, suspended.json()["code"]) == (409, "own_tenant")
+    assert client.get("/api/v1/me").status_code == 200
+
+
 def test_a_known_user_keeps_the_password(tenant: Tenant) -> None:
     known = make_user(password=PASSWORD)
     client = key_client(tenant, role=Role.ADMIN)
