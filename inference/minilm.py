@@ -28,7 +28,8 @@ class MiniLM:
     def __init__(self, weights: Mapping[str, Floats], shape: EncoderShape) -> None:
         """Takes the weights as float32. Raises KeyError when one is missing."""
         self._weights = {
-            name.removeprefix("bert."): array.astype(np.float32, copy=False) for name, array in weights.items()
+            name.removeprefix("bert."): array.astype(np.float32, copy=False)
+            for name, array in weights.items()
         }
         self._shape = shape
         self._words = self._weights["embeddings.word_embeddings.weight"]
