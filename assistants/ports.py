@@ -1,7 +1,7 @@
 """Ports of assistants."""
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Protocol
 
 from assistants.types import RunEvent
@@ -17,7 +17,7 @@ class RunLog(Protocol):
         """
         ...
 
-    def read_from(self, run_id: uuid.UUID, last_seq: int) -> AsyncIterator[RunEvent]:
+    def read_from(self, run_id: uuid.UUID, last_seq: int) -> AsyncGenerator[RunEvent, None]:
         """The events after `last_seq`, then those to come, until the run is finished. Raises NotFound when gone.
 
         It also ends, without a last event, when nobody has held the run for a while: its owner died.

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +69,7 @@ class MemoryRunLog:
             raise RunTooLong
         return self._add(log, body, size)
 
-    async def read_from(self, run_id: uuid.UUID, last_seq: int) -> AsyncIterator[RunEvent]:
+    async def read_from(self, run_id: uuid.UUID, last_seq: int) -> AsyncGenerator[RunEvent, None]:
         """The events after `last_seq` and those to come. Raises NotFound when the log is gone."""
         log = self._found(run_id)
         position = max(0, last_seq)

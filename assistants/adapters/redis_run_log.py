@@ -8,7 +8,7 @@ life.
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 from weakref import WeakValueDictionary
@@ -117,7 +117,7 @@ class RedisRunLog:
         """Add the last event and close the log; returns its `seq`. Raises NotFound, Unavailable."""
         return await self._add(run_id, body, end="1")
 
-    async def read_from(self, run_id: uuid.UUID, last_seq: int) -> AsyncIterator[RunEvent]:
+    async def read_from(self, run_id: uuid.UUID, last_seq: int) -> AsyncGenerator[RunEvent, None]:
         """The events after `last_seq` and those to come. Raises NotFound when the log is gone, Unavailable."""
         log_key, meta_key, lease_key = _keys(run_id)
         position = max(0, last_seq)

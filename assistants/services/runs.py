@@ -3,7 +3,8 @@
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import structlog
@@ -151,7 +152,7 @@ def started_event(started: StartedRun) -> dict[str, Any]:
 
 async def follow_run(
     *, principal: Principal, message_id: uuid.UUID, last_seq: int = 0
-) -> AsyncIterator[RunEvent]:
+) -> AsyncGenerator[RunEvent, None]:
     """The events of a Run after `last_seq`, to its end, from any process.
 
     When the log is gone the stored message speaks: `message.snapshot` and its end. Raises NotFound for a message that
@@ -163,11 +164,12 @@ async def follow_run(
     run_log: RunLog = backends["run_log"]
     seq = max(0, last_seq)
     try:
-        async for event in run_log.read_from(message_id, seq):
-            seq = event.seq
-            yield RunEvent(seq, {**event.body, "message_id": str(message_id)})
-            if event.body["type"] in _END_TYPES:
-                return
+        async with aclosing(run_log.read_from(message_id, seq)) as events:
+            async for event in events:
+                seq = event.seq
+                yield RunEvent(seq, {**event.body, "message_id": str(message_id)})
+                if event.body["type"] in _END_TYPES:
+                    return
     except NotFound:
         pass
     message = await _ended_message(principal, owner, message_id)

@@ -7,7 +7,8 @@ Closing a socket ends no message. A client that does not read is closed, so that
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +73,7 @@ class SocketDoors:
     authenticate_key: Callable[[str], Awaitable[Principal]] = authenticate_key
     authenticate_session: Callable[[str, str | None], Awaitable[Principal]] = authenticate_session
     start_run: Callable[..., Awaitable[StartedRun]] = assistants.start_run
-    follow_run: Callable[..., AsyncIterator[RunEvent]] = assistants.follow_run
+    follow_run: Callable[..., AsyncGenerator[RunEvent, None]] = assistants.follow_run
     stop_run: Callable[..., Awaitable[None]] = assistants.stop_run
 
 
@@ -209,12 +210,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
             principal = self._principal
             if principal is None:
                 return
-            async for event in self._doors.follow_run(
-                principal=principal, message_id=message_id, last_seq=last_seq
-            ):
-                if self._is_due() and not await self._check_caller():
-                    return
-                await self._tell({**event.body, "seq": event.seq})
+            events = self._doors.follow_run(principal=principal, message_id=message_id, last_seq=last_seq)
+            async with aclosing(events):
+                async for event in events:
+                    if self._is_due() and not await self._check_caller():
+                        return
+                    await self._tell({**event.body, "seq": event.seq})
+                    if self._closed:
+                        return
         except AtriumError as error:
             await self._tell_error(error, message_id=message_id)
             if isinstance(error, Unavailable):

@@ -145,7 +145,7 @@ async def test_a_reader_that_leaves_costs_nothing(run_log: RunLog) -> None:
     run_id = uuid7()
     await run_log.claim(run_id, "me")
     await run_log.append(run_id, text(1))
-    async with aclosing(run_log.read_from(run_id, 0)) as events:  # type: ignore[type-var]
+    async with aclosing(run_log.read_from(run_id, 0)) as events:
         assert (await anext(events)).seq == 1
     waiting = asyncio.ensure_future(collect(run_log, run_id))
     await asyncio.sleep(0.1)
