@@ -169,7 +169,7 @@ class UsageSumOutput(serializers.Serializer[Any]):
         return f"{whole}.{rest:09d}"
 
 
-class UsageOutput(serializers.Serializer[Any]):
+class UsageReportOutput(serializers.Serializer[Any]):
     """Usage of a range of days."""
 
     results = UsageSumOutput(many=True)

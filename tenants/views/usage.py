@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from substrate.openapi import answers
 from substrate.rest import AtriumView
 from tenants.rest import principal
-from tenants.serializers import FIRST_DAY, LONGEST_RANGE, UsageOutput, UsageQuery
+from tenants.serializers import FIRST_DAY, LONGEST_RANGE, UsageReportOutput, UsageQuery
 from tenants.services import sum_usage
 
 DEFAULT_DAYS = timedelta(days=29)
@@ -33,7 +33,7 @@ class UsageView(AtriumView):
             ),
             OpenApiParameter("to", OpenApiTypes.DATE, description="Last UTC day; default: today."),
         ],
-        responses=answers({200: UsageOutput}),
+        responses=answers({200: UsageReportOutput}),
     )
     def get(self, request: Request) -> Response:
         """Requests, tokens and cost per day, model, user or key."""
@@ -49,4 +49,4 @@ class UsageView(AtriumView):
             first=first or max(last - DEFAULT_DAYS, FIRST_DAY),
             last=last,
         )
-        return Response(UsageOutput({"results": sums, "next": None, "previous": None}).data)
+        return Response(UsageReportOutput({"results": sums, "next": None, "previous": None}).data)

@@ -23,6 +23,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    # Fields of the same name with different choices: without a name their components would be called by a hash.
+    "ENUM_NAME_OVERRIDES": {
+        "MemberRole": "tenants.types.Role",
+        "TenantState": "tenants.types.TenantState",
+    },
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
     "APPEND_COMPONENTS": {
