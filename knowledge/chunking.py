@@ -42,11 +42,15 @@ class TextChunk:
         return estimate_tokens(self.text)
 
 
+# The headings over a piece, each with its number in the document: two sections may have the same name.
+_Path = tuple[tuple[int, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Piece:
     """A part of a block that is never cut again."""
 
-    path: tuple[str, ...]
+    path: _Path
     text: str
     page: int
     joiner: str
@@ -74,16 +78,19 @@ class _Packer:
         self.chunks: list[TextChunk] = []
         self._text = ""
         self._fresh = 0
-        self._path: tuple[str, ...] = ()
-        self._last_path: tuple[str, ...] = ()
+        self._path: _Path = ()
+        self._last_path: _Path = ()
         self._last: _Piece | None = None
         self._page = 0
 
     def add(self, piece: _Piece) -> None:
         if self._text and not self._fits(piece):
             self._cut(piece)
+        if not self._fresh:
+            # What was carried over for the overlap does not decide where a chunk begins.
+            self._page = piece.page
         if not self._text:
-            self._path, self._page = piece.path, piece.page
+            self._path = piece.path
             self._text = piece.text
         else:
             self._text += self._joint(piece) + piece.text
@@ -92,7 +99,7 @@ class _Packer:
 
     def flush(self) -> None:
         if self._text and self._fresh:
-            heading = PATH_SEPARATOR.join(self._path)
+            heading = PATH_SEPARATOR.join(_names(self._path))
             self.chunks.append(TextChunk(len(self.chunks), heading, self._text, self._page))
         self._text, self._fresh = "", 0
 
@@ -112,7 +119,7 @@ class _Packer:
             and piece.path[shared] == self._last_path[shared]
         ):
             shared += 1
-        return "\n".join(["", *piece.path[shared:], ""])
+        return "\n".join(["", *_names(piece.path[shared:]), ""])
 
     def _cut(self, following: _Piece) -> None:
         last = self._last
@@ -120,45 +127,63 @@ class _Packer:
         if last is None or not (last.overlaps and following.overlaps) or last.path != following.path:
             return
         if len(last.text) <= OVERLAP_CHARS and len(last.text) + len(following.text) < TARGET_CHARS:
-            self._text, self._path, self._page = last.text, last.path, last.page
+            self._text, self._path = last.text, last.path
             self._last_path = last.path
+
+
+def _names(path: _Path) -> list[str]:
+    return [name for _, name in path]
 
 
 def _pieces(blocks: Iterable[Block]) -> Iterator[_Piece]:
     """All pieces of the document; a heading that nothing follows becomes a piece of its own."""
-    path: list[tuple[int, str]] = []
-    said = True
-    for block in blocks:
+    open_headings = _Headings()
+    for number, block in enumerate(blocks):
         if block.kind is BlockKind.HEADING and len(block.text) <= MAX_HEADING_CHARS:
-            if not block.text:
-                continue
-            if not said and block.level <= path[-1][0]:
-                yield _heading_piece(path)
-            path = [entry for entry in path if entry[0] < block.level]
-            yield from _overflow(path, block)
-            path.append((block.level, block.text))
-            said = False
+            if block.text:
+                yield from open_headings.enter(number, block)
             continue
-        names = tuple(text for _, text in path)
-        for piece in _pieces_of(block, names):
-            said = True
+        for piece in _pieces_of(block, open_headings.path):
+            open_headings.said = True
             yield piece
-    if not said:
-        yield _heading_piece(path)
+    yield from open_headings.unsaid()
 
 
-def _heading_piece(path: list[tuple[int, str]]) -> _Piece:
-    return _Piece(tuple(text for _, text in path[:-1]), path[-1][1], 0, "\n", overlaps=False)
+class _Headings:
+    """The headings over the place at hand. `said` is whether anything followed the innermost."""
+
+    def __init__(self) -> None:
+        self._levels: list[int] = []
+        self._path: list[tuple[int, str]] = []
+        self.said = True
+
+    @property
+    def path(self) -> _Path:
+        return tuple(self._path)
+
+    def enter(self, number: int, block: Block) -> Iterator[_Piece]:
+        """Go under a heading; what would be lost by that is said as text."""
+        if self._levels and block.level <= self._levels[-1]:
+            yield from self.unsaid()
+        while self._levels and self._levels[-1] >= block.level:
+            self._levels.pop()
+            self._path.pop()
+        while self._path and sum(len(text) for _, text in self._path) + len(block.text) > MAX_PATH_CHARS:
+            # Headings too many for a path: the outermost are said once as text and leave it.
+            self._levels.pop(0)
+            yield _Piece((), self._path.pop(0)[1], block.page, "\n", overlaps=False)
+        self._levels.append(block.level)
+        self._path.append((number, block.text))
+        self.said = False
+
+    def unsaid(self) -> Iterator[_Piece]:
+        """The innermost heading as text, when nothing followed it."""
+        if not self.said:
+            self.said = True
+            yield _Piece(self.path[:-1], self._path[-1][1], 0, "\n", overlaps=False)
 
 
-def _overflow(path: list[tuple[int, str]], block: Block) -> Iterator[_Piece]:
-    """Headings too many for a path: the outermost are said once as text and leave it."""
-    while path and sum(len(text) for _, text in path) + len(block.text) > MAX_PATH_CHARS:
-        _, text = path.pop(0)
-        yield _Piece((), text, block.page, "\n", overlaps=False)
-
-
-def _pieces_of(block: Block, path: tuple[str, ...]) -> Iterator[_Piece]:
+def _pieces_of(block: Block, path: _Path) -> Iterator[_Piece]:
     if block.kind is BlockKind.TABLE:
         for text in _table_parts(block):
             yield _Piece(path, text, block.page, "\n\n", overlaps=False)

@@ -9,7 +9,8 @@ _HEADING = re.compile(r"^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _UNDERLINE = re.compile(r"^ {0,3}(=+|-+)\s*$")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _TABLE_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$")
-_FRONT_MATTER = re.compile(r"\A---\n(.*?\n)(?:---|\.\.\.)\n", re.DOTALL)
+# Settings between rules at the very start: `key: value` lines, lists and comments, nothing that reads as text.
+_FRONT_MATTER = re.compile(r"\A---\n((?:[A-Za-z_][\w-]*:.*\n|[ \t-].*\n|#.*\n|\n)*?)(?:---|\.\.\.)\n")
 _FRONT_TITLE = re.compile(r"^title:\s*[\"']?(.+?)[\"']?\s*$", re.MULTILINE)
 
 
@@ -21,6 +22,7 @@ def parse(content: bytes, file_name: str) -> ParsedDocument:
     if front:
         found = _FRONT_TITLE.search(front.group(1))
         title = found.group(1) if found else ""
+        text = text[front.end() :]
     blocks = _Reader(text.split("\n")).read()
     if not title:
         title = next((block.text for block in blocks if block.level == 1), "")

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from kernel.errors import BadInput, Unavailable
+from kernel.streams import together
 from knowledge.parsing.blocks import ParsedDocument, Refusal
 
 log = structlog.get_logger(__name__)
@@ -70,14 +71,13 @@ async def parse_document(
 
 
 async def _talk(process: asyncio.subprocess.Process, content: bytes) -> tuple[bytes, bytes]:
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_feed(process, content))
-        output = group.create_task(_read(process.stdout, MAX_OUTPUT_BYTES + 1, stop=True))
-        noise = group.create_task(_read(process.stderr, _STDERR_BYTES, stop=False))
-    return output.result(), noise.result()
+    _, output, noise = await together(
+        _feed(process, content), _read_answer(process.stdout), _read_noise(process.stderr)
+    )
+    return output, noise
 
 
-async def _feed(process: asyncio.subprocess.Process, content: bytes) -> None:
+async def _feed(process: asyncio.subprocess.Process, content: bytes) -> bytes:
     assert process.stdin is not None  # noqa: S101 - it was asked for as a pipe
     try:
         process.stdin.write(content)
@@ -86,24 +86,36 @@ async def _feed(process: asyncio.subprocess.Process, content: bytes) -> None:
         await process.stdin.wait_closed()
     except (BrokenPipeError, ConnectionResetError):
         # It died or answered before it had read everything; its end says which.
-        return
+        return b""
+    return b""
 
 
-async def _read(stream: asyncio.StreamReader | None, limit: int, *, stop: bool) -> bytes:
-    """Up to `limit` bytes; `stop` ends there, else the rest is read and dropped so that the writer never blocks."""
+async def _read_answer(stream: asyncio.StreamReader | None) -> bytes:
+    """All of it. Raises DocumentUnreadable beyond the limit."""
     assert stream is not None  # noqa: S101 - it was asked for as a pipe
     kept = bytearray()
     while piece := await stream.read(1 << 16):
-        kept += piece[: limit - len(kept)]
-        if stop and len(kept) >= limit:
-            break
+        kept += piece
+        if len(kept) > MAX_OUTPUT_BYTES:
+            raise DocumentUnreadable("The document holds more text than can be stored.", code="too_large")
     return bytes(kept)
 
 
+async def _read_noise(stream: asyncio.StreamReader | None) -> bytes:
+    """The start of it; the rest is read and dropped, so that the writer never blocks."""
+    assert stream is not None  # noqa: S101 - it was asked for as a pipe
+    kept = b""
+    while piece := await stream.read(1 << 16):
+        kept += piece[: _STDERR_BYTES - len(kept)]
+    return kept
+
+
 async def _kill(process: asyncio.subprocess.Process) -> None:
-    """End the whole group, whatever the parser has started."""
+    """End the whole group, whatever the parser has started, and let go of its pipes."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    # A reader that had paused never sees the pipe's end, and `wait` waits for that: close them instead.
+    process._transport.close()  # type: ignore[attr-defined]
     await process.wait()
 
 
@@ -121,8 +133,6 @@ def _environment() -> dict[str, str]:
 
 
 def _answer(output: bytes, noise: bytes, status: int) -> ParsedDocument:
-    if len(output) > MAX_OUTPUT_BYTES:
-        raise DocumentUnreadable("The document holds more text than can be stored.", code="too_large")
     if status != 0:
         log.warning("parser_died", status=status, stderr=noise.decode("utf-8", "replace")[-_STDERR_BYTES:])
         if status == -signal.SIGXCPU:
