@@ -19,6 +19,7 @@ from tenants.types import (
 )
 
 ROLES = [each.value for each in Role]
+TENANT_STATES = [each.value for each in TenantState]
 PRIORITIES = [each.value for each in PriorityClass]
 LONGEST_RANGE = timedelta(days=366)
 FIRST_DAY = date(2020, 1, 1)
@@ -39,7 +40,7 @@ class TenantChange(StrictSerializer):
     """What of a tenant may be changed."""
 
     name = serializers.CharField(max_length=NAME_LENGTH, required=False)
-    state = serializers.ChoiceField([each.value for each in TenantState], required=False)
+    state = serializers.ChoiceField(TENANT_STATES, required=False)
     priority_class = serializers.ChoiceField(PRIORITIES, required=False)
     weight = serializers.IntegerField(min_value=1, max_value=WEIGHT_MAX, required=False)
 
@@ -50,7 +51,7 @@ class TenantOutput(serializers.Serializer[Any]):
     id = serializers.CharField()
     slug = serializers.CharField()
     name = serializers.CharField()
-    state = serializers.ChoiceField([each.value for each in TenantState])
+    state = serializers.ChoiceField(TENANT_STATES)
     priority_class = serializers.ChoiceField(PRIORITIES)
     weight = serializers.IntegerField()
     is_demo = serializers.BooleanField()

@@ -25,8 +25,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_REQUEST": True,
     # Fields of the same name with different choices: without a name their components would be called by a hash.
     "ENUM_NAME_OVERRIDES": {
-        "MemberRole": "tenants.types.Role",
-        "TenantState": "tenants.types.TenantState",
+        "MemberRole": "tenants.serializers.ROLES",
+        "TenantState": "tenants.serializers.TENANT_STATES",
     },
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
