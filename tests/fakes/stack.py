@@ -10,12 +10,13 @@ import sys
 import time
 import urllib.request
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requests
 import websockets
+from openai import OpenAI
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 120
@@ -30,6 +31,7 @@ class Stack:
     gateways: tuple[str, ...]
     environment: dict[str, str]
     process: "subprocess.Popen[bytes]"
+    clients: list[OpenAI] = field(default_factory=list)
 
     def manage(self, *arguments: str) -> dict[str, Any]:
         """Run a command with `--json` and return what it said."""
@@ -65,6 +67,12 @@ class Member:
         )
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.content else None
+
+    def openai(self) -> OpenAI:
+        """The official client, without retries; closed with the stack's other clients after each test."""
+        made = OpenAI(base_url=f"{self.stack.url}/v1", api_key=self.key, max_retries=0)
+        self.stack.clients.append(made)
+        return made
 
     def upload(self, knowledge_base: str, name: str, text: str) -> dict[str, Any]:
         """Upload a document and wait until it is ready."""

@@ -42,3 +42,13 @@ def member(stack: Stack) -> Member:
 def stranger(stack: Stack) -> Member:
     """An admin of another fresh tenant."""
     return new_member(stack)
+
+
+@pytest.fixture(autouse=True)
+def closed_clients(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Close the clients that a test made."""
+    yield
+    if "stack" in request.fixturenames:
+        running: Stack = request.getfixturevalue("stack")
+        while running.clients:
+            running.clients.pop().close()

@@ -6,7 +6,6 @@ import uuid
 import pytest
 import requests
 from fakes.stack import Member, Socket
-from openai import OpenAI
 
 pytestmark = pytest.mark.services
 
@@ -35,16 +34,12 @@ def keeper(member: Member) -> Member:
     return member
 
 
-def client(member: Member) -> OpenAI:
-    return OpenAI(base_url=f"{member.stack.url}/v1", api_key=member.key, max_retries=0)
-
-
 def usage_of(member: Member, model: str) -> dict[str, int]:
     """Requests and tokens of a model in the ledger, once the spool is drained."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         rows = [
-            row for row in member.rest("GET", "/usage?group_by=model")["results"] if row["model"] == model
+            row for row in member.rest("GET", "/usage?group_by=model")["results"] if row["group"] == model
         ]
         if rows:
             return rows[0]
@@ -69,7 +64,7 @@ def test_rest_door(keeper: Member) -> None:
 
 
 def test_openai_door_with_citations(keeper: Member) -> None:
-    answer = client(keeper).chat.completions.create(
+    answer = keeper.openai().chat.completions.create(
         model="assistant/keeper", messages=[{"role": "user", "content": QUESTION}]
     )
     assert ANSWER in (answer.choices[0].message.content or "")
@@ -79,7 +74,7 @@ def test_openai_door_with_citations(keeper: Member) -> None:
 
 
 def test_openai_door_streams_from_vllm_and_counts_once(keeper: Member) -> None:
-    stream = client(keeper).chat.completions.create(
+    stream = keeper.openai().chat.completions.create(
         model="assistant/writer",
         messages=[{"role": "user", "content": QUESTION}],
         max_tokens=32,
@@ -99,7 +94,7 @@ def test_openai_door_streams_from_vllm_and_counts_once(keeper: Member) -> None:
 
 
 def test_openai_headers_name_the_way(keeper: Member) -> None:
-    answer = client(keeper).chat.completions.with_raw_response.create(
+    answer = keeper.openai().chat.completions.with_raw_response.create(
         model="tiny", messages=[{"role": "user", "content": "hello"}], max_tokens=4
     )
     assert answer.headers["x-atrium-model"] == "tiny"
@@ -110,7 +105,7 @@ def test_openai_headers_name_the_way(keeper: Member) -> None:
 
 
 def test_embeddings_over_the_openai_door(keeper: Member) -> None:
-    answer = client(keeper).embeddings.create(model="atrium-embedding", input=["a lighthouse", "a fog horn"])
+    answer = keeper.openai().embeddings.create(model="atrium-embedding", input=["a lighthouse", "a fog horn"])
     assert [each.index for each in answer.data] == [0, 1]
     assert len(answer.data[0].embedding) == len(answer.data[1].embedding) > 0
 

@@ -13,19 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 from fakes.stack import ROOT, Member, Socket, vllm_urls, wait_for_running
-from openai import OpenAI
 
 pytestmark = pytest.mark.services
-
-
-def client(member: Member) -> OpenAI:
-    return OpenAI(base_url=f"{member.stack.url}/v1", api_key=member.key, max_retries=0)
 
 
 def test_leaving_an_http_stream_stops_the_engine_within_a_second(member: Member) -> None:
     url = vllm_urls()[0]
     wait_for_running(url, False, within_s=30)
-    stream = client(member).chat.completions.create(
+    stream = member.openai().chat.completions.create(
         model="tiny-0",
         messages=[{"role": "user", "content": "go on"}],
         max_tokens=3000,
@@ -117,7 +112,7 @@ def test_a_replica_that_dies_before_the_first_byte_costs_no_request(member: Memb
         member.stack.manage(*base, "--url", vllm_urls()[1])
 
         def ask(number: int) -> str:
-            answer = client(member).chat.completions.create(
+            answer = member.openai().chat.completions.create(
                 model=pool, messages=[{"role": "user", "content": f"number {number}"}], max_tokens=4
             )
             return str(answer.choices[0].finish_reason)
