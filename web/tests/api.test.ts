@@ -50,7 +50,7 @@ describe("the API client", () => {
     const problem = await api.post("/x", {}).catch((cause: unknown) => cause);
     expect(problem).toBeInstanceOf(ApiProblem);
     expect(problem).toMatchObject({ status: 400, code: "invalid", requestId: "r1", retryable: false });
-    expect((problem as ApiProblem).message).toBe("Bad request. name: This is required.");
+    expect((problem as ApiProblem).message).toBe("name: This is required.");
   });
 
   it("survives answers that are no JSON at all", async () => {

@@ -55,6 +55,7 @@ export function problemFrom(status: number, body: string, requestId: string | nu
     // Not JSON: the status alone has to speak.
   }
   const fields = fieldLines(parsed.errors);
-  const text = [parsed.detail, fields].filter(Boolean).join(" ") || parsed.title || `HTTP ${status}`;
+  // What is wrong with which field says more than "not valid" in front of it.
+  const text = fields || parsed.detail || parsed.title || `HTTP ${status}`;
   return new ApiProblem(status, text, parsed.code ?? `http_${status}`, requestId);
 }
