@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from substrate.openapi import answers
 from substrate.rest import AtriumView
 from tenants.rest import principal
-from tenants.serializers import FIRST_DAY, LONGEST_RANGE, UsageReportOutput, UsageQuery
+from tenants.serializers import FIRST_DAY, LONGEST_RANGE, UsageQuery, UsageReportOutput
 from tenants.services import sum_usage
 
 DEFAULT_DAYS = timedelta(days=29)
