@@ -64,6 +64,11 @@ class ModelDirectory:
         self._tailed = True
         await self._load()
 
+    @property
+    def fresh(self) -> bool:
+        """Whether what it holds is kept current by the change tail."""
+        return self._tailed and self._loaded_at is not None
+
     async def ensure(self) -> None:
         """Load when nothing was loaded yet, or when nobody tells this loop of edits and the last load is old."""
         if self._loaded_at is None or (

@@ -84,10 +84,11 @@ class ModelSpec:
     replicas: tuple[ReplicaSpec, ...]
     dimensions: int = 0
 
-    @property
-    def pools(self) -> tuple[str, ...]:
-        """The pools that serve it, in a stable order."""
-        return tuple(dict.fromkeys(replica.pool for replica in self.replicas))
+    pools: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """`pools` are those that serve it, in a stable order: told once, asked with every call."""
+        object.__setattr__(self, "pools", tuple(dict.fromkeys(replica.pool for replica in self.replicas)))
 
 
 @dataclass(frozen=True, slots=True)

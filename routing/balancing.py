@@ -13,16 +13,16 @@ def least_loaded(
     The share is running / max_concurrency, so that unequal replicas fill evenly. Of equals, `turn` picks one in
     rotation: without it the first would always take the first call.
     """
-    free = [
-        (running(each.id) / each.max_concurrency, each)
-        for each in replicas
-        if running(each.id) < each.max_concurrency
-    ]
-    if not free:
-        return None
-    lowest = min(share for share, _ in free)
-    equals = [each for share, each in free if share == lowest]
-    return equals[turn % len(equals)]
+    lowest = 1.0
+    equals: list[ReplicaSlots] = []
+    for each in replicas:
+        share = running(each.id) / each.max_concurrency
+        if share < lowest:
+            lowest = share
+            equals = [each]
+        elif share == lowest < 1.0:
+            equals.append(each)
+    return equals[turn % len(equals)] if equals else None
 
 
 def usable(replicas: Iterable[ReplicaSlots], avoid: frozenset[str]) -> tuple[ReplicaSlots, ...]:

@@ -4,7 +4,7 @@ Pure asyncio. The embedded scheduler is this; the one over Redis falls back to i
 """
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
 
 from kernel.clock import SYSTEM_CLOCK, Clock
@@ -14,6 +14,8 @@ from routing.types import Lease, PoolSnapshot, ReplicaSlots, Ticket
 
 # What a caller is told to wait before it tries again.
 RETRY_AFTER_S = 2.0
+# Empty rooms of so many pools stay: making one anew for each call of a quiet pool costs more than keeping it.
+KEPT_ROOMS = 256
 
 
 @dataclass(slots=True)
@@ -27,7 +29,8 @@ class _Waiter:
 class _Room:
     """One pool: slots in use per replica, and who waits in order of arrival."""
 
-    running: Counter[str] = field(default_factory=Counter)
+    running: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    held: int = 0
     waiters: OrderedDict[str, _Waiter] = field(default_factory=OrderedDict)
 
 
@@ -44,10 +47,12 @@ class WaitingRooms:
 
     async def acquire(self, ticket: Ticket) -> Lease:
         """A slot for `ticket`, waiting for one if need be. Raises ServerOverloaded, NoReplica."""
-        replicas = usable(ticket.replicas, ticket.avoid)
+        replicas = usable(ticket.replicas, ticket.avoid) if ticket.avoid else ticket.replicas
         if not replicas:
             raise NoReplica(retry_after_s=RETRY_AFTER_S)
-        room = self._rooms.setdefault(ticket.pool, _Room())
+        room = self._rooms.get(ticket.pool)
+        if room is None:
+            room = self._rooms[ticket.pool] = _Room()
         # Nobody who waits could use a free slot: it would have been given out when it came free.
         found = least_loaded(replicas, room.running.__getitem__, turn=self._turn)
         if found is not None:
@@ -63,8 +68,10 @@ class WaitingRooms:
             return
         room = self._rooms[lease.pool]
         room.running[lease.replica] -= 1
-        self._give_out(room)
-        if not room.waiters and not room.running.total():
+        room.held -= 1
+        if room.waiters:
+            self._give_out(room)
+        elif not room.held and len(self._rooms) > KEPT_ROOMS:
             del self._rooms[lease.pool]
 
     def holds(self, lease: Lease) -> bool:
@@ -80,6 +87,7 @@ class WaitingRooms:
 
     def _hold(self, room: _Room, ticket: Ticket, replica: str, *, waited_ms: float) -> Lease:
         room.running[replica] += 1
+        room.held += 1
         lease = Lease(ticket.id, ticket.pool, ticket.tenant, replica, waited_ms)
         self._held[lease.id] = lease
         return lease

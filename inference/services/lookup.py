@@ -19,7 +19,9 @@ async def ensure_models() -> None:
 
     Raises Unavailable.
     """
-    await directory().ensure()
+    found = directory()
+    if not found.fresh:
+        await found.ensure()
 
 
 def get_model(model_id: str) -> ModelSpec:

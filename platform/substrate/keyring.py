@@ -5,6 +5,7 @@ verify and decrypt. Ciphertexts are AES-256-GCM, bound to the tenant and the fie
 """
 
 import base64
+import hashlib
 import hmac
 import os
 from functools import cache
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
 from kernel.errors import Internal
+
+FINGERPRINTS_KEPT = 4096
 
 
 class Keyring:
@@ -25,10 +28,21 @@ class Keyring:
         self.newest = max(secrets)
         # Few: one for each purpose and version. Without it every check of an API key would derive anew.
         self._derived: dict[tuple[str, int], bytes] = {}
+        # Fingerprints of keys that were just asked for, by a short keyed hash of this process: no secret is kept.
+        self._fingerprints: dict[tuple[bytes, int], str] = {}
+        self._seen_key = os.urandom(32)
 
     def fingerprint(self, secret: str, *, version: int | None = None) -> str:
         """HMAC-SHA-256 of an API key with the pepper of `version` (default: the newest), 64 hex characters."""
-        return hmac.digest(self._derive("api-key-pepper", version), secret.encode(), "sha256").hex()
+        plain = secret.encode()
+        seen = hashlib.blake2b(plain, digest_size=16, key=self._seen_key).digest(), version or self.newest
+        known = self._fingerprints.get(seen)
+        if known is None:
+            known = hmac.digest(self._derive("api-key-pepper", version), plain, "sha256").hex()
+            if len(self._fingerprints) >= FINGERPRINTS_KEPT:
+                self._fingerprints.clear()
+            self._fingerprints[seen] = known
+        return known
 
     def versions(self) -> list[int]:
         """All versions, the newest first."""

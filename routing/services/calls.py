@@ -20,7 +20,6 @@ from inference.types import Chunk, Completion, Embeddings, TokenUsage
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import AtriumError, Unavailable, UpstreamFailed
-from kernel.ids import uuid7
 from routing.limits import CHARGE_TOKENS, estimate_tokens
 from routing.ports import Scheduler
 from routing.services.placing import Placed, Progress, give_back, place
@@ -242,7 +241,7 @@ class _Account:
         elapsed_ms = progress.elapsed_ms()
         principal = call.principal
         return UsageEntry(
-            record_id=uuid7(),
+            record_id=progress.call_id,
             request_id=call.request_id,
             tenant_id=principal.tenant_id,
             user_id=principal.user_id,

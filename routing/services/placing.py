@@ -1,8 +1,9 @@
 """Finding a replica for a call and starting it there; elsewhere when that fails before the first byte."""
 
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import structlog
@@ -36,6 +37,7 @@ class Progress:
     """How far a call has come: what its settlement needs, whatever happens. Times are of `time.perf_counter`."""
 
     started: float
+    call_id: uuid.UUID = field(default_factory=uuid7)
     model: ModelSpec | None = None
     replica: ReplicaSpec | None = None
     lease: Lease | None = None
@@ -119,7 +121,7 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     usable = in_service(untried, replica_available)
     scheduler: Scheduler = backends["scheduler"]
     ticket = Ticket(
-        id=uuid7().hex,
+        id=f"{progress.call_id.hex}-{progress.attempts}-{len(avoid)}",
         pool=candidate.pool,
         tenant=str(call.principal.tenant_id),
         priority=call.priority,
