@@ -15,7 +15,7 @@ class Toasts {
     const toast: Toast = { id: this.next++, text, tone: options.tone ?? "plain" };
     if (options.action) toast.action = options.action;
     this.list = [...this.list.slice(-2), toast];
-    setTimeout(() => this.dismiss(toast.id), (options.seconds ?? 6) * 1000);
+    setTimeout(() => this.dismiss(toast.id), (options.seconds ?? (options.action ? 6 : 4)) * 1000);
     return toast.id;
   }
 
