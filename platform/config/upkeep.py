@@ -8,6 +8,7 @@ import structlog
 from kernel.errors import AtriumError
 from substrate.changes import forget_old_changes
 from substrate.idempotency import forget_old_records
+from substrate.jobs import forget_old_jobs
 from substrate.units import run_unit
 
 log = structlog.get_logger(__name__)
@@ -15,13 +16,14 @@ EVERY_S = 600.0
 
 
 async def keep_up_forever() -> None:
-    """Delete old changes and idempotency records every ten minutes; a database that is away is tried again later."""
+    """Delete old changes, idempotency records and done jobs every ten minutes; a database that is away is tried later."""
     while True:
         # Several processes may do this; a little spread keeps them apart.
         await asyncio.sleep(EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311 - no secret depends on it
         try:
             changes = await run_unit(forget_old_changes)
             records = await run_unit(forget_old_records)
-            log.info("kept_up", changes=changes, idempotency_records=records)
+            jobs = await run_unit(forget_old_jobs)
+            log.info("kept_up", changes=changes, idempotency_records=records, jobs=jobs)
         except AtriumError as error:
             log.warning("upkeep_failed", error=str(error))

@@ -34,6 +34,7 @@ LEASE = timedelta(seconds=30)
 RENEW_EVERY_S = 10.0
 FIRST_RETRY = timedelta(seconds=2)
 LONGEST_RETRY = timedelta(minutes=5)
+KEEP_DONE = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,13 @@ def find_stranded_jobs(*, clock: Clock = SYSTEM_CLOCK, limit: int = 500) -> list
     with system_scope("sweep jobs"):
         due = Q(state=Job.State.QUEUED, run_after__lte=late) | Q(state=Job.State.RUNNING, lease_until__lt=now)
         return list(Job.objects.filter(due).order_by("run_after").values_list("id", flat=True)[:limit])
+
+
+def forget_old_jobs(*, clock: Clock = SYSTEM_CLOCK) -> int:
+    """Delete jobs that were done a week ago; returns how many. Failed ones stay: their row has the reason."""
+    with system_scope("prune jobs"):
+        done = Job.objects.filter(state=Job.State.DONE, updated_at__lt=clock.now() - KEEP_DONE)
+        return done.delete()[0]
 
 
 async def refuse_unknown_kind(job: ClaimedJob) -> None:

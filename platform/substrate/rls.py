@@ -3,7 +3,8 @@
 Three roles. The owner (the login of `ATRIUM_DATABASE_URL`) owns the tables and is used by `migrate` alone.
 `atrium_app` is what every connection runs as: for tenant-owned tables it sees the rows of the tenant named by the
 transaction's `app.tenant_id` and nothing without it. `atrium_system` sees the rows of all tenants; only
-`system_scope` switches to it, for one transaction. Row-level security is forced, so that it holds for the owner too.
+`system_scope` switches to it, for one transaction. Row-level security is forced: owning a table is no way around the
+policies. (The owner sees all rows nevertheless, as a member of `atrium_system`; so nothing but `migrate` works as it.)
 """
 
 from typing import Any

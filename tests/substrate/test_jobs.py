@@ -18,6 +18,7 @@ from kernel.context import RequestContext, request_context
 from substrate import jobs
 from substrate.crossing import system_scope
 from substrate.jobs import (
+    KEEP_DONE,
     LEASE,
     ClaimedJob,
     Worker,
@@ -26,6 +27,7 @@ from substrate.jobs import (
     fail_job,
     find_stranded_jobs,
     finish_job,
+    forget_old_jobs,
     renew_lease,
     run_job,
 )
@@ -194,6 +196,20 @@ def test_stranded_jobs_are_found(clock: FrozenClock) -> None:
     assert find_stranded_jobs(clock=clock) == []
     clock.advance(LEASE + timedelta(seconds=1))
     assert find_stranded_jobs(clock=clock) == [job.id]
+
+
+def test_jobs_done_long_ago_are_forgotten_and_failed_ones_stay() -> None:
+    tenant = make_tenant()
+    done, failed, queued = (enqueue(tenant.id) for _ in range(3))
+    finish_job(claimed(job_id=done))
+    fail_job(claimed(job_id=failed), error="encrypted", retry=False)
+    later = FrozenClock(SYSTEM_CLOCK.now())
+    later.advance(KEEP_DONE - timedelta(minutes=1))
+    assert forget_old_jobs(clock=later) == 0
+    later.advance(timedelta(minutes=2))
+    assert forget_old_jobs(clock=later) == 1
+    with system_scope("test", read_only=True):
+        assert set(Job.objects.values_list("id", flat=True)) == {failed, queued}
 
 
 async def claim_and_run() -> ClaimedJob:
