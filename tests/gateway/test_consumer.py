@@ -160,7 +160,7 @@ async def test_stop_and_resume(runs: FakeRuns, client: SocketClient) -> None:
 
 
 @pytest.mark.parametrize("kind", ["resume", "message.stop"])
-@pytest.mark.parametrize("message_id", [str(uuid.uuid4()), "not-a-uuid"])
+@pytest.mark.parametrize("message_id", ["0198f0c2-0000-7000-8000-000000000000", "not-a-uuid"])
 async def test_unknown_messages(client: SocketClient, kind: str, message_id: str) -> None:
     """`not_found`, outside of any message's events; the socket stays."""
     await client.send({"type": kind, "message_id": message_id})
