@@ -43,6 +43,9 @@ class KeyDirectory:
 
     async def find(self, prefix: str) -> KeyEntry | None:
         """The entry of `prefix`, or None when no valid key has it. Raises Unavailable when it cannot be loaded."""
+        known, found = self._entries.peek(prefix)
+        if known and (found is None or found[0] == self._count):
+            return None if found is None else found[1]
         # Bounded: under a storm of changes an entry that was true a moment ago is good enough.
         for _ in range(3):
             found = await self._entries.get(prefix)

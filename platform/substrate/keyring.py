@@ -44,6 +44,10 @@ class Keyring:
             self._fingerprints[seen] = known
         return known
 
+    def knows(self, version: int) -> bool:
+        """Whether there is a secret of this version."""
+        return version in self._secrets
+
     def versions(self) -> list[int]:
         """All versions, the newest first."""
         return sorted(self._secrets, reverse=True)

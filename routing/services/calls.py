@@ -198,7 +198,8 @@ class _Account:
             return
         self.closed = True
         try:
-            await self.charge()
+            if self.tokens > self._charged:
+                await self.charge()
             await give_back(self.progress)
             await self._store(state, error)
         except asyncio.CancelledError:

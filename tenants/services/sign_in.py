@@ -57,10 +57,11 @@ def authenticate_key_now(key: str, *, clock: Clock = SYSTEM_CLOCK) -> Principal:
 
 def _checked(key: str, entry: KeyEntry | None, clock: Clock) -> Principal:
     version = entry.pepper_version if entry else keyring().newest
-    if version not in keyring().versions():
+    ring = keyring()
+    if not ring.knows(version):
         raise NotSignedIn
     expected = entry.fingerprint if entry else _NO_FINGERPRINT
-    genuine = hmac.compare_digest(keyring().fingerprint(key, version=version), expected)
+    genuine = hmac.compare_digest(ring.fingerprint(key, version=version), expected)
     if entry is None or not genuine:
         raise NotSignedIn
     if entry.expires_at is not None and entry.expires_at <= clock.now():
