@@ -16,7 +16,7 @@ class AtriumConfig(AppConfig):
         """Configure backends from settings; prove at `check` that every adapter fits its port."""
         from config.checks import check_backends, check_job_handlers
 
-        if settings.CELERY_BROKER_URL:
+        if settings.ATRIUM.redis_url:
             # Makes our Celery application the current one in every process that queues jobs.
             import config.celery  # noqa: F401
 

@@ -4,6 +4,8 @@
 """
 
 import os
+from collections.abc import Awaitable, Callable
+from typing import cast
 
 from django.core.asgi import get_asgi_application
 
@@ -19,6 +21,8 @@ from config.static import Receive, Scope, Send, StaticFiles  # noqa: E402
 from gateway.application import application as gateway  # noqa: E402
 from gateway.consumer import ChatConsumer  # noqa: E402
 
+AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
 
 class Atrium:
     """Sends each connection to its plane."""
@@ -30,7 +34,7 @@ class Atrium:
         self._control = role in ("all", "control")
         self._lifespan = Lifespan()
         self._static = StaticFiles(settings.STATIC_ROOT)
-        self._sockets = ChatConsumer.as_asgi()
+        self._sockets = cast(AsgiApplication, ChatConsumer.as_asgi())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Switch on the kind of connection and its path."""

@@ -29,11 +29,11 @@ class AtriumStaticStorage(ManifestStaticFilesStorage):
             {name: path for name, path in paths.items() if not name.startswith(WEB)}, dry_run, **options
         )
 
-    def url(self, name: str, force: bool = False) -> str:
+    def url(self, name: str | None, force: bool = False) -> str:
         """The address of `name`; for `web/` the name as it is."""
-        if name.startswith(WEB):
+        if name and name.startswith(WEB):
             return f"{self.base_url}{name}"
-        return super().url(name, force)
+        return super().url(name or "", force)
 
 
 class StaticFiles:
