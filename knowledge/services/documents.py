@@ -27,7 +27,8 @@ from tenants.services import require
 from tenants.types import Principal
 
 T = TypeVar("T")
-ATTEMPTS = 5
+# With growing pauses: an engine that is away for ten minutes costs no document.
+ATTEMPTS = 10
 TEXT = "text/plain"
 
 
