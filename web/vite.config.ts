@@ -1,5 +1,6 @@
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
+import { compressed } from "./compress";
 
 /**
  * The bundle goes where Django finds static files. Hashed names come from Vite and must reach the
@@ -7,7 +8,7 @@ import { defineConfig } from "vitest/config";
  * pages that Django renders itself, keeps a plain name.
  */
 export default defineConfig({
-  plugins: [svelte()],
+  plugins: [svelte(), compressed()],
   base: "/static/web/",
   build: {
     outDir: "../platform/config/static/web",

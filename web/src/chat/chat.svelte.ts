@@ -159,6 +159,7 @@ class Chat {
     answer.citations = null;
     answer.live = true;
     thread.messages.push(question, answer);
+    thread.target = target;
     const create: MessageCreate = { type: "message.create", request_id: uniqueId(), content };
     if (target.kind === "assistant") create.assistant = target.slug;
     else create.model = target.id;

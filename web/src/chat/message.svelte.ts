@@ -4,6 +4,7 @@ import type { Citation, StoredMessage } from "../api/types";
 import { uniqueId } from "../api/unique";
 import type { Failure, Phase, StreamState } from "./stream";
 import { hasEnded } from "./stream";
+import type { Target } from "./target";
 
 export class ChatMessage {
   readonly key = uniqueId();
@@ -84,6 +85,8 @@ export class Thread {
   missing = $state(false);
   olderCursor = $state<string | null>(null);
   loadingOlder = $state(false);
+  /** Who was asked last on this page. */
+  target = $state.raw<Target | null>(null);
 
   get running(): ChatMessage | null {
     return this.messages.findLast((message) => message.role === "assistant" && message.running) ?? null;
