@@ -72,7 +72,9 @@ def _make_demo(password: str) -> dict[str, str]:
     environment = settings.ATRIUM
     tenant = create_tenant(slug=TENANT, name="Demo", is_demo=True)
     admin = create_user(email=ADMIN, tenant_slug=TENANT, role=Role.OWNER, password=password, is_operator=True)
-    issued = issue_api_key(tenant_id=tenant.id, name="first run", role=Role.OWNER, user_id=admin.member.user_id)
+    issued = issue_api_key(
+        tenant_id=tenant.id, name="first run", role=Role.OWNER, user_id=admin.member.user_id
+    )
     principal = authenticate_key_now(issued.key)
     knowledge_base = create_knowledge_base(
         principal=principal, name=KNOWLEDGE_BASE, description="How to run and use Atrium."
