@@ -42,7 +42,8 @@ class PromptParts:
     """What a prompt is made of. `history` is oldest first. `fence` is random per request.
 
     `searched` says that knowledge was looked for; `knowledge_away` that it could not be. `context_tokens` is the
-    model's context, 0 when unknown; `answer_tokens` what the caller wants for the answer, 0 when unsaid.
+    model's context, 0 when unknown; `answer_tokens` what the caller wants for the answer, 0 when unsaid. `share` is the
+    part of the budget that may be used, less than 1 when the estimate turned out too low.
     """
 
     messages: Sequence[Message]
@@ -54,15 +55,20 @@ class PromptParts:
     knowledge_away: bool = False
     context_tokens: int = 0
     answer_tokens: int = 0
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Messages for the engine, the passages that are in them, and the length of their text in characters."""
+    """Messages for the engine, the passages that are in them, and the length of their text in characters.
+
+    `shrinkable` says that something in it could be left out.
+    """
 
     messages: tuple[Message, ...]
     passages: tuple[ContextPassage, ...]
     chars: int
+    shrinkable: bool
 
 
 def estimate_tokens(text: str) -> int:
@@ -122,7 +128,8 @@ def build_prompt(parts: PromptParts) -> Prompt:
     messages: list[Message] = [{"role": "system", "content": system}] if system else []
     messages += [{"role": turn.role.value, "content": turn.content} for turn in history]
     messages += own
-    return Prompt(tuple(messages), passages, sum(len(message_text(message)) for message in messages))
+    chars = sum(len(message_text(message)) for message in messages)
+    return Prompt(tuple(messages), passages, chars, shrinkable=bool(passages or history))
 
 
 def _own_system(messages: Sequence[Message]) -> tuple[str, list[Message]]:
@@ -137,7 +144,7 @@ def _own_system(messages: Sequence[Message]) -> tuple[str, list[Message]]:
 def _budget(parts: PromptParts) -> int:
     context = parts.context_tokens or UNKNOWN_CONTEXT
     reserve = parts.answer_tokens or min(LONGEST_RESERVE, context // 4)
-    return max(0, context - reserve)
+    return max(0, int((context - reserve) * parts.share))
 
 
 def _cost(text: str) -> int:

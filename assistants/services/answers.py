@@ -10,13 +10,13 @@ import structlog
 from assistants.citations import used_citations
 from assistants.ownership import owner_of
 from assistants.services.transcripts import Ending, NewRun, store_exchange
-from assistants.services.turns import PreparedTurn, prepare_turn
+from assistants.services.turns import PreparedTurn, dispatch_turn
 from assistants.types import Citation, MessageState, TurnRequest
 from assistants.usage import usage_object
 from inference.types import Chunk, Completion
 from kernel.errors import AtriumError
 from kernel.ids import uuid7
-from routing.services import Flow, dispatch
+from routing.services import Flow
 from routing.types import RoutingDecision
 from substrate.units import run_unit
 from tenants.types import Principal
@@ -110,10 +110,9 @@ async def answer(turn: TurnRequest) -> AsyncIterator[Answer]:
     its first byte, or stopped because the caller left; a call that was refused stores nothing. Raises as
     `prepare_turn` and `dispatch`.
     """
-    prepared = await prepare_turn(turn)
     begun: Answer | None = None
     try:
-        async with dispatch(prepared.call) as flow:
+        async with dispatch_turn(turn) as (prepared, flow):
             begun = Answer(flow, prepared, turn.principal)
             yield begun
     finally:

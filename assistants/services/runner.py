@@ -22,13 +22,12 @@ from assistants.ports import RunClaim, RunLog
 from assistants.selectors import citation_rows
 from assistants.services.outlet import Outlet
 from assistants.services.transcripts import Ending, close_run, save_progress
-from assistants.services.turns import PreparedTurn, prepare_turn
+from assistants.services.turns import PreparedTurn, dispatch_turn
 from assistants.types import MessageState, TurnRequest
 from assistants.usage import usage_object
 from kernel.backends import backends
 from kernel.errors import AtriumError, Internal, RateLimited, ServerOverloaded, Unavailable
 from kernel.streams import PeerGone, Supervisor, run_until
-from routing.services import dispatch
 from substrate.units import run_unit
 
 log = structlog.get_logger(__name__)
@@ -159,8 +158,7 @@ class Runner:
                 await _save(run, saved)
 
     async def _produce(self, run: LiveRun) -> None:
-        run.prepared = await prepare_turn(run.turn, answering=run.message_id)
-        async with dispatch(run.prepared.call) as flow:
+        async with dispatch_turn(run.turn, answering=run.message_id) as (run.prepared, flow):
             run.model = flow.decision.model
             await _tell(run, {"type": "message.routed", "model": run.model})
             async with _beside(run.outlet.flush_often()):

@@ -2,6 +2,8 @@
 
 import secrets
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from inference.types import ContextPassage, ModelKind, Surface
 from kernel.errors import (
     AtriumError,
     BadInput,
+    ContextTooLong,
     LimitReached,
     ModelNotFound,
     NotFound,
@@ -26,6 +29,7 @@ from kernel.errors import (
 from kernel.ids import parse_uuid
 from knowledge.services import retrieve
 from knowledge.types import Passage
+from routing.services import Flow, dispatch
 from routing.types import ModelCall
 from substrate.units import run_unit
 from tenants.services import require
@@ -47,10 +51,33 @@ class PreparedTurn:
     assistant: str
     conversation_id: uuid.UUID | None
     knowledge_away: bool
+    shrinkable: bool
 
 
-async def prepare_turn(turn: TurnRequest, *, answering: uuid.UUID | None = None) -> PreparedTurn:
-    """Everything before the model. No transaction is open afterwards.
+@asynccontextmanager
+async def dispatch_turn(
+    turn: TurnRequest, *, answering: uuid.UUID | None = None
+) -> AsyncIterator[tuple[PreparedTurn, Flow]]:
+    """Prepare the turn and begin its answer. Tokens are estimated: a prompt that the engine finds too long is tried
+    once more with half of it. Raises as `prepare_turn` and `dispatch`.
+    """
+    prepared = await prepare_turn(turn, answering=answering)
+    async with AsyncExitStack() as stack:
+        try:
+            flow = await stack.enter_async_context(dispatch(prepared.call))
+        except AtriumError as error:
+            if error.code != ContextTooLong.code or not prepared.shrinkable:
+                raise
+            log.info("prompt_shrunk", model=prepared.call.model, chars=prepared.call.prompt_chars)
+            prepared = await prepare_turn(turn, answering=answering, share=0.5)
+            flow = await stack.enter_async_context(dispatch(prepared.call))
+        yield prepared, flow
+
+
+async def prepare_turn(
+    turn: TurnRequest, *, answering: uuid.UUID | None = None, share: float = 1.0
+) -> PreparedTurn:
+    """Everything before the model, in `share` of its context. No transaction is open afterwards.
 
     `answering` is the message that shall hold the answer, where it and its question are stored already. Raises PermissionDenied, ModelNotFound (no such assistant or model), NotFound (conversation, knowledge base),
     BadInput, Unavailable.
@@ -76,6 +103,7 @@ async def prepare_turn(turn: TurnRequest, *, answering: uuid.UUID | None = None)
             knowledge_away=away,
             context_tokens=context_tokens,
             answer_tokens=_answer_tokens(turn.body),
+            share=share,
         )
     )
     call = ModelCall(
@@ -97,7 +125,7 @@ async def prepare_turn(turn: TurnRequest, *, answering: uuid.UUID | None = None)
     offered = tuple(
         _citation(index, passage) for index, passage in enumerate(found[: len(prompt.passages)], 1)
     )
-    return PreparedTurn(call, offered, question, call.assistant, conversation_id, away)
+    return PreparedTurn(call, offered, question, call.assistant, conversation_id, away, prompt.shrinkable)
 
 
 async def resolve_assistant(turn: TurnRequest) -> AssistantView | None:

@@ -14,7 +14,15 @@ from assistants.ownership import owner_of
 from assistants.services import answer, create_assistant, create_conversation, update_assistant
 from assistants.types import ConversationView, MessageState, MessageView, TurnRequest
 from kernel.backends import backends
-from kernel.errors import BadInput, ModelNotFound, NotFound, PermissionDenied, Unavailable, UpstreamFailed
+from kernel.errors import (
+    BadInput,
+    EngineRefused,
+    ModelNotFound,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+    UpstreamFailed,
+)
 from knowledge.models import KnowledgeBase
 from knowledge.services import create_knowledge_base, delete_knowledge_base
 from substrate.scoping import tenant_scope
@@ -199,6 +207,24 @@ async def test_an_answer_goes_on_without_knowledge_that_is_away(desk: Desk) -> N
         assert found.knowledge_away
         assert found.citations == ()
     assert "cannot be reached" in desk.last_messages()[0]["content"]
+
+
+async def test_a_prompt_that_is_too_long_is_tried_with_half_of_it(desk: Desk) -> None:
+    """The estimate was too low: the oldest history goes, the question stays. Without history there is no second try."""
+    conversation = await conversation_of(desk)
+    for _ in range(12):
+        long = [{"role": "user", "content": "word " * 300}]
+        await read(turn(desk, conversation_id=conversation.id, messages=long))
+    full = len(desk.last_messages())
+    refused = EngineRefused("too long")
+    refused.code = "context_length_exceeded"
+    desk.engine.script("r1", Act(error=refused))
+    await read(turn(desk, conversation_id=conversation.id))
+    assert 1 < len(desk.last_messages()) < full
+    assert desk.last_messages()[-1]["content"] == "How long?"
+    desk.engine.script("r1", Act(error=refused))
+    with pytest.raises(EngineRefused):
+        await read(turn(desk))
 
 
 async def test_an_assistants_deleted_base_is_left_out(desk: Desk) -> None:
