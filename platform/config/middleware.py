@@ -7,7 +7,8 @@ from typing import Any, cast
 import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from kernel.context import RequestContext, request_context
 from kernel.ids import accept_request_id, new_trace_id, parse_traceparent
@@ -63,6 +64,26 @@ def _finish(
         ms=round((perf_counter() - started) * 1000, 1),
     )
     return response
+
+
+class DatabaseAwayMiddleware:
+    """Pages answer 503 while the database is away, instead of looking like a bug. The REST API has its own form."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        """Wrap the rest of the chain."""
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Nothing but the errors of the view is of interest."""
+        return self._get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """503 with Retry-After for an error of the database's connection; every other error goes on."""
+        if not isinstance(exception, OperationalError | InterfaceError):
+            return None
+        log.warning("database_failed", error=str(exception))
+        text = "The database is not available at the moment. Try again in a few seconds.\n"
+        return HttpResponse(text, status=503, content_type="text/plain", headers={"Retry-After": "5"})
 
 
 class AdminContentPolicyMiddleware:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions, pagination, serializers
 from rest_framework.request import Request
@@ -19,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
 
 from kernel.context import ensure_request
-from kernel.errors import AtriumError, BadInput, TooLarge
+from kernel.errors import AtriumError, BadInput, TooLarge, Unavailable
 from kernel.ids import parse_uuid
 from substrate.idempotency import begin_once, finish_once, forget_once
 
@@ -95,6 +96,9 @@ def answer_exception(error: Exception, context: dict[str, Any]) -> Response | No
     set_rollback()
     if isinstance(error, AtriumError):
         return problem(error)
+    if isinstance(error, OperationalError | InterfaceError):
+        log.warning("database_failed", error=str(error))
+        return problem(Unavailable("The database is not available.", retry_after_s=1.0))
     if isinstance(error, RequestDataTooBig):
         return problem(TooLarge())
     if isinstance(error, SuspiciousOperation):

@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
+from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from structlog.testing import capture_logs
 
-from config.middleware import AdminContentPolicyMiddleware, RequestContextMiddleware
+from config.middleware import AdminContentPolicyMiddleware, DatabaseAwayMiddleware, RequestContextMiddleware
 from kernel.context import RequestContext, current_request
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -65,6 +66,19 @@ async def test_an_async_chain_is_the_same() -> None:
     )
     assert [answer["x-request-id"] for answer in answers] == [f"request-{number:03}" for number in range(20)]
     assert sorted(context.request_id for context in seen if context) == [f"request-{n:03}" for n in range(20)]
+
+
+@pytest.mark.parametrize("error", [OperationalError("server closed"), InterfaceError("connection closed")])
+def test_a_page_says_503_while_the_database_is_away(error: Exception) -> None:
+    middleware = DatabaseAwayMiddleware(view)
+    answered = middleware.process_exception(request_with(), error)
+    assert answered is not None
+    assert (answered.status_code, answered["Retry-After"]) == (503, "5")
+    assert b"closed" not in answered.content
+
+
+def test_any_other_error_of_a_page_is_a_bug() -> None:
+    assert DatabaseAwayMiddleware(view).process_exception(request_with(), ProgrammingError()) is None
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from factories.tenants import make_tenant
 from rest_framework import exceptions, serializers
@@ -85,6 +86,8 @@ KNOWN: list[tuple[Exception, int, str]] = [
     (RateLimited(retry_after_s=2.1), 429, "rate_limit_exceeded"),
     (Unavailable(), 503, "unavailable"),
     (EngineRefused("no", status=422), 422, "invalid_request_error"),
+    (OperationalError("connection refused"), 503, "unavailable"),
+    (InterfaceError("connection closed"), 503, "unavailable"),
     (Http404(), 404, "not_found"),
     (DjangoPermissionDenied(), 403, "permission_denied"),
     (RequestDataTooBig(), 413, "request_too_large"),

@@ -41,5 +41,6 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.middleware.AdminContentPolicyMiddleware",
+    "config.middleware.DatabaseAwayMiddleware",
     "console.middleware.BackOfficeScopeMiddleware",
 ]
