@@ -90,6 +90,11 @@ class Answer:
             raise AnswerBroken("the answer was given back")
         return await self._connection.read_some()
 
+    def take_time(self) -> None:
+        """Lift the time limit of the request: the head was in time, a stream may be long."""
+        if self._connection is not None:
+            self._connection.stop_clock()
+
     def release(self) -> None:
         """Keep the connection when the answer has ended, else close it. Twice does nothing."""
         connection, self._connection = self._connection, None
@@ -114,9 +119,18 @@ class HttpPool:
         self._tls: ssl.SSLContext | None = None
 
     async def request(
-        self, method: str, target: Target, headers: Headers, body: bytes = b"", *, fresh: bool = False
+        self,
+        method: str,
+        target: Target,
+        headers: Headers,
+        body: bytes = b"",
+        *,
+        within_s: float,
+        fresh: bool = False,
     ) -> Answer:
-        """Send a request; the answer once its head is there. `fresh` takes no kept connection.
+        """Send a request; the answer once its head is there.
+
+        It must have ended within `within_s` seconds (see `Answer.take_time`). `fresh` takes no kept connection.
 
         Raises OSError: ConnectionStale and other AnswerBroken, TimeoutError of the connection, what connecting raises.
         """
@@ -124,7 +138,7 @@ class HttpPool:
         kept = None if fresh else self._take(target)
         connection = kept or await self._connect(target)
         try:
-            await connection.ask(raw)
+            await connection.ask(raw, within_s)
         except BaseException:
             connection.abort()
             raise
@@ -204,20 +218,23 @@ class _Connection(asyncio.Protocol):
             False
         )
         self._framed = False
-        self._error: AnswerBroken | None = None
+        self._error: OSError | None = None
+        self._clock: asyncio.TimerHandle | None = None
 
     @property
     def usable(self) -> bool:
         """Whether it is open and nothing is under way on it."""
         return self._error is None and not self._asked and self._transport is not None
 
-    async def ask(self, raw: bytes) -> None:
+    async def ask(self, raw: bytes, within_s: float) -> None:
         """Send a request and wait for the head of its answer."""
         if self._transport is None or self._error is not None:
             raise ConnectionStale("the kept connection is closed")
         self._asked = True
         self._touched = self._headed = self._ended = self._framed = False
         self.content_length, self.content_type = None, ""
+        # One timer of its own: asyncio.timeout costs four times as much, and this stands in every call's way.
+        self._clock = self._loop.call_later(within_s, self._expire)
         self._transport.write(raw)
         while not self._headed:
             if self._error is not None:
@@ -243,6 +260,7 @@ class _Connection(asyncio.Protocol):
         fit = self._ended and self._keep and not self._parts and self._error is None
         self._asked = not fit
         self._used = True
+        self.stop_clock()
         return fit
 
     @property
@@ -253,8 +271,22 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._error = self._error or AnswerBroken("the connection was closed here")
+        self.stop_clock()
         if self._transport is not None:
             self._transport.abort()
+
+    def stop_clock(self) -> None:
+        """The answer may take its time from now on."""
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _expire(self) -> None:
+        self._clock = None
+        if not self._ended:
+            self._error = self._error or TimeoutError("the answer did not come in time")
+            self.abort()
+            self._wake()
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()

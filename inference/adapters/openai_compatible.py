@@ -75,7 +75,7 @@ class OpenAICompatibleEngine:
         reader = FrameReader(replica.model)
         events = EventParser()
         deadline = loop.time() + request.first_byte_timeout_s
-        answer = await self._begin(replica, request, body, deadline)
+        answer = await self._begin(replica, request, body)
         if answer.content_type != "text/event-stream":
             answer.close()
             raise UpstreamFailed("The engine did not answer with a stream.")
@@ -138,24 +138,22 @@ class OpenAICompatibleEngine:
 
     async def _whole(self, replica: ReplicaSpec, request: EngineRequest, body: dict[str, Any]) -> bytes:
         try:
-            async with asyncio.timeout(request.first_byte_timeout_s):
-                answer = await self._post(replica, request, body)
-                try:
-                    return await _read(answer, MOST_ANSWER_BYTES)
-                finally:
-                    answer.release()
+            answer = await self._post(replica, request, body)
+            try:
+                return await _read(answer, MOST_ANSWER_BYTES)
+            finally:
+                answer.release()
         except TimeoutError as error:
             raise _broken(error, begun=False, late=True) from error
         except OSError as error:
             raise _broken(error, begun=False, late=False) from error
 
-    async def _begin(
-        self, replica: ReplicaSpec, request: EngineRequest, body: dict[str, Any], deadline: float
-    ) -> Answer:
+    async def _begin(self, replica: ReplicaSpec, request: EngineRequest, body: dict[str, Any]) -> Answer:
         """As `_post`, with every ending but a 200 as an error of the port."""
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self._post(replica, request, body)
+            answer = await self._post(replica, request, body)
+            answer.take_time()
+            return answer
         except TimeoutError as error:
             raise _broken(error, begun=False, late=True) from error
         except OSError as error:
@@ -170,11 +168,12 @@ class OpenAICompatibleEngine:
             headers.append(("authorization", f"Bearer {replica.api_key}"))
         raw = orjson.dumps(body)
         target = _target(replica.url, request.surface.value)
+        within_s = request.first_byte_timeout_s
         try:
-            answer = await self._pool.request("POST", target, headers, raw)
+            answer = await self._pool.request("POST", target, headers, raw, within_s=within_s)
         except ConnectionStale:
             # A kept connection that the engine had closed meanwhile: nothing came back, ask once more.
-            answer = await self._pool.request("POST", target, headers, raw, fresh=True)
+            answer = await self._pool.request("POST", target, headers, raw, within_s=within_s, fresh=True)
         if answer.status == 200:
             return answer
         try:
@@ -188,13 +187,12 @@ class OpenAICompatibleEngine:
             headers.append(("authorization", f"Bearer {replica.api_key}"))
         target = _target(replica.url.removesuffix("/").removesuffix("/v1"), path.lstrip("/"))
         try:
-            async with asyncio.timeout(HEALTH_S):
-                answer = await self._pool.request("GET", target, headers, fresh=True)
-                try:
-                    text = await _read(answer, MOST_ANSWER_BYTES)
-                finally:
-                    answer.release()
-                return answer.status, text.decode("utf-8", "replace")
+            answer = await self._pool.request("GET", target, headers, within_s=HEALTH_S, fresh=True)
+            try:
+                text = await _read(answer, MOST_ANSWER_BYTES)
+            finally:
+                answer.release()
+            return answer.status, text.decode("utf-8", "replace")
         except TimeoutError as error:
             raise EngineUnavailable("The engine did not answer in time.") from error
         except OSError as error:

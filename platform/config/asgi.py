@@ -5,7 +5,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 from django.core.asgi import get_asgi_application
 
@@ -14,6 +14,7 @@ _django = get_asgi_application()
 
 # Apps may be imported only once Django is set up.
 from django.conf import settings  # noqa: E402
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: E402
 
 from config.health import health  # noqa: E402
 from config.lifespan import Lifespan  # noqa: E402
@@ -34,7 +35,8 @@ class Atrium:
         self._control = role in ("all", "control")
         self._lifespan = Lifespan()
         self._static = StaticFiles(settings.STATIC_ROOT)
-        self._sockets = cast(AsgiApplication, ChatConsumer.as_asgi())
+        self._sockets = _behind_proxies(ChatConsumer.as_asgi())
+        self._django = _behind_proxies(_django)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Switch on the kind of connection and its path."""
@@ -54,10 +56,16 @@ class Atrium:
         elif path.startswith("/static/"):
             await self._static(scope, receive, send)
         elif self._control:
-            await _django(dict(scope), receive, send)
+            await self._django(dict(scope), receive, send)
         else:
             await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
+
+
+def _behind_proxies(application: object) -> AsgiApplication:
+    """`application` with the client's address and scheme as trusted proxies tell them; loopback is trusted."""
+    trusted = ["127.0.0.1", *settings.ATRIUM.trusted_proxies]
+    return cast(AsgiApplication, ProxyHeadersMiddleware(cast(Any, application), trusted_hosts=trusted))
 
 
 application = Atrium()

@@ -22,6 +22,8 @@ SERVER_OPTIONS: dict[str, Any] = {
     "backlog": 2048,
     "access_log": False,
     "server_header": False,
+    # Applied in config.asgi to pages, REST and sockets alone: /v1 has no use for a client's address.
+    "proxy_headers": False,
     "log_config": None,
 }
 

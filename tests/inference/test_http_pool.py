@@ -97,7 +97,7 @@ def always(*writes: bytes, end: bool = False) -> Serve:
 async def test_every_framing(writes: tuple[bytes, ...], end: bool, kept: bool) -> None:
     async with serving(always(*writes, end=end)) as (pool, target):
         for _ in range(2):
-            answer = await pool.request("POST", target, [("x-a", "b")], b"{}")
+            answer = await pool.request("POST", target, [("x-a", "b")], b"{}", within_s=5.0)
             assert answer.status == 200
             assert await read_all(answer) == b"hello"
             assert answer.ended
@@ -125,11 +125,13 @@ async def test_the_request_is_whole_and_its_connection_used_again() -> None:
     big = b"x" * 3_000_000
     async with serving(serve) as (pool, target):
         for _ in range(3):
-            answer = await pool.request("POST", target, [("content-type", "application/json")], big)
+            answer = await pool.request(
+                "POST", target, [("content-type", "application/json")], big, within_s=5.0
+            )
             assert (answer.status, answer.content_length) == (404, 2)
             assert await read_all(answer) == b"no"
             answer.release()
-        plain = await pool.request("GET", target, [])
+        plain = await pool.request("GET", target, [], within_s=5.0)
         assert await read_all(plain) == b"no"
         plain.release()
     assert connections == 1
@@ -151,7 +153,7 @@ async def test_the_request_is_whole_and_its_connection_used_again() -> None:
 async def test_an_answer_that_breaks_off(writes: tuple[bytes, ...]) -> None:
     async with serving(always(*writes, end=True)) as (pool, target):
         with pytest.raises(AnswerBroken) as broken:
-            await read_all(await pool.request("POST", target, [], b"{}"))
+            await read_all(await pool.request("POST", target, [], b"{}", within_s=5.0))
         assert not isinstance(broken.value, ConnectionStale)
 
 
@@ -160,7 +162,7 @@ async def test_what_came_before_the_break_is_given_first() -> None:
         pool,
         target,
     ):
-        answer = await pool.request("POST", target, [], b"{}")
+        answer = await pool.request("POST", target, [], b"{}", within_s=5.0)
         await asyncio.sleep(0.05)
         assert await answer.read_some() == b"hello"
         with pytest.raises(AnswerBroken):
@@ -171,7 +173,7 @@ async def test_what_came_before_the_break_is_given_first() -> None:
 async def test_a_kept_connection_that_closed_is_not_used() -> None:
     async with serving(always(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", end=True)) as (pool, target):
         for _ in range(3):
-            answer = await pool.request("POST", target, [], b"{}")
+            answer = await pool.request("POST", target, [], b"{}", within_s=5.0)
             assert await read_all(answer) == b"ok"
             answer.release()
             await asyncio.sleep(0.05)
@@ -184,11 +186,11 @@ async def test_a_kept_connection_that_closes_under_the_request_is_stale() -> Non
         await read_request(reader)
 
     async with serving(serve) as (pool, target):
-        answer = await pool.request("POST", target, [], b"{}")
+        answer = await pool.request("POST", target, [], b"{}", within_s=5.0)
         await read_all(answer)
         answer.release()
         with pytest.raises(ConnectionStale):
-            await pool.request("POST", target, [], b"{}")
+            await pool.request("POST", target, [], b"{}", within_s=5.0)
 
 
 async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
@@ -203,7 +205,7 @@ async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
 
     async with serving(serve) as (pool, target):
         for _ in range(2):
-            answer = await pool.request("POST", target, [], b"{}")
+            answer = await pool.request("POST", target, [], b"{}", within_s=5.0)
             assert await read_all(answer) == b"ok"
             answer.release()
             await asyncio.sleep(0.05)
@@ -224,13 +226,13 @@ async def test_leaving_early_closes_the_connection(leave: str) -> None:
 
     async with serving(serve) as (pool, target):
         if leave == "cancel":
-            asking = asyncio.ensure_future(pool.request("POST", target, [], b"{}"))
+            asking = asyncio.ensure_future(pool.request("POST", target, [], b"{}", within_s=5.0))
             await asyncio.sleep(0.05)
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
         else:
-            answer = await pool.request("POST", target, [], b"{}")
+            answer = await pool.request("POST", target, [], b"{}", within_s=5.0)
             assert await answer.read_some() == b"hello"
             getattr(answer, leave)()
         async with asyncio.timeout(1):
@@ -253,7 +255,7 @@ async def test_a_reader_that_lags_holds_the_engine_back() -> None:
         await reader.read()
 
     async with serving(serve) as (pool, target):
-        answer = await pool.request("POST", target, [], b"{}")
+        answer = await pool.request("POST", target, [], b"{}", within_s=5.0)
         await asyncio.sleep(0.2)
         assert sent < len(piece) * 400
         first = await answer.read_some()
@@ -262,11 +264,31 @@ async def test_a_reader_that_lags_holds_the_engine_back() -> None:
         answer.release()
 
 
+@pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe"])
+async def test_the_time_limit_holds_until_it_is_lifted(begin: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(begin)
+            await asyncio.sleep(0.2)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"[len(begin) :])
+
+    async with serving(serve) as (pool, target):
+        with pytest.raises(TimeoutError):
+            await read_all(await pool.request("POST", target, [], b"{}", within_s=0.05))
+        if begin:
+            answer = await pool.request("POST", target, [], b"{}", within_s=0.05)
+            answer.take_time()
+            assert await read_all(answer) == b"hello"
+            answer.release()
+            assert pool._idle[target.end]
+
+
 async def test_nobody_listens() -> None:
     async with serving(always()) as (_, target):
         pass
     with pytest.raises(OSError, match=r"."):
-        await HttpPool(connect_s=1, keep_s=1).request("POST", target, [], b"{}")
+        await HttpPool(connect_s=1, keep_s=1).request("POST", target, [], b"{}", within_s=1)
 
 
 def test_targets() -> None:
@@ -283,4 +305,4 @@ def test_targets() -> None:
 async def test_headers_cannot_be_split() -> None:
     pool = HttpPool(connect_s=1, keep_s=1)
     with pytest.raises(ValueError, match="line end"):
-        await pool.request("POST", Target.of("http://127.0.0.1:1/"), [("a", "b\r\nc: d")], b"")
+        await pool.request("POST", Target.of("http://127.0.0.1:1/"), [("a", "b\r\nc: d")], b"", within_s=1)
