@@ -10,7 +10,7 @@ from collections import Counter
 
 from knowledge.stemming import stem
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 # Scripts written without spaces: Han, Hiragana, Katakana, Hangul is spaced and stays out.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
 MAX_TERM_CHARS = 40
@@ -26,11 +26,12 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 def terms_of(text: str) -> list[str]:
     """The terms of `text`, in order and with repetitions."""
-    folded = _fold(text)
+    plain = text.isascii()
     terms: list[str] = []
-    for match in _WORD.finditer(folded):
-        word = match.group().replace("’", "'").removesuffix("'s").replace("'", "")
-        if _UNSPACED.search(word):
+    for word in _WORD.findall(text.lower() if plain else _fold(text)):
+        if "'" in word:
+            word = word.removesuffix("'s").replace("'", "")
+        if not plain and _UNSPACED.search(word):
             terms += _pairs(word)
         elif word and word not in STOP_WORDS:
             terms.append(stem(word)[:MAX_TERM_CHARS])
@@ -49,7 +50,7 @@ def term_number(term: str) -> int:
 
 def _fold(text: str) -> str:
     """Lower case, compatibility forms, without accents."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
+    plain = unicodedata.normalize("NFKD", text.casefold().replace("’", "'"))
     return "".join(letter for letter in plain if not unicodedata.combining(letter))
 
 

@@ -223,16 +223,20 @@ def test_hostile_filters_match_nothing_foreign(library: Library, client: Client)
     assert titles(document_ids=[str(uuid.uuid4())]) == set()
 
 
+# A name of a test must be the same in every process.
+NOBODYS = uuid.UUID(int=7)
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "/knowledge-bases/nothing",
-        f"/knowledge-bases/{uuid.uuid4()}",
+        f"/knowledge-bases/{NOBODYS}",
         "/knowledge-bases/nothing/documents",
-        f"/knowledge-bases/{uuid.uuid4()}/documents",
-        f"/knowledge-bases/{uuid.uuid4()}/documents/x",
+        f"/knowledge-bases/{NOBODYS}/documents",
+        f"/knowledge-bases/{NOBODYS}/documents/x",
         "/documents/nothing",
-        f"/documents/{uuid.uuid4()}/passages",
+        f"/documents/{NOBODYS}/passages",
         "/documents/%00",
     ],
 )
