@@ -1,12 +1,12 @@
 """The middleware of the control plane: ids in and out, one access line, the relaxed policy on /admin/ alone."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
-from structlog.testing import capture_logs
 
 from config.middleware import AdminContentPolicyMiddleware, DatabaseAwayMiddleware, RequestContextMiddleware
 from kernel.context import RequestContext, current_request
@@ -50,13 +50,15 @@ def test_without_ids_new_ones_are_made() -> None:
     assert len(second["x-request-id"]) == 32
 
 
-def test_one_access_line_says_what_was_answered() -> None:
-    with capture_logs() as lines:
+def test_one_access_line_says_what_was_answered(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="atrium.access"):
         RequestContextMiddleware(view)(request_with())
+    lines: list[Any] = [record.msg for record in caplog.records if record.name == "atrium.access"]
     assert [(line["event"], line["method"], line["path"], line["status"]) for line in lines] == [
         ("request", "GET", "/somewhere", 418)
     ]
     assert lines[0]["ms"] >= 0
+    assert lines[0]["request_id"]
 
 
 async def test_an_async_chain_is_the_same() -> None:
