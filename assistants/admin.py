@@ -1,30 +1,9 @@
 """The back-office of assistants: what there is, for operators. Content is not shown, and nothing is edited here."""
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
 from assistants.models import Assistant, Conversation, Message
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows may be looked at, never changed: changes belong to their tenants."""
-
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody adds."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody deletes."""
-        return False
+from substrate.back_office import ReadOnlyAdmin
 
 
 @admin.register(Assistant)
