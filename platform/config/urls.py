@@ -18,3 +18,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^(?:c|k)(?:/.*)?$", chat_page),
     path("", chat_page, name="chat"),
 ]
+
+handler404 = "config.views.not_found"

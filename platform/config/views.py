@@ -8,10 +8,14 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.contrib.staticfiles import finders
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_safe
+from django.views.defaults import page_not_found
+
+from kernel.errors import NotFound
+from substrate.rest import problem
 
 
 @cache
@@ -40,3 +44,11 @@ def _styles(manifest: dict[str, Any], name: str) -> list[str]:
 def chat_page(request: HttpRequest) -> HttpResponse:
     """The chat, for people who are signed in; others are sent to the sign-in page."""
     return render(request, "web/index.html", _bundle())
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """An unknown address: a problem document below `/api/`, a page elsewhere."""
+    if not request.path.startswith("/api/"):
+        return page_not_found(request, exception)
+    body = problem(NotFound("There is nothing at this address.")).data
+    return JsonResponse(body, status=404, content_type="application/problem+json")

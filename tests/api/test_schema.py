@@ -9,7 +9,7 @@ from fuzz.schema import run_schemathesis
 
 CASES = 20
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("schema")]
+pytestmark = [pytest.mark.schema, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,7 @@ def run_schemathesis(
         str(report),
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ATRIUM_")}
+    environment["SCHEMATHESIS_HOOKS"] = str(Path(__file__).with_name("hooks.py"))
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
     text = done.stdout + done.stderr
     statuses = _statuses(report)

@@ -21,6 +21,7 @@ def pool() -> Iterator[UnitPool]:
     made.close()
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_the_result_comes_back_from_another_thread() -> None:
     def work(left: int, *, right: int) -> tuple[int, str]:
         return left + right, threading.current_thread().name
@@ -101,6 +102,7 @@ async def test_a_caller_that_leaves_does_not_break_the_unit(pool: UnitPool) -> N
     assert await asyncio.to_thread(done.wait, 2)
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_the_next_unit_after_closing_builds_a_pool_anew() -> None:
     assert await run_unit(lambda: 1) == 1
     close_units()

@@ -27,13 +27,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """`--concurrency`: jobs at once."""
         parser.add_argument("--concurrency", type=int, default=2, help="jobs at once (default 2)")
+        parser.add_argument("--parent", type=int, default=0, help="end when this process has died")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Work until a signal; also end when the parent has died."""
-        asyncio.run(_work(options["concurrency"]))
+        asyncio.run(_work(options["concurrency"], options["parent"] or os.getppid()))
 
 
-async def _work(concurrency: int) -> None:
+async def _work(concurrency: int, parent: int) -> None:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
@@ -45,7 +46,7 @@ async def _work(concurrency: int) -> None:
     await start_directories()
     worker = Worker(owner=f"{socket.gethostname()}-{os.getpid()}", concurrency=concurrency)
     try:
-        await run_until(lambda: _ended(told), _all(tail, worker))
+        await run_until(lambda: _ended(told, parent), _all(tail, worker))
     except PeerGone:
         return
     finally:
@@ -60,8 +61,7 @@ async def _all(tail: ChangeTail, worker: Worker) -> None:
             group.create_task(keep_running(path, import_object(path)))
 
 
-async def _ended(told: asyncio.Event) -> None:
-    parent = os.getppid()
+async def _ended(told: asyncio.Event, parent: int) -> None:
     # The parent may die without a word; nothing but asking tells.
     while os.getppid() == parent:
         with contextlib.suppress(TimeoutError):

@@ -82,7 +82,9 @@ async def _serve(host: str, port: int) -> None:
 async def _keep_worker() -> None:
     """Run the worker; when it dies, start it again after a growing pause. Ends it when cancelled."""
     pause = 0.5
-    command = [sys.executable, os.path.realpath(sys.argv[0]), "run_worker"]  # noqa: ASYNC240 - once, at the start
+    program = os.path.realpath(sys.argv[0])  # noqa: ASYNC240 - once, at the start
+    # Told its parent: when that dies while the worker is still starting, asking later would not tell.
+    command = [sys.executable, program, "run_worker", "--parent", str(os.getpid())]
     while True:
         child = await asyncio.create_subprocess_exec(
             *command, env={**os.environ, "ATRIUM_ROLE": "worker"}, start_new_session=True
