@@ -14,6 +14,8 @@ import uuid
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# Before numpy is loaded: its threads wait for each other actively.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import django
 
