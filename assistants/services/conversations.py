@@ -6,14 +6,20 @@ from assistants import selectors
 from assistants.models import Conversation
 from assistants.ownership import owner_of
 from assistants.types import ConversationView
+from kernel.errors import BadInput
 from substrate.scoping import tenant_scope
 from tenants.services import require
 from tenants.types import Principal
 
 
 def create_conversation(*, principal: Principal, title: str = "", assistant: str = "") -> ConversationView:
-    """An empty conversation; without a title it takes one from its first message. Raises PermissionDenied."""
+    """An empty conversation; without a title it takes one from its first message.
+
+    Raises PermissionDenied, BadInput for an unknown assistant.
+    """
     require(principal, "conversations.own")
+    if assistant and selectors.load_assistant(principal.tenant_id, assistant) is None:
+        raise BadInput("There is no such assistant.", param="assistant")
     with tenant_scope(principal.tenant_id):
         row = Conversation.objects.create(
             tenant_id=principal.tenant_id, owner=owner_of(principal), title=title, assistant=assistant

@@ -160,7 +160,10 @@ class Runner:
     async def _produce(self, run: LiveRun) -> None:
         async with dispatch_turn(run.turn, answering=run.message_id) as (run.prepared, flow):
             run.model = flow.decision.model
-            await _tell(run, {"type": "message.routed", "model": run.model})
+            routed = {"type": "message.routed", "model": run.model}
+            if run.prepared is not None and run.prepared.knowledge_away:
+                routed["notice"] = "knowledge_unavailable"
+            await _tell(run, routed)
             async with _beside(run.outlet.flush_often()):
                 async for chunk in flow.chunks():
                     run.outlet.say(chunk.text)

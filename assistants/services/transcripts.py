@@ -112,7 +112,7 @@ def save_progress(tenant_id: uuid.UUID, message_id: uuid.UUID, content: str) -> 
         Message.objects.filter(id=message_id, state=MessageState.RUNNING).update(content=content)
 
 
-def running_messages(limit: int = 500) -> list[RunningMessage]:
+def running_messages(limit: int = 2000) -> list[RunningMessage]:
     """Messages that are said to be running, of all tenants, the oldest first."""
     with system_scope("sweep runs", read_only=True):
         rows = Message.objects.filter(state=MessageState.RUNNING).order_by("id")[:limit]

@@ -236,6 +236,7 @@ def test_odd_cursors_of_messages(admin: Client) -> None:
 
 def test_renaming_and_deleting(admin: Client) -> None:
     """A title stays under it; deleting takes the messages along."""
+    assert post(admin, "conversations", {"assistant": "nobody"}).status_code == 400
     own = conversation(admin, assistant="")
     assert own["assistant"] is None
     post(admin, f"conversations/{own['id']}/messages", {"content": "hi"})

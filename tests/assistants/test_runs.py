@@ -40,6 +40,8 @@ from kernel.errors import (
     UpstreamFailed,
 )
 from kernel.ids import uuid7
+from knowledge.models import KnowledgeBase
+from knowledge.services import create_knowledge_base
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants.types import Principal, Role, UsageState
@@ -446,6 +448,31 @@ async def test_partial_text_is_kept_where_the_log_dies(desk: Desk) -> None:
     assert running.content.startswith("w w w")
     await stop_run(principal=desk.principal, message_id=run.message_id)
     await events_of(desk, run)
+
+
+class AwayStore:
+    """A vector store that cannot be reached."""
+
+    async def search(self, collection: Any, query: Any) -> list[Any]:
+        """Refused."""
+        raise Unavailable
+
+
+async def test_knowledge_that_is_away_is_said(desk: Desk) -> None:
+    """The answer goes on without it; the event that names the model says so."""
+    base = await run_unit(create_knowledge_base, principal=desk.principal, name="Handbook")
+
+    def embed() -> None:
+        with tenant_scope(desk.tenant.id):
+            KnowledgeBase.objects.update(embedder="other", embedding_model="tiny", dimensions=2)
+
+    await run_unit(embed)
+    backends.replace("vector_store", AwayStore())
+    events = await events_of(desk, await ask(desk, knowledge_base_ids=[str(base.id)]))
+    assert events[1]["notice"] == "knowledge_unavailable"
+    assert events[-1]["type"] == "message.completed"
+    events = await events_of(desk, await ask(desk))
+    assert "notice" not in events[1]
 
 
 async def test_titles_and_positions(desk: Desk) -> None:
