@@ -20,6 +20,7 @@ from kernel.ids import make_traceparent
 from knowledge.chunking import TextChunk, cut_chunks
 from knowledge.limits import MAX_CHUNKS
 from knowledge.naming import chunk_id
+from knowledge.parsing import plain_text
 from knowledge.parsing.blocks import ParsedDocument
 from knowledge.parsing.runner import DocumentUnreadable, parse_document
 from knowledge.ports import VectorStore
@@ -38,6 +39,7 @@ log = structlog.get_logger(__name__)
 # One request to the embedder; and how many points are written (and waited for) at once.
 EMBED_BATCH = 32
 WRITE_BATCH = 256
+TEXT = "text/plain"
 
 
 async def ingest_document(job: ClaimedJob) -> None:
@@ -144,6 +146,9 @@ async def _read(plan: IngestionPlan) -> ParsedDocument:
         content = await blobs.read(plan.blob_key)
     except NotFound as error:
         raise DocumentUnreadable("The stored file is gone; upload it again.", code="file_gone") from error
+    if not plan.file_name and plan.media_type == TEXT:
+        # It came as text and was encoded by us: there is nothing to parse that could do harm.
+        return await asyncio.to_thread(plain_text.parse, content, "")
     return await parse_document(content, file_name=plan.file_name or plan.title, media_type=plan.media_type)
 
 

@@ -13,10 +13,11 @@ _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 
 
-def confine(*, memory_bytes: int = MEMORY_BYTES, cpu_seconds: int = CPU_SECONDS) -> None:
+def confine(*, memory_bytes: int = MEMORY_BYTES, cpu_seconds: int = CPU_SECONDS) -> bool:
     """Set hard limits on this process: address space, CPU time, open files, no written files, no core dump.
 
-    Where the kernel lets an unprivileged process do so it also leaves the network; and it dies with its parent.
+    It dies with its parent. Where the kernel lets an unprivileged process do so it also leaves the network; returns
+    whether it did.
     """
     for limit, value in (
         (resource.RLIMIT_AS, memory_bytes),
@@ -34,4 +35,4 @@ def confine(*, memory_bytes: int = MEMORY_BYTES, cpu_seconds: int = CPU_SECONDS)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    return bool(libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)

@@ -29,7 +29,6 @@ from tenants.types import Principal
 T = TypeVar("T")
 # With growing pauses: an engine that is away for ten minutes costs no document.
 ATTEMPTS = 10
-TEXT = "text/plain"
 
 
 def upload_document(

@@ -3,6 +3,7 @@
 import uuid
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig
 from rest_framework.request import Request
 
 from kernel.errors import NotFound, TooLarge
@@ -41,4 +42,8 @@ class BoundedView(AtriumView):
         length = str(request.META.get("CONTENT_LENGTH") or "0")
         if length.isdigit() and int(length) > self.body_limit:
             raise TooLarge(f"The body is larger than {self.body_limit // (1024 * 1024)} MB.")
-        super().initial(request, *args, **kwargs)
+        try:
+            super().initial(request, *args, **kwargs)
+        except RequestDataTooBig as error:
+            # With an Idempotency-Key the whole body is read for its hash, within Django's own limit.
+            raise TooLarge("A body with an Idempotency-Key is larger than the server takes.") from error

@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import re
+import socket
 import sys
 import time
 import zipfile
@@ -339,6 +340,22 @@ async def test_the_confined_process_writes_no_file() -> None:
     said = await told(b"x", "a", command=(sys.executable, "-c", program))
     # SIGXFSZ may end a process that writes beyond its limit.
     assert said == "parser_crashed" or "no file" in said
+
+
+async def test_the_confined_process_reaches_no_network() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        program = (
+            "import json, socket\n"
+            "from knowledge.parsing.confinement import confine\n"
+            "left = confine()\n"
+            f"try:\n    socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), timeout=2).close()\n"
+            "    told = 'connected'\n"
+            "except OSError: told = 'unreachable'\n"
+            "told = told if left else 'the kernel keeps it'\n"
+            "print(json.dumps({'type': 'document', 'blocks': [{'kind': 'paragraph', 'text': told}]}))"
+        )
+        said = await told(b"x", "a", command=(sys.executable, "-c", program))
+    assert "unreachable" in said or "the kernel keeps it" in said
 
 
 async def test_cancelling_ends_the_parser() -> None:

@@ -300,3 +300,23 @@ def test_an_idempotency_key_makes_one_document(client: Client) -> None:
     ]
     assert bodies[0] == bodies[1]
     assert call(client, "GET", f"/knowledge-bases/{base}")["document_count"] == 1
+    uploads = [
+        client.post(
+            f"{ROOT}{path}",
+            {"file": SimpleUploadedFile("a.txt", FOG.encode())},
+            headers={"idempotency-key": "k-2"},
+        )
+        for _ in range(2)
+    ]
+    assert [each.status_code for each in uploads] == [201, 201]
+    assert uploads[0].json() == uploads[1].json()
+    lines = json.dumps({"title": "T", "text": FOG})
+    for _ in range(2):
+        bulk = client.post(
+            f"{ROOT}{path}:bulk",
+            lines,
+            content_type="application/x-ndjson",
+            headers={"idempotency-key": "k-3"},
+        )
+        assert bulk.json()["accepted"] == 1
+    assert call(client, "GET", f"/knowledge-bases/{base}")["document_count"] == 3
