@@ -14,7 +14,7 @@ def table(results: dict[str, Any]) -> str:
     machine = results["machine"]
     lines = [
         f"{machine['cores']} cores, Python {machine['python']}, one Atrium process, key and usage accounting on; "
-        f"load average {machine['load_average_at_start']:.1f} at the start.",
+        f"load average {machine['load_average_at_start']:.1f} at the start, niceness {machine['priority']}.",
         "",
     ]
     if "load" in results:

@@ -6,6 +6,7 @@ are Go programs of this folder, so that neither is the bottleneck. Results: `var
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -27,6 +28,7 @@ from sockets import measure_idle_sockets  # noqa: E402
 
 CONNECTIONS = (1, 16, 100)
 SOCKETS = 1000
+PRIORITY = -15
 
 
 def main() -> int:
@@ -42,6 +44,7 @@ def main() -> int:
             "make bench needs Go (for a load generator that is not the bottleneck), and there is none on this machine."
         )
         return 1
+    raise_priority()
     shutil.rmtree(folder / "home", ignore_errors=True)
     server = LiveServer(home=folder / "home")
     server.start("--no-demo")
@@ -134,12 +137,19 @@ def count_usage(server: LiveServer, rows: list[dict[str, Any]]) -> dict[str, int
     return {"requests_sent": sent, "usage_rows": counted, "usage_rows_with_cost": billed}
 
 
+def raise_priority() -> None:
+    """Let other work on this machine disturb less, where that is allowed: all that runs here alike, by inheritance."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+
+
 def machine() -> dict[str, Any]:
     """Where it ran."""
     return {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "load_average_at_start": os.getloadavg()[0],
+        "priority": os.getpriority(os.PRIO_PROCESS, 0),
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 

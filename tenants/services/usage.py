@@ -17,6 +17,7 @@ from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants import selectors
+from tenants.ledger import insert_usage
 from tenants.models import ApiKey, Tenant, UsageRecord, User
 from tenants.permissions import require
 from tenants.ports import UsageSpool
@@ -30,7 +31,6 @@ LONGEST_PAUSE_S = 10.0
 GROUPS = {"day": "day", "model": "model", "user": "user_id", "key": "api_key_id"}
 # More rows than this in one answer help nobody.
 MOST_GROUPS = 1_000
-_BIGGEST = 2**63 - 1
 
 
 async def record_usage(entry: UsageEntry) -> None:
@@ -73,57 +73,24 @@ def store_usage(entries: Sequence[UsageEntry]) -> None:
         known = set(
             Tenant.objects.filter(id__in={each.tenant_id for each in entries}).values_list("id", flat=True)
         )
-        rows = [_row(each) for each in entries if each.tenant_id in known]
-        if len(rows) < len(entries):
-            log.warning("usage_without_tenant", count=len(entries) - len(rows))
+        owned = [each for each in entries if each.tenant_id in known]
+        if len(owned) < len(entries):
+            log.warning("usage_without_tenant", count=len(entries) - len(owned))
         try:
             with transaction.atomic():
-                UsageRecord.objects.bulk_create(rows, ignore_conflicts=True)
+                insert_usage(owned)
         except (DataError, IntegrityError):
-            _store_singly(rows)
+            _store_singly(owned)
         _touch_keys(entries)
 
 
-def _store_singly(rows: Iterable[UsageRecord]) -> None:
-    for row in rows:
+def _store_singly(entries: Iterable[UsageEntry]) -> None:
+    for entry in entries:
         try:
             with transaction.atomic():
-                UsageRecord.objects.bulk_create([row], ignore_conflicts=True)
+                insert_usage([entry])
         except (DataError, IntegrityError) as error:
-            log.error("usage_row_refused", record_id=str(row.record_id), error=str(error))
-
-
-def _row(entry: UsageEntry) -> UsageRecord:
-    return UsageRecord(
-        tenant_id=entry.tenant_id,
-        record_id=entry.record_id,
-        request_id=_text(entry.request_id, 128),
-        user_id=entry.user_id,
-        api_key_id=entry.api_key_id,
-        model=_text(entry.model, 255),
-        pool=_text(entry.pool, 255),
-        replica=_text(entry.replica, 255),
-        origin=_text(entry.origin, 64),
-        assistant=_text(entry.assistant, 255),
-        state=entry.state.value,
-        prompt_tokens=_number(entry.prompt_tokens),
-        completion_tokens=_number(entry.completion_tokens),
-        cost_nano=_number(entry.cost_nano),
-        started_at=entry.started_at,
-        queue_ms=_number(entry.queue_ms),
-        first_token_ms=_number(entry.first_token_ms),
-        total_ms=_number(entry.total_ms),
-        error=_text(entry.error, 500),
-        estimated=entry.estimated,
-    )
-
-
-def _text(value: str, length: int) -> str:
-    return value.replace("\x00", "")[:length]
-
-
-def _number(value: float) -> int:
-    return max(0, min(int(value), _BIGGEST))
+            log.error("usage_row_refused", record_id=str(entry.record_id), error=str(error))
 
 
 def _touch_keys(entries: Iterable[UsageEntry]) -> None:

@@ -18,6 +18,8 @@ from substrate.changes import ChangeTail
 from substrate.jobs import Worker
 from substrate.ports import Directory
 
+NICENESS = 10
+
 
 class Command(BaseCommand):
     """The worker of the embedded and small profiles: a child process of `serve`."""
@@ -31,6 +33,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Work until a signal; also end when the parent has died."""
+        # The server next door streams to people who wait; what happens here may wait.
+        os.nice(NICENESS)
         asyncio.run(_work(options["concurrency"], options["parent"] or os.getppid()))
 
 
