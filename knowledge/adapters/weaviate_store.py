@@ -97,11 +97,9 @@ class WeaviateVectorStore:
         """Store the points; same ids replace. All or Unavailable. When it returns, searches find them."""
         if not points:
             return
-        objects = await self._writable(collection)
-        for start in range(0, len(points), BATCH):
-            await self._insert(
-                objects, [_object(collection, point) for point in points[start : start + BATCH]]
-            )
+        made = [_object(collection, point) for point in points]
+        for start in range(0, len(made), BATCH):
+            await self._insert(collection, made[start : start + BATCH])
         await self._until_indexed(collection)
 
     async def delete_document(
@@ -217,17 +215,31 @@ class WeaviateVectorStore:
 
         return await self._asked(ask, {})
 
-    async def _insert(self, objects: Objects, batch: list[DataObject[Any, Any]]) -> None:
-        """One batch; a shard that is not there yet is waited for."""
+    async def _insert(self, collection: Collection, batch: list[DataObject[Any, Any]]) -> None:
+        """One batch. A shard that is not there yet is waited for; a tenant that another process removed is made anew."""
+        reason = ""
         for attempt in range(NEW_TENANT_TRIES):
-            outcome = await self._call(lambda: objects.data.insert_many(batch))
-            if not outcome.has_errors:
+            objects = await self._writable(collection)
+            reason = await self._refusal(objects, batch)
+            if not reason:
                 return
-            reason = next(iter(outcome.errors.values())).message
-            if not _MISSING.search(reason) or attempt == NEW_TENANT_TRIES - 1:
-                log.warning("vector_store_refused", reason=reason[:500], failed=len(outcome.errors))
-                raise Unavailable("The vector store did not take every chunk.", retry_after_s=2.0)
+            if not _MISSING.search(reason):
+                break
+            self._ready.discard(_name(collection))
+            self._tenants.discard((_name(collection), collection.tenant_id))
             await asyncio.sleep(NEW_TENANT_PAUSE_S * 2**attempt)
+        log.warning("vector_store_refused", reason=reason[:500])
+        raise Unavailable("The vector store did not take every chunk.", retry_after_s=2.0)
+
+    async def _refusal(self, objects: Objects, batch: list[DataObject[Any, Any]]) -> str:
+        """Why the batch was not taken whole; empty when it was."""
+        try:
+            outcome = await objects.data.insert_many(batch)
+        except (WeaviateBaseError, OSError, TimeoutError) as error:
+            if _MISSING.search(str(error)):
+                return str(error)
+            raise _unavailable(error) from error
+        return next(iter(outcome.errors.values())).message if outcome.has_errors else ""
 
     async def _until_indexed(self, collection: Collection) -> None:
         """Wait until the queue of the tenant's shard is empty; one that never ends is not waited out."""

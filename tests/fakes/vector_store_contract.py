@@ -250,3 +250,20 @@ async def test_a_search_sees_every_finished_write(
         known.discard(fresh[0].chunk_id)
         hits = await store.search(place, ask("", axis(0), base, mode=SearchMode.VECTOR, limit=100))
         assert {hit.chunk_id for hit in hits} == known
+
+
+async def test_a_tenant_that_was_removed_may_come_back(
+    store: VectorStore, collect: Collect, tenant_ids: Tenants
+) -> None:
+    """Also when another process removed it, of which this one's memory knows nothing."""
+    place, base = collect(tenant_ids[0]), uuid.uuid4()
+    await store.upsert(place, [point("flutter", axis(0), base=base)])
+    tenants = getattr(store, "_tenants", set())
+    remembered = set(tenants)
+    await store.delete_tenant(tenant_ids[0])
+    tenants |= remembered
+    assert await store.search(place, ask("flutter", axis(0), base)) == []
+    fresh = point("flutter again", axis(0), base=base)
+    await store.upsert(place, [fresh])
+    found = await store.search(place, ask("flutter", axis(0), base))
+    assert [hit.chunk_id for hit in found] == [fresh.chunk_id]
