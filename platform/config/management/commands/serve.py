@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+import uvloop
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -52,7 +53,7 @@ class Command(BaseCommand):
                 f"Atrium serves on http://{environment.host}:{environment.port}/ (Ctrl-C ends it)"
             )
             self.stdout.flush()
-            asyncio.run(_serve(environment.host, environment.port))
+            uvloop.run(_serve(environment.host, environment.port))
 
 
 @contextmanager
