@@ -47,7 +47,8 @@ def main() -> None:
     """Confine, read, answer."""
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    confine()
+    parent = os.environ.get("PARSER_PARENT")
+    confine(parent=int(parent) if parent else None)
     file_name, media_type = [*sys.argv[1:3], "", ""][:2]
     outcome = read_document(sys.stdin.buffer.read(), file_name, media_type)
     answer.write(msgspec.json.encode(outcome))

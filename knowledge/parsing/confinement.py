@@ -13,10 +13,12 @@ _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 
 
-def confine(*, memory_bytes: int = MEMORY_BYTES, cpu_seconds: int = CPU_SECONDS) -> bool:
+def confine(
+    *, memory_bytes: int = MEMORY_BYTES, cpu_seconds: int = CPU_SECONDS, parent: int | None = None
+) -> bool:
     """Set hard limits on this process: address space, CPU time, open files, no written files, no core dump.
 
-    It dies with its parent. Where the kernel lets an unprivileged process do so it also leaves the network; returns
+    It dies with its parent, whose process id is `parent`. Where the kernel lets an unprivileged process do so it also leaves the network; returns
     whether it did.
     """
     for limit, value in (
@@ -33,6 +35,7 @@ def confine(*, memory_bytes: int = MEMORY_BYTES, cpu_seconds: int = CPU_SECONDS)
         resource.setrlimit(limit, (value, above))
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
+    if parent is not None and os.getppid() != parent:
+        # It was gone before we asked to be told.
         os.kill(os.getpid(), signal.SIGKILL)
     return bool(libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
