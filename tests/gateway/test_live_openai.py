@@ -277,7 +277,8 @@ def test_leaving_stops_the_engine(live: Installation, stream: bool) -> None:
     live.engine.behaviour = Behaviour(endless=True, gap_s=0.02) if stream else Behaviour(hang=True)
     request_id = f"leaving-{stream}-{time.time_ns()}"
     client = live.client().with_options(timeout=0.5)
-    began = time.monotonic()
+    # Messages of other tests may still run: a Run outlives its socket.
+    others = live.engine.running
     if stream:
         reading = client.chat.completions.create(
             model="org/tiny", messages=MESSAGES, stream=True, extra_headers={"x-request-id": request_id}
@@ -285,18 +286,17 @@ def test_leaving_stops_the_engine(live: Installation, stream: bool) -> None:
         for _, _chunk in zip(range(5), reading, strict=False):
             pass
         reading.close()
-        began = time.monotonic()
     else:
         with pytest.raises(openai.APITimeoutError):
             client.chat.completions.create(
                 model="org/tiny", messages=MESSAGES, extra_headers={"x-request-id": request_id}
             )
-        began = time.monotonic()
-    while live.engine.running:
+    began = time.monotonic()
+    while live.engine.running > others:
         # A second is promised, and measured on the real services; here a busy machine may take longer.
         assert time.monotonic() - began < 5.0, "the engine still ran after its client had left"
         time.sleep(0.01)
-    assert live.engine.cancelled == 1
+    assert live.engine.cancelled >= 1
     rows = live.usage_of(request_id)
     assert [row[0] for row in rows] == ["cancelled"]
     if stream:
