@@ -29,7 +29,7 @@ def words_of(block: Block) -> Counter[str]:
     return words(" ".join([block.text, *(" ".join(row) for row in block.rows)]))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(BLOCKS)
 def test_no_word_is_lost(blocks: list[Block]) -> None:
     chunks = cut_chunks(blocks)
@@ -42,7 +42,7 @@ def test_no_word_is_lost(blocks: list[Block]) -> None:
     assert wanted <= kept
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 @given(BLOCKS)
 def test_sizes_are_bounded_and_positions_follow(blocks: list[Block]) -> None:
     chunks = cut_chunks(blocks)

@@ -5,7 +5,7 @@ import uuid
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knowledge.scoring import fuse, inverse_document_frequency, normalised, reciprocal_ranks, term_weight
@@ -31,6 +31,7 @@ def test_a_single_leg_counts_alone() -> None:
     assert [hit.key for hit in fuse(vector, keyword, mode=SearchMode.KEYWORD, alpha=1.0, limit=5)] == [B]
 
 
+@settings(max_examples=50)
 @given(SCORES, SCORES, st.floats(0, 1), st.integers(1, 30))
 def test_fusion_is_ordered_bounded_and_repeatable(
     vector: dict[uuid.UUID, float], keyword: dict[uuid.UUID, float], alpha: float, limit: int

@@ -28,8 +28,8 @@ def store_at(port: int, grpc_port: int) -> VectorStore:
         url=f"http://127.0.0.1:{port}",
         grpc_port=grpc_port,
         api_key="key",
-        query_timeout_s=1.0,
-        insert_timeout_s=1.0,
+        query_timeout_s=0.5,
+        insert_timeout_s=0.5,
     )
     return made
 
