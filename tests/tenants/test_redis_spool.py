@@ -18,10 +18,13 @@ from factories.usage import make_entry
 from tenants.adapters import redis_spool
 from tenants.adapters.redis_spool import STREAM, RedisUsageSpool
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("ATRIUM_TEST_REDIS_URL") or shutil.which("redis-server") is None,
-    reason="ATRIUM_TEST_REDIS_URL is not set, or there is no redis-server to start",
-)
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.skipif(
+        not os.environ.get("ATRIUM_TEST_REDIS_URL") or shutil.which("redis-server") is None,
+        reason="ATRIUM_TEST_REDIS_URL is not set, or there is no redis-server to start",
+    ),
+]
 
 
 class OwnRedis:

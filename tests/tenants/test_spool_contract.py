@@ -30,7 +30,10 @@ Spool = FileUsageSpool | RedisUsageSpool
         "file",
         pytest.param(
             "redis",
-            marks=pytest.mark.skipif(not REDIS_URL, reason="ATRIUM_TEST_REDIS_URL names no Redis"),
+            marks=[
+                pytest.mark.services,
+                pytest.mark.skipif(not REDIS_URL, reason="ATRIUM_TEST_REDIS_URL names no Redis"),
+            ],
         ),
     ]
 )
