@@ -72,6 +72,9 @@ class Weaviate:
             "AUTHORIZATION_RBAC_ENABLED": "true",
             "AUTHORIZATION_RBAC_ROOT_USERS": "platform",
             "ASYNC_INDEXING": "true",
+            # A document is ready once searches find it: with the defaults its vectors wait a second for the queue.
+            "QUEUE_SCHEDULER_INTERVAL": "100ms",
+            "ASYNC_INDEXING_STALE_TIMEOUT": "50ms",
             "DISABLE_TELEMETRY": "true",
             "GO_PROFILING_DISABLE": "true",
             "PROMETHEUS_MONITORING_ENABLED": "false",
