@@ -19,7 +19,7 @@ import websockets
 from openai import OpenAI
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_S = 120
+READY_S = 300
 PATIENCE_S = 60
 
 
