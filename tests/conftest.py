@@ -1,6 +1,8 @@
 """What all tests share: an embedded installation of its own, sockets to loopback alone, no leftovers between tests."""
 
+import atexit
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -13,8 +15,17 @@ if not _SERVICE_TESTS:
         name for name in os.environ if name.startswith("ATRIUM_") and not name.startswith("ATRIUM_TEST_")
     ]:
         del os.environ[_name]
-_home = tempfile.TemporaryDirectory(prefix="atrium-tests-")
-os.environ["ATRIUM_HOME"] = _home.name
+_home = tempfile.mkdtemp(prefix="atrium-tests-")
+os.environ["ATRIUM_HOME"] = _home
+
+
+def _remove_home(owner: int = os.getpid()) -> None:
+    """Remove the installation; a process that a test forked must not take it from under its parent."""
+    if os.getpid() == owner:
+        shutil.rmtree(_home, ignore_errors=True)
+
+
+atexit.register(_remove_home)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 import django  # noqa: E402

@@ -19,6 +19,15 @@ def pytest_report_header() -> list[str]:
 def stack() -> Iterator[Stack]:
     """The full profile, started once."""
     running = start_stack()
+    try:
+        register_engines(running)
+        yield running
+    finally:
+        stop_stack(running.process)
+
+
+def register_engines(running: Stack) -> None:
+    """Both replicas as one model, and each as a model of its own."""
     for number, url in enumerate(vllm_urls()):
         running.manage(
             "register_engine", "--pool", "cpu", "--model", "tiny", "--url", url, "--max-concurrency", "8",
@@ -28,8 +37,6 @@ def stack() -> Iterator[Stack]:
             "register_engine", "--pool", f"only-{number}", "--model", f"tiny-{number}", "--url", url,
             "--served-name", "tiny", "--max-concurrency", "8", "--context", "4096",
         )  # fmt: skip
-    yield running
-    stop_stack(running.process)
 
 
 @pytest.fixture
