@@ -11,10 +11,19 @@ from tenants.types import Principal, Role
 
 OPERATE = "platform.operate"
 
-_VIEWER = frozenset({"knowledge.read", "assistants.read", "models.read", "conversations.own"})
+_VIEWER = frozenset(
+    {"knowledge.read", "knowledge.inspect", "assistants.read", "models.read", "conversations.own"}
+)
 _MEMBER = _VIEWER | {"chat.use", "knowledge.write"}
-_ADMIN = _MEMBER | {"assistants.write", "keys.write", "users.write", "usage.read"}
-_OWNER = _ADMIN | {"tenant.write"}
+_ADMIN = _MEMBER | {
+    "assistants.write",
+    "keys.write",
+    "users.write",
+    "usage.read",
+    "jobs.read",
+    "requests.read",
+}
+_OWNER = _ADMIN | {"tenant.write", "retention.write"}
 
 ROLE_PERMISSIONS: Mapping[Role, frozenset[str]] = {
     Role.VIEWER: _VIEWER,

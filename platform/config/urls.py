@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("knowledge.urls")),
     path("api/v1/", include("inference.urls")),
     path("api/v1/", include("assistants.urls")),
+    path("api/v1/", include("console.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     re_path(r"^(?:c|k)(?:/.*)?$", chat_page),
