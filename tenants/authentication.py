@@ -8,6 +8,7 @@ from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.request import Request
 
+from kernel.actors import Actor, act_as
 from kernel.errors import NotSignedIn, PermissionDenied
 from tenants.models import User
 from tenants.selectors import principal_of_membership
@@ -47,6 +48,7 @@ class SessionOrKeyAuthentication(BaseAuthentication):
         wanted = request.headers.get(TENANT_HEADER)
         if wanted and wanted != principal.tenant_slug:
             raise PermissionDenied("This API key belongs to another tenant.")
+        act_as(Actor("key", f"atr_{principal.api_key_prefix}", principal.user_id))
         return AnonymousUser(), principal
 
     def _by_session(self, request: Request) -> tuple[User, Principal] | None:
@@ -55,6 +57,7 @@ class SessionOrKeyAuthentication(BaseAuthentication):
         if not isinstance(user, User) or not user.is_active:
             return None
         _enforce_csrf(django_request)
+        act_as(Actor("user", user.email, user.id))
         return user, _session_principal(django_request, user)
 
 

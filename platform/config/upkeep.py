@@ -6,6 +6,7 @@ import random
 import structlog
 
 from kernel.errors import AtriumError
+from substrate.audit import forget_old_acts
 from substrate.changes import forget_old_changes
 from substrate.idempotency import forget_old_records
 from substrate.jobs import forget_old_jobs
@@ -16,7 +17,7 @@ EVERY_S = 600.0
 
 
 async def keep_up_forever() -> None:
-    """Delete old changes, idempotency records and done jobs every ten minutes; a database that is away is tried later."""
+    """Delete old changes, idempotency records, acts and done jobs every ten minutes; a database that is away is tried later."""
     while True:
         # Several processes may do this; a little spread keeps them apart.
         await asyncio.sleep(EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311 - no secret depends on it
@@ -24,6 +25,7 @@ async def keep_up_forever() -> None:
             changes = await run_unit(forget_old_changes)
             records = await run_unit(forget_old_records)
             jobs = await run_unit(forget_old_jobs)
-            log.info("kept_up", changes=changes, idempotency_records=records, jobs=jobs)
+            acts = await run_unit(forget_old_acts)
+            log.info("kept_up", changes=changes, idempotency_records=records, jobs=jobs, acts=acts)
         except AtriumError as error:
             log.warning("upkeep_failed", error=str(error))

@@ -10,6 +10,7 @@ AtriumError
 ├── NotFound                404  unknown, or of another tenant: the two look alike
 │   └── ModelNotFound       404
 ├── Conflict                409  the state of the thing forbids it now
+├── Stale                   412  somebody else changed it since it was read
 ├── LimitReached            429
 │   ├── RateLimited         429  retryable: own limit, or own share of the queue
 │   └── QuotaExhausted      429  terminal until the period ends
@@ -126,6 +127,15 @@ class Conflict(AtriumError):
     kind = "invalid_request_error"
     code = "conflict"
     default_message = "This conflicts with the present state."
+
+
+class Stale(AtriumError):
+    """Somebody changed the thing after the caller had read it; nothing was written."""
+
+    status = 412
+    kind = "invalid_request_error"
+    code = "version_conflict"
+    default_message = "This was changed meanwhile. Read it again, then decide."
 
 
 class LimitReached(AtriumError):

@@ -125,3 +125,34 @@ class IdempotencyRecord(TenantOwned):
             models.UniqueConstraint(fields=["tenant", "key", "route"], name="idempotency_once"),
         ]
         indexes: ClassVar = [models.Index(fields=["tenant", "created_at"], name="idempotency_by_age")]
+
+
+class Act(Identified):
+    """Something that was done: by whom, to what. Written in the act's own transaction, never changed."""
+
+    act = models.CharField(max_length=32)
+    kind = models.CharField(max_length=64)
+    object_id = models.CharField(max_length=128)
+    label = models.CharField(max_length=255, blank=True)
+    actor_kind = models.CharField(max_length=16)
+    actor = models.CharField(max_length=255)
+    actor_id = models.UUIDField(null=True, blank=True)
+    request_id = models.CharField(max_length=128, blank=True)
+
+    class Meta:
+        """Abstract base."""
+
+        abstract = True
+
+
+class PlatformAct(Act):
+    """An act on what all tenants share: models, pools, the platform itself."""
+
+
+class TenantAct(Act, TenantOwned):
+    """An act in one tenant."""
+
+    class Meta(TenantOwned.Meta):
+        """Listed by tenant, the newest first (ids are in order of time)."""
+
+        indexes: ClassVar = [models.Index(fields=["tenant", "id"], name="act_by_tenant")]

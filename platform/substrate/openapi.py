@@ -27,6 +27,7 @@ _MEANINGS = {
     403: "The credential may not do this.",
     404: "Unknown, or of another tenant.",
     409: "The present state forbids it.",
+    412: "Changed by somebody else since it was read (`If-Match`).",
     413: "The body is too large.",
     415: "The body's type is not supported.",
     429: "A limit is reached.",

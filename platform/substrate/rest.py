@@ -15,6 +15,7 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions, pagination, serializers
+from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, set_rollback
@@ -135,8 +136,22 @@ def _problem_of_drf(error: exceptions.APIException) -> Response:
     return response
 
 
+class JsonAlone(BaseContentNegotiation):
+    """Answers are JSON whatever is asked for; `format` is a parameter of lists (`substrate.listings`), not DRF's."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """The parser of the body's content type, or None."""
+        return DefaultContentNegotiation().select_parser(request, parsers)
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        """The first renderer."""
+        return renderers[0], renderers[0].media_type
+
+
 class AtriumView(APIView):
     """Base of all REST views. A POST with an `Idempotency-Key` runs once; the same key answers the same again."""
+
+    content_negotiation_class = JsonAlone
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Run the view; a POST with a key goes through the idempotency record."""

@@ -22,6 +22,7 @@ OURS = sorted(Path(package).name for package in PACKAGES)
 # Rows that belong to the platform and not to a tenant, each with its reason.
 GLOBAL_MODELS = {
     "substrate.Change": "the change log is read by every process; it holds ids, never content",
+    "substrate.PlatformAct": "what operators did to what all tenants share",
     "tenants.Tenant": "the tenants themselves",
     "tenants.User": "a person may be a member of several tenants",
     "inference.Model": "models are shared by all tenants",
