@@ -1,23 +1,11 @@
 /** The chosen language. English is built in; another one is loaded when it is chosen. */
 
 import { recall, remember } from "../app/storage";
+import { uiWords } from "../ui/words.svelte";
 import { en, type Catalogue } from "./en";
+import { preferredLanguage, type Language } from "./languages";
 
-export type Language = "en" | "de";
-
-export const LANGUAGES: readonly { code: Language; name: string }[] = [
-  { code: "en", name: "English" },
-  { code: "de", name: "Deutsch" },
-];
-
-/** The stored choice, else the first of the browser's languages that exists here. */
-export function preferredLanguage(stored: string | null, browser: readonly string[]): Language {
-  for (const tag of [stored ?? "", ...browser]) {
-    const code = tag.slice(0, 2).toLowerCase();
-    if (code === "en" || code === "de") return code;
-  }
-  return "en";
-}
+export { LANGUAGES, preferredLanguage, type Language } from "./languages";
 
 class I18n {
   language = $state<Language>("en");
@@ -25,6 +13,15 @@ class I18n {
 
   async use(language: Language): Promise<void> {
     this.t = language === "de" ? (await import("./de")).de : en;
+    const { app, answer } = this.t;
+    uiWords.current = {
+      cancel: app.cancel,
+      close: app.close,
+      dismiss: app.dismiss,
+      copy: answer.copy,
+      copied: answer.copied,
+      copyFailed: answer.copyFailed,
+    };
     this.language = language;
     document.documentElement.lang = language;
   }

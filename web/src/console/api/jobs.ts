@@ -1,0 +1,2 @@
+/** Calls and wire shapes of the console's area "jobs". */
+export {};

@@ -1,0 +1,45 @@
+/** The catalogues of the areas: which exist, and where each language of them is. */
+
+import type { assistants } from "./assistants.en";
+import type { backups } from "./backups.en";
+import type { conversations } from "./conversations.en";
+import type { engines } from "./engines.en";
+import type { home } from "./home.en";
+import type { jobs } from "./jobs.en";
+import type { knowledge } from "./knowledge.en";
+import type { people } from "./people.en";
+import type { requests } from "./requests.en";
+import type { upkeep } from "./upkeep.en";
+import type { usage } from "./usage.en";
+
+export interface Areas {
+  assistants: typeof assistants;
+  backups: typeof backups;
+  conversations: typeof conversations;
+  engines: typeof engines;
+  home: typeof home;
+  jobs: typeof jobs;
+  knowledge: typeof knowledge;
+  people: typeof people;
+  requests: typeof requests;
+  upkeep: typeof upkeep;
+  usage: typeof usage;
+}
+
+export type Area = keyof Areas;
+
+type Loader<A extends Area> = () => Promise<Record<A, Areas[A]>>;
+
+export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
+  assistants: { en: () => import("./assistants.en"), de: () => import("./assistants.de") },
+  backups: { en: () => import("./backups.en"), de: () => import("./backups.de") },
+  conversations: { en: () => import("./conversations.en"), de: () => import("./conversations.de") },
+  engines: { en: () => import("./engines.en"), de: () => import("./engines.de") },
+  home: { en: () => import("./home.en"), de: () => import("./home.de") },
+  jobs: { en: () => import("./jobs.en"), de: () => import("./jobs.de") },
+  knowledge: { en: () => import("./knowledge.en"), de: () => import("./knowledge.de") },
+  people: { en: () => import("./people.en"), de: () => import("./people.de") },
+  requests: { en: () => import("./requests.en"), de: () => import("./requests.de") },
+  upkeep: { en: () => import("./upkeep.en"), de: () => import("./upkeep.de") },
+  usage: { en: () => import("./usage.en"), de: () => import("./usage.de") },
+};

@@ -1,0 +1,23 @@
+/** The few words that the shared components say themselves; the entry's catalogue sets them. */
+
+export interface UiWords {
+  cancel: string;
+  close: string;
+  dismiss: string;
+  copy: string;
+  copied: string;
+  copyFailed: string;
+}
+
+class Words {
+  current = $state.raw<UiWords>({
+    cancel: "Cancel",
+    close: "Close",
+    dismiss: "Dismiss",
+    copy: "Copy",
+    copied: "Copied",
+    copyFailed: "The browser did not allow copying.",
+  });
+}
+
+export const uiWords = new Words();
