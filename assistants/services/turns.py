@@ -26,6 +26,7 @@ from kernel.errors import (
     Unavailable,
     UpstreamFailed,
 )
+from kernel.hops import hop
 from kernel.ids import parse_uuid
 from knowledge.services import retrieve
 from knowledge.types import Passage
@@ -83,10 +84,13 @@ async def prepare_turn(
     BadInput, Unavailable.
     """
     require(turn.principal, "chat.use")
-    assistant = await resolve_assistant(turn)
-    model = assistant.model if assistant is not None else turn.model or AUTO_MODEL
-    context_tokens = await context_of(model)
-    conversation_id, history = await _history(turn, answering)
+    with hop("assistant"):
+        assistant = await resolve_assistant(turn)
+        model = assistant.model if assistant is not None else turn.model or AUTO_MODEL
+        context_tokens = await context_of(model)
+    with hop("history") as found_history:
+        conversation_id, history = await _history(turn, answering)
+        found_history.facts["messages"] = len(history)
     question = question_of(turn.messages)
     found, searched, away = await _knowledge(turn, assistant, question, history)
     prompt = build_prompt(

@@ -15,6 +15,7 @@ from inference.types import Surface
 from kernel.backends import backends
 from kernel.context import ensure_request
 from kernel.errors import BadInput, ModelNotFound, NotFound, Unavailable, UpstreamFailed
+from kernel.hops import hop
 from kernel.ids import make_traceparent, parse_uuid
 from kernel.streams import together
 from knowledge import selectors
@@ -76,12 +77,20 @@ async def retrieve(
         return []
     limit = max(1, min(limit, MAX_HITS))
     base_ids = _parse_ids(knowledge_base_ids, skip_missing=skip_missing)
-    plan = await run_unit(_plan, principal.tenant_id, base_ids, filters, skip_missing=skip_missing)
-    found = await together(
-        *(_search_group(principal, each, plan, text, limit, mode, alpha, origin) for each in plan.groups)
-    )
-    hits = sorted((hit for hits in found for hit in hits), key=lambda hit: -hit.score)
-    return await run_unit(_passages, principal.tenant_id, hits, limit) if hits else []
+    with hop("retrieve") as on_the_way:
+        plan = await run_unit(_plan, principal.tenant_id, base_ids, filters, skip_missing=skip_missing)
+        found = await together(
+            *(_search_group(principal, each, plan, text, limit, mode, alpha, origin) for each in plan.groups)
+        )
+        hits = sorted((hit for hits in found for hit in hits), key=lambda hit: -hit.score)
+        passages = await run_unit(_passages, principal.tenant_id, hits, limit) if hits else []
+        on_the_way.facts |= {
+            "mode": mode.value,
+            "knowledge_bases": len(base_ids),
+            "hits": len(hits),
+            "passages": len(passages),
+        }
+    return passages
 
 
 def search(

@@ -52,3 +52,19 @@ def new_trace_id() -> str:
 def make_traceparent(trace_id: str) -> str:
     """A `traceparent` header that continues `trace_id` with a new span."""
     return f"00-{trace_id}-{secrets.token_hex(8)}-01"
+
+
+def new_span_id() -> str:
+    """A W3C span id: 16 hex characters."""
+    return secrets.token_hex(8)
+
+
+def another_span(traceparent: str) -> str:
+    """`traceparent` with another span id; empty stays empty."""
+    return f"{traceparent[:36]}{new_span_id()}{traceparent[52:]}" if traceparent else ""
+
+
+def parse_parent_span(header: str | None) -> str:
+    """The span id of a W3C `traceparent` header (version 00), empty when absent or malformed."""
+    match = _TRACEPARENT.fullmatch(header) if header else None
+    return match.group(2) if match and set(match.group(2)) != {"0"} else ""

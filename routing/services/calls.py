@@ -20,6 +20,7 @@ from inference.types import Chunk, Completion, Embeddings, TokenUsage
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import AtriumError, Unavailable, UpstreamFailed
+from kernel.hops import Facts, note_hop
 from routing.limits import CHARGE_TOKENS, estimate_tokens
 from routing.ports import Scheduler
 from routing.services.placing import Placed, Progress, give_back, place
@@ -67,11 +68,18 @@ class Flow:
             raise TypeError("a call that was not streamed has a completion, not chunks")
         account = self._account
         first, rest = placed.begun
+        began = last = time.perf_counter()
+        longest, count = 0.0, 1
         try:
             if first is not None:
                 account.take(first)
                 yield first
             async for chunk in rest:
+                now = time.perf_counter()
+                if now - last > longest:
+                    longest = now - last
+                last = now
+                count += 1
                 account.tokens += chunk.tokens
                 if chunk.usage is not None:
                     account.usage = chunk.usage
@@ -82,6 +90,13 @@ class Flow:
             inference.note_broken_stream(placed.replica, placed.request, error)
             await account.settle(UsageState.FAILED, error.code)
             raise
+        finally:
+            facts = {
+                "chunks": count,
+                "longest_gap_ms": round(longest * 1000, 1),
+                "model": placed.replica.model,
+            }
+            note_hop("stream", began, facts)
         await account.settle(UsageState.COMPLETED)
 
     async def close(self) -> None:
@@ -227,8 +242,11 @@ class _Account:
     async def _store(self, state: UsageState, error: str) -> None:
         if self._entry is None:
             self._entry = self._make_entry(state, error)
-        if self._entry is not None:
-            await record_usage(self._entry)
+        entry = self._entry
+        if entry is not None:
+            began = time.perf_counter()
+            await record_usage(entry)
+            note_hop("settle", began, _settlement(entry))
 
     def _make_entry(self, state: UsageState, error: str) -> UsageEntry | None:
         """The entry of a call that has reached an engine."""
@@ -279,6 +297,17 @@ class _Account:
         if state is UsageState.FAILED and not self.tokens:
             return TokenUsage(0, 0, estimated=True)
         return TokenUsage(estimate_tokens(self._call.prompt_chars), self.tokens, estimated=True)
+
+
+def _settlement(entry: UsageEntry) -> Facts:
+    return {
+        "model": entry.model,
+        "pool": entry.pool,
+        "state": entry.state.value,
+        "prompt_tokens": entry.prompt_tokens,
+        "completion_tokens": entry.completion_tokens,
+        "cost_nano": entry.cost_nano,
+    }
 
 
 async def _insist(work: Coroutine[Any, Any, None]) -> None:

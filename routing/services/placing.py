@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import structlog
@@ -11,8 +11,9 @@ import structlog
 from inference.services import ensure_models, get_model, list_models, replica_available
 from inference.types import EngineRequest, ModelSpec, ReplicaSpec
 from kernel.backends import backends
-from kernel.errors import EngineUnavailable, NoReplica, ServerOverloaded
-from kernel.ids import uuid7
+from kernel.errors import AtriumError, EngineUnavailable, NoReplica, ServerOverloaded
+from kernel.hops import Facts, note_hop
+from kernel.ids import another_span, uuid7
 from routing.eligibility import AUTO, Candidate, auto_candidates, in_service, named_candidates
 from routing.limits import (
     BETWEEN_CHUNKS_S,
@@ -80,13 +81,20 @@ async def place(call: ModelCall, begin: Begin[T], progress: Progress) -> Placed[
             try:
                 begun = await begin(replica, request)
             except EngineUnavailable as error:
+                note_hop("attempt", begun_at, _attempt_facts(replica, request, error.code))
                 problem = error
                 avoid.add(replica.id)
                 await give_back(progress)
                 late = time.perf_counter() - progress.started > RETRY_WITHIN_S
                 if late or progress.attempts >= MOST_ATTEMPTS:
                     raise _gave_up(error) from error
+                # The next attempt is another span of the trace.
+                request = replace(request, traceparent=another_span(request.traceparent))
                 continue
+            except BaseException as error:
+                note_hop("attempt", begun_at, _attempt_facts(replica, request, _outcome(error)))
+                raise
+            note_hop("attempt", begun_at, _attempt_facts(replica, request, "ok"))
             engine_ms = (time.perf_counter() - begun_at) * 1000
             return Placed(begun, replica, request, _decision(candidate, replica, progress, engine_ms))
     raise _gave_up(problem)
@@ -130,7 +138,13 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
         max_tokens=call.max_tokens,
         wait_s=max(0.0, QUEUE_WAIT_S[call.priority] - progress.queue_ms / 1000),
     )
-    lease = await scheduler.acquire(ticket)
+    began = time.perf_counter()
+    try:
+        lease = await scheduler.acquire(ticket)
+    except BaseException as error:
+        note_hop("queue", began, {"pool": candidate.pool, "outcome": _outcome(error)})
+        raise
+    note_hop("queue", began, {"pool": candidate.pool, "outcome": "ok"})
     progress.lease = lease
     progress.queue_ms += lease.waited_ms
     progress.attempts += 1
@@ -166,6 +180,23 @@ def _decision(
         reason=candidate.reason,
         engine_ms=engine_ms,
     )
+
+
+def _attempt_facts(replica: ReplicaSpec, request: EngineRequest, outcome: str) -> Facts:
+    return {
+        "model": replica.model,
+        "pool": replica.pool,
+        "replica": replica.id,
+        "outcome": outcome,
+        # Of the `traceparent` that the engine was given.
+        "span": request.traceparent[36:52],
+    }
+
+
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, AtriumError):
+        return error.code
+    return "internal_error" if isinstance(error, Exception) else "cancelled"
 
 
 def _gave_up(problem: Exception | None) -> Exception:
