@@ -18,13 +18,14 @@ from tenants.types import (
     PriorityClass,
     Role,
     TenantState,
+    TraceState,
     UsageState,
     normal_email,
 )
 
 
 def _choices(
-    values: type[PriorityClass] | type[Role] | type[TenantState] | type[UsageState],
+    values: type[PriorityClass] | type[Role] | type[TenantState] | type[UsageState] | type[TraceState],
 ) -> list[tuple[str, str]]:
     return [(each.value, each.value) for each in values]
 
@@ -216,8 +217,52 @@ class UsageRecord(TenantOwned):
             models.Index(fields=["tenant", "model", "started_at"], name="usage_by_model"),
             models.Index(fields=["tenant", "user_id", "started_at"], name="usage_by_user"),
             models.Index(fields=["tenant", "api_key_id", "started_at"], name="usage_by_key"),
+            models.Index(fields=["request_id"], name="usage_by_request"),
         ]
 
     def __str__(self) -> str:
         """Model and moment."""
         return f"{self.model} {self.started_at:%Y-%m-%d %H:%M:%S}"
+
+
+class RequestTrace(TenantOwned):
+    """The way of one slow, failed or refused request: times, places, counts, never content. Written once.
+
+    Its id is the record id of the spool's entry. Users and keys are kept as bare ids: the trace outlives them.
+    """
+
+    request_id = models.CharField(max_length=128)
+    trace_id = models.CharField(max_length=32, blank=True)
+    user_id = models.UUIDField(null=True, blank=True)
+    api_key_id = models.UUIDField(null=True, blank=True)
+    door = models.CharField(max_length=16)
+    route = models.CharField(max_length=255, blank=True)
+    state = models.CharField(max_length=16, choices=_choices(TraceState))
+    status = models.PositiveSmallIntegerField(default=0)
+    error = models.CharField(max_length=500, blank=True)
+    model = models.CharField(max_length=255, blank=True)
+    assistant = models.CharField(max_length=255, blank=True)
+    pool = models.CharField(max_length=255, blank=True)
+    replica = models.CharField(max_length=255, blank=True)
+    cache = models.CharField(max_length=16, blank=True)
+    stream = models.BooleanField(default=False)
+    prompt_tokens = models.BigIntegerField(default=0)
+    completion_tokens = models.BigIntegerField(default=0)
+    cost_nano = models.BigIntegerField(default=0)
+    queue_ms = models.BigIntegerField(default=0)
+    first_byte_ms = models.BigIntegerField(default=0)
+    total_ms = models.BigIntegerField(default=0)
+    started_at = models.DateTimeField(db_index=True)
+    hops = models.JSONField(default=list)
+
+    class Meta(TenantOwned.Meta):
+        """Listed by time within a tenant, looked up by request id, deleted by age."""
+
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "started_at"], name="trace_by_time"),
+            models.Index(fields=["request_id"], name="trace_by_request"),
+        ]
+
+    def __str__(self) -> str:
+        """State and request."""
+        return f"{self.state} {self.request_id}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from tenants.types import KeyEntry, UsageEntry
+from tenants.types import KeyEntry, SpoolBacklog, SpoolEntry
 
 
 class KeyFinder(Protocol):
@@ -15,9 +15,9 @@ class KeyFinder(Protocol):
 
 
 class UsageSpool(Protocol):
-    """Keeps finished calls until they are in the database. What `append` took survives the death of the process."""
+    """Keeps finished calls, and the ways of some requests, until they are in the database. What `append` took survives the death of the process."""
 
-    async def append(self, entry: UsageEntry) -> None:
+    async def append(self, entry: SpoolEntry) -> None:
         """Store `entry` outside of this process before returning. Raises Unavailable when no place takes it."""
         ...
 
@@ -29,11 +29,15 @@ class UsageSpool(Protocol):
         """Forget the entries of `batch`: they are in the database."""
         ...
 
+    async def backlog(self) -> SpoolBacklog:
+        """What is not yet in the database. Raises Unavailable."""
+        ...
+
 
 class SpoolBatch(Protocol):
     """What `take` gave."""
 
     @property
-    def entries(self) -> Sequence[UsageEntry]:
+    def entries(self) -> Sequence[SpoolEntry]:
         """The entries of the batch."""
         ...

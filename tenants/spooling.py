@@ -12,6 +12,7 @@ import fcntl
 import os
 import secrets
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,7 +25,7 @@ import orjson
 import structlog
 
 from kernel.errors import Unavailable
-from tenants.types import UsageEntry, UsageState
+from tenants.types import SpoolBacklog, SpoolEntry, TraceEntry, TraceHop, TraceState, UsageEntry, UsageState
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,7 @@ READ_BYTES = 4 * 1024 * 1024
 REJECTED = "rejected.log"
 
 
-def encode_entry(entry: UsageEntry) -> bytes:
+def encode_entry(entry: SpoolEntry) -> bytes:
     """`entry` as one line of JSON without its newline."""
     return orjson.dumps(entry, option=orjson.OPT_PASSTHROUGH_DATETIME, default=_plain)
 
@@ -45,16 +46,20 @@ def _plain(value: object) -> object:
     raise TypeError
 
 
-def decode_entry(line: bytes) -> UsageEntry:
-    """The entry of a line. Raises ValueError when it is not one."""
+def decode_entry(line: bytes) -> SpoolEntry:
+    """The entry of a line: usage, or the way of a request. Raises ValueError when it is neither."""
     try:
         raw: dict[str, Any] = orjson.loads(line)
         raw["record_id"] = uuid.UUID(raw["record_id"])
         raw["tenant_id"] = uuid.UUID(raw["tenant_id"])
         for name in ("user_id", "api_key_id"):
             raw[name] = uuid.UUID(raw[name]) if raw[name] else None
-        raw["state"] = UsageState(raw["state"])
         raw["started_at"] = datetime.fromtimestamp(raw["started_at"], UTC)
+        if raw.get("kind") == "trace":
+            raw["state"] = TraceState(raw["state"])
+            raw["hops"] = tuple(TraceHop(**each) for each in raw["hops"])
+            return TraceEntry(**raw)
+        raw["state"] = UsageState(raw["state"])
         return UsageEntry(**raw)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, OSError) as error:
         raise ValueError(f"not a usage entry: {error}") from error
@@ -117,9 +122,18 @@ class SpoolWriter:
 class FileBatch:
     """What `SpoolReader.take` gave: entries, and how far each file is read. `busy`: another process drains."""
 
-    entries: tuple[UsageEntry, ...]
+    entries: tuple[SpoolEntry, ...]
     offsets: dict[str, int] = field(default_factory=dict)
     busy: bool = False
+
+
+def _moment_of(lines: bytes) -> float:
+    """When the first of `lines` was written, from what it says; now when it does not say."""
+    try:
+        first = orjson.loads(lines[: lines.index(b"\n")])
+        return float(first["started_at"]) + float(first["total_ms"]) / 1000
+    except (ValueError, KeyError, TypeError):
+        return time.time()
 
 
 class SpoolReader:
@@ -142,7 +156,7 @@ class SpoolReader:
 
     def _take(self, limit: int) -> FileBatch:
         offsets = self._offsets()
-        entries: list[UsageEntry] = []
+        entries: list[SpoolEntry] = []
         read: dict[str, int] = {}
         for path in self._files():
             start = offsets.get(path.name, 0)
@@ -164,6 +178,21 @@ class SpoolReader:
         with self._turn:
             if batch.offsets and not self._closed:
                 self._confirm(batch.offsets)
+
+    def backlog(self) -> SpoolBacklog:
+        """What is written and not confirmed, all processes' files together; looks, and takes nothing."""
+        offsets = self._offsets()
+        count, oldest = 0, 0.0
+        now = time.time()
+        for path in self._files():
+            # Confirmed and deleted between the listing and the look: then it holds nothing back.
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                file.seek(offsets.get(path.name, 0))
+                rest = file.read(READ_BYTES)
+                if waiting := rest.count(b"\n"):
+                    count += waiting
+                    oldest = max(oldest, now - _moment_of(rest))
+        return SpoolBacklog(count, oldest)
 
     def close(self) -> None:
         """Let another process drain. What was not confirmed is drained again."""
@@ -206,7 +235,7 @@ class SpoolReader:
                 found.append((path.stat().st_mtime_ns, path))
         return [path for _, path in sorted(found)]
 
-    def _lines(self, path: Path, start: int, limit: int) -> Iterator[tuple[int, UsageEntry | None]]:
+    def _lines(self, path: Path, start: int, limit: int) -> Iterator[tuple[int, SpoolEntry | None]]:
         """(end of the line, its entry or None) of at most `limit` whole lines from `start` on."""
         with path.open("rb") as file:
             file.seek(start)
@@ -220,7 +249,7 @@ class SpoolReader:
             position = newline + 1
             yield start + position, self._decoded(path, line)
 
-    def _decoded(self, path: Path, line: bytes) -> UsageEntry | None:
+    def _decoded(self, path: Path, line: bytes) -> SpoolEntry | None:
         try:
             return decode_entry(line)
         except ValueError as error:

@@ -1,6 +1,7 @@
 """What crosses the door of tenants."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -277,3 +278,115 @@ class PlatformSummary:
 def normal_email(email: str) -> str:
     """The spelling an e-mail address is stored and looked up by: trimmed, lower case."""
     return email.strip().lower()
+
+
+class TraceState(StrEnum):
+    """Why a request's way was kept: it was slow, it failed, or it was refused before any work was done for it."""
+
+    SLOW = "slow"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class TraceHop:
+    """One part of a request's way: `at_ms` after its beginning, for `ms`. Facts are names, counts and outcomes."""
+
+    name: str
+    at_ms: float
+    ms: float
+    facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEntry:
+    """The way of one slow, failed or refused request, as it goes through the spool. Never content.
+
+    `record_id` is made by Atrium and unique: writing the same entry twice counts once. `door` is v1, ws or rest.
+    `status` is the HTTP status it was answered with. Times are milliseconds; `cost_nano` is in billionths of the
+    installation's currency.
+    """
+
+    record_id: uuid.UUID
+    request_id: str
+    trace_id: str
+    tenant_id: uuid.UUID
+    user_id: uuid.UUID | None
+    api_key_id: uuid.UUID | None
+    door: str
+    route: str
+    state: TraceState
+    status: int
+    started_at: datetime
+    error: str = ""
+    model: str = ""
+    assistant: str = ""
+    pool: str = ""
+    replica: str = ""
+    cache: str = "off"
+    stream: bool = False
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_nano: int = 0
+    queue_ms: int = 0
+    first_byte_ms: int = 0
+    total_ms: int = 0
+    hops: tuple[TraceHop, ...] = ()
+    kind: str = "trace"
+
+
+# What the usage spool carries.
+SpoolEntry = UsageEntry | TraceEntry
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolBacklog:
+    """What the spool holds and the database has not: how many entries, and how long the oldest has waited, seconds."""
+
+    entries: int
+    oldest_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPart:
+    """What is known of one piece of a request: a kept trace, or a metered call whose trace was not worth keeping.
+
+    `state` is slow, failed or refused of a trace; completed, cancelled or failed of a call. `traced` says that the
+    hops were noted on the way and not made from the ledger's figures.
+    """
+
+    id: uuid.UUID
+    request_id: str
+    trace_id: str
+    tenant: str
+    user: str
+    api_key: str
+    door: str
+    route: str
+    state: str
+    status: int
+    error: str
+    model: str
+    assistant: str
+    pool: str
+    replica: str
+    cache: str
+    stream: bool
+    prompt_tokens: int
+    completion_tokens: int
+    cost_nano: int
+    queue_ms: int
+    first_byte_ms: int
+    total_ms: int
+    started_at: datetime
+    hops: tuple[TraceHop, ...] = ()
+    traced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RequestWay:
+    """All that is known of a request by its id: its summary, its kept traces, the calls that were metered."""
+
+    summary: RequestPart
+    traces: tuple[RequestPart, ...]
+    calls: tuple[RequestPart, ...]

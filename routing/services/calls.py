@@ -91,7 +91,7 @@ class Flow:
             await account.settle(UsageState.FAILED, error.code)
             raise
         finally:
-            facts = {
+            facts: Facts = {
                 "chunks": count,
                 "longest_gap_ms": round(longest * 1000, 1),
                 "model": placed.replica.model,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kernel.errors import Unavailable
 from tenants.spooling import FileBatch, SpoolReader, SpoolWriter, encode_entry
-from tenants.types import UsageEntry
+from tenants.types import SpoolBacklog, SpoolEntry
 
 
 class FileUsageSpool:
@@ -19,7 +19,7 @@ class FileUsageSpool:
         self._writer = SpoolWriter(Path(directory))
         self._reader = SpoolReader(Path(directory))
 
-    async def append(self, entry: UsageEntry) -> None:
+    async def append(self, entry: SpoolEntry) -> None:
         """Write one line; some microseconds, no thread. Raises Unavailable."""
         self._writer.write(encode_entry(entry))
 
@@ -36,6 +36,13 @@ class FileUsageSpool:
             await asyncio.to_thread(self._reader.confirm, batch)
         except OSError as error:
             raise Unavailable("The usage spool cannot be written.") from error
+
+    async def backlog(self) -> SpoolBacklog:
+        """What no drainer has confirmed. Raises Unavailable."""
+        try:
+            return await asyncio.to_thread(self._reader.backlog)
+        except OSError as error:
+            raise Unavailable("The usage spool cannot be read.") from error
 
     def close(self) -> None:
         """Let go of the files; what is in them stays for the next drainer."""

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from redis.exceptions import RedisError, ResponseError
 from kernel.errors import Unavailable
 from kernel.streams import Supervisor
 from tenants.spooling import SpoolReader, SpoolWriter, decode_entry, encode_entry
-from tenants.types import UsageEntry
+from tenants.types import SpoolBacklog, SpoolEntry
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +39,7 @@ AWAY_S = 1.0
 class StreamBatch:
     """What `take` gave: entries, and the ids in the stream that confirming deletes."""
 
-    entries: tuple[UsageEntry, ...]
+    entries: tuple[SpoolEntry, ...]
     ids: tuple[bytes, ...] = ()
 
 
@@ -70,7 +71,7 @@ class RedisUsageSpool:
         self._held: StreamBatch | None = None
         self._group_made = False
 
-    async def append(self, entry: UsageEntry) -> None:
+    async def append(self, entry: SpoolEntry) -> None:
         """In Redis, or in a file, before returning. Raises Unavailable when neither takes it."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -107,6 +108,17 @@ class RedisUsageSpool:
             except (RedisError, OSError) as error:
                 raise Unavailable("Redis is not reachable.") from error
         self._held = None
+
+    async def backlog(self) -> SpoolBacklog:
+        """What is in the stream, and in this machine's files while Redis was away. Raises Unavailable."""
+        try:
+            length = await self._redis.xlen(STREAM)
+            first: Any = await self._redis.xrange(STREAM, count=1)
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis is not reachable.") from error
+        files = await asyncio.to_thread(self._leftovers.backlog)
+        oldest = time.time() - int(first[0][0].split(b"-")[0]) / 1000 if first else 0.0
+        return SpoolBacklog(length + files.entries, max(oldest, files.oldest_s, 0.0))
 
     async def close(self) -> None:
         """Send what waits, then close files and connections."""

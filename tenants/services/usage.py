@@ -21,6 +21,7 @@ from tenants.ledger import insert_usage
 from tenants.models import ApiKey, Tenant, UsageRecord, User
 from tenants.permissions import require
 from tenants.ports import UsageSpool
+from tenants.services.traces import split_entries, store_traces
 from tenants.types import PlatformSummary, Principal, TenantState, UsageEntry, UsageState, UsageSum
 
 log = structlog.get_logger(__name__)
@@ -43,8 +44,11 @@ async def drain_usage_once() -> int:
     """Move one batch from the spool into the ledger; returns how many entries were taken. Raises Unavailable."""
     spool: UsageSpool = backends["usage_spool"]
     batch = await spool.take(BATCH)
-    if batch.entries:
-        await run_unit(store_usage, batch.entries)
+    usage, traces = split_entries(batch.entries)
+    if usage:
+        await run_unit(store_usage, usage)
+    if traces:
+        await run_unit(store_traces, traces)
     await spool.confirm(batch)
     return len(batch.entries)
 
