@@ -6,6 +6,7 @@ Jobs are coroutines. Each worker process keeps one event loop in a thread, so th
 import asyncio
 import os
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Coroutine
@@ -13,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_shutdown
+from celery.signals import beat_init, worker_init, worker_process_shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -56,6 +57,16 @@ def sweep_jobs() -> None:
     tell_stranded()
 
 
+def _refuse_other_schema(**kwargs: Any) -> None:
+    """End a worker or beat over a schema of another version, with one line."""
+    from substrate.schema import SchemaMismatch, require_schema
+
+    try:
+        require_schema()
+    except SchemaMismatch as error:
+        sys.exit(f"atrium: {error.message}")
+
+
 def _close(**kwargs: Any) -> None:
     from config.background import close_connections
 
@@ -63,4 +74,6 @@ def _close(**kwargs: Any) -> None:
         _loop().run(close_connections())
 
 
+worker_init.connect(_refuse_other_schema, weak=False)
+beat_init.connect(_refuse_other_schema, weak=False)
 worker_process_shutdown.connect(_close, weak=False)

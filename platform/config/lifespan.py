@@ -13,7 +13,8 @@ from kernel.backends import backends, import_object
 from kernel.streams import Supervisor
 from substrate.changes import ChangeTail
 from substrate.ports import Directory
-from substrate.units import close_units
+from substrate.schema import SchemaMismatch, require_schema
+from substrate.units import close_units, run_unit
 
 log = structlog.get_logger(__name__)
 FIRST_PAUSE_S = 0.5
@@ -34,6 +35,10 @@ class Lifespan:
         await receive()
         try:
             await self.startup()
+        except SchemaMismatch as error:
+            # One line for the person who started this, no traceback.
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+            return
         except Exception as error:
             log.exception("startup_failed")
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
@@ -44,7 +49,8 @@ class Lifespan:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def startup(self) -> None:
-        """Load directories, tail the change log, start what this role runs in the background."""
+        """Load directories, tail the change log, start what this role runs in the background. Raises SchemaMismatch."""
+        await run_unit(require_schema)
         tail: ChangeTail = backends["change_tail"]
         await tail.start()
         for name in settings.DIRECTORIES:

@@ -2,19 +2,25 @@
 
 On PostgreSQL every connection runs as the role that row-level security binds; structure is the owner's business. So
 this command connects without switching roles, makes the roles first, and grants rows to them at the end.
+
+One process at a time migrates; another says that it waits. A database that a newer version has migrated is refused.
 """
 
-from collections.abc import Iterator
+import fcntl
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.apps import apps
+from django.core.management.base import CommandError
 from django.core.management.commands.migrate import Command as DjangoMigrate
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from substrate.models import TenantOwned
 from substrate.rls import grant_statements, role_statements
+from substrate.schema import read_schema, refusal_of_newer
 
 # Any number will do, as long as every `migrate` takes the same one.
 MIGRATION_LOCK = 7_301_944_611
@@ -24,20 +30,53 @@ class Command(DjangoMigrate):
     """Django's `migrate`, under a lock, as the owner."""
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate; on PostgreSQL one process at a time, then grant."""
+        """Migrate, one process at a time; on PostgreSQL grant afterwards. Raises CommandError over a newer schema."""
         connection = connections[options["database"]]
         if connection.vendor != "postgresql":
-            super().handle(*args, **options)
+            with _file_lock(connection, self._say_waiting):
+                self._migrate(connection, args, options)
             return
         with _as_owner(connection):
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+                cursor.execute("SELECT pg_try_advisory_lock(%s)", [MIGRATION_LOCK])
+                if cursor.fetchone() != (True,):
+                    self._say_waiting()
+                    cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
                 for sql in role_statements():
                     cursor.execute(sql)
-            super().handle(*args, **options)
+            self._migrate(connection, args, options)
             with connection.cursor() as cursor:
                 for sql in grant_statements(tenant_tables(connection)):
                     cursor.execute(sql)
+
+    def _migrate(
+        self, connection: BaseDatabaseWrapper, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> None:
+        state = read_schema(connection)
+        if state.unknown and not options.get("prune"):
+            raise CommandError(refusal_of_newer(state))
+        super().handle(*args, **options)
+
+    def _say_waiting(self) -> None:
+        self.stderr.write("Another `migrate` is at work on this database; waiting for it.")
+        self.stderr.flush()
+
+
+@contextmanager
+def _file_lock(connection: BaseDatabaseWrapper, say_waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock beside an SQLite file. A database in memory has one process and needs none."""
+    name = str(connection.settings_dict["NAME"])
+    if name == ":memory:" or "mode=memory" in name:
+        yield
+        return
+    Path(name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with Path(f"{name}.migrate-lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say_waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def tenant_tables(connection: BaseDatabaseWrapper) -> list[str]:

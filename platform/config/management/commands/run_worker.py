@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.background import close_connections, start_directories
 from config.lifespan import keep_running
@@ -17,6 +17,7 @@ from kernel.streams import PeerGone, run_until
 from substrate.changes import ChangeTail
 from substrate.jobs import Worker
 from substrate.ports import Directory
+from substrate.schema import SchemaMismatch, require_schema
 
 NICENESS = 10
 
@@ -32,7 +33,11 @@ class Command(BaseCommand):
         parser.add_argument("--parent", type=int, default=0, help="end when this process has died")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Work until a signal; also end when the parent has died."""
+        """Work until a signal; also end when the parent has died. Raises CommandError over another schema."""
+        try:
+            require_schema()
+        except SchemaMismatch as error:
+            raise CommandError(error.message) from error
         # The server next door streams to people who wait; what happens here may wait.
         os.nice(NICENESS)
         asyncio.run(_work(options["concurrency"], options["parent"] or os.getppid()))
