@@ -5,6 +5,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from django.http import HttpRequest
 
+from substrate.changes import record_change
 from tenants.models import User
 from tenants.services.sign_in import bind_session
 
@@ -21,3 +22,10 @@ class AccountAdapter(DefaultAccountAdapter):
         super().login(request, user)
         if isinstance(user, User):
             bind_session(user=user, session=request.session)
+
+    def logout(self, request: HttpRequest) -> None:
+        """Log out, and let what is open under this login hear of it."""
+        user = request.user
+        super().logout(request)
+        if isinstance(user, User):
+            record_change(kind="session", object_id=user.id)

@@ -9,6 +9,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from console.live_hub import LiveHub
+from kernel.backends import backends
+
 # What has gathered beyond this is written without waiting for the turn's end, so that backpressure is felt in time.
 WRITE_THROUGH = 64 * 1024
 
@@ -78,8 +81,14 @@ class JoinedTransport:
 
 
 class JoinedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's httptools protocol over a joined transport."""
+    """uvicorn's httptools protocol over a joined transport; at the process's end it asks live streams to leave."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn types it
         """Put the joined transport between uvicorn and the socket."""
         super().connection_made(JoinedTransport(transport, self.loop))  # type: ignore[arg-type]  # duck-typed
+
+    def shutdown(self) -> None:
+        """The server stops: streams that would never end by themselves end now, before its patience does."""
+        super().shutdown()
+        hub: LiveHub = backends["live_changes"]
+        hub.leave()

@@ -3,7 +3,9 @@
 from django.urls import URLPattern, re_path
 
 from console.api.acts import ActsView
+from console.api.live import LiveView
 
 urlpatterns: list[URLPattern] = [
     re_path(r"^acts/?$", ActsView.as_view()),
+    re_path(r"^live/?$", LiveView.as_view()),
 ]

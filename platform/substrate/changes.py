@@ -9,6 +9,7 @@ import asyncio
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
 
@@ -28,6 +29,9 @@ log = structlog.get_logger(__name__)
 K = TypeVar("K")
 V = TypeVar("V")
 
+# The kind of the one change after which nothing in memory can be trusted: a restored backup. Every listener that keeps
+# entries forgets them all.
+EVERYTHING = "everything"
 # A transaction that took a sequence number may commit after one with a higher number; its row is looked for this long.
 GAP_PATIENCE = timedelta(seconds=60)
 KEEP_CHANGES = timedelta(hours=1)
@@ -38,15 +42,30 @@ WIDEST_GAP = 1_000
 Listener = Callable[[ChangeEvent], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a transaction does once it is committed: nudge the tails. Equal for the same change."""
+
+    kind: str
+    tenant_id: uuid.UUID | None
+    object_id: str
+
+    def __call__(self) -> None:
+        nudge: ChangeNudge = backends["change_nudge"]
+        nudge.send()
+
+
 def record_change(*, kind: str, object_id: object, tenant_id: uuid.UUID | None = None) -> None:
-    """Say, in the transaction at hand, that the thing was changed; nudge the other processes once it is committed."""
-    Change.objects.create(kind=kind, tenant_id=tenant_id, object_id=str(object_id))
-    transaction.on_commit(_nudge, robust=True)
+    """Say, in the transaction at hand, that the thing was changed; nudge the other processes once it is committed.
 
-
-def _nudge() -> None:
-    nudge: ChangeNudge = backends["change_nudge"]
-    nudge.send()
+    Said again in the same transaction it costs nothing: one row tells.
+    """
+    told = _Told(kind, tenant_id, str(object_id))
+    # What waits for the commit is still true: a rollback takes it away together with its row.
+    if any(waiting[1] == told for waiting in transaction.get_connection().run_on_commit):
+        return
+    Change.objects.create(kind=kind, tenant_id=tenant_id, object_id=told.object_id)
+    transaction.on_commit(told, robust=True)
 
 
 class ChangeTail:

@@ -28,6 +28,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "assistant_directory": BackendSpec(
             "substrate.ports.Directory", "assistants.directory.AssistantDirectory"
         ),
+        "live_changes": BackendSpec("substrate.ports.Directory", "console.live_hub.LiveHub"),
     }
     return shared | (_full(environment) if environment.profile == FULL else _in_process(environment))
 
@@ -130,7 +131,7 @@ JOB_HANDLERS = {
     "knowledge.delete_document": ("knowledge.tasks.delete_document", "knowledge.tasks.give_up_deletion"),
 }
 
-DIRECTORIES = ("key_directory", "model_directory", "assistant_directory")
+DIRECTORIES = ("key_directory", "model_directory", "assistant_directory", "live_changes")
 
 
 def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
