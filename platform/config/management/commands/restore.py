@@ -1,0 +1,70 @@
+"""`restore FILE`: bring a backup back, into an empty installation or over a live one."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import CommandError, CommandParser
+
+from config.keeping.commands import KeepingCommand, outcome_of
+from config.keeping.plan import Plan
+from config.keeping.restoring import restore_backup
+from substrate.schema import read_schema
+
+
+class Command(KeepingCommand):
+    """Restore a backup."""
+
+    help = "Replace everything in this installation by the backup in FILE. A failed restore changes nothing."
+
+    def add_own_arguments(self, parser: CommandParser) -> None:
+        """The file, the keyring's, and whether to ask."""
+        parser.add_argument(
+            "file", metavar="FILE", help="a backup that `manage.py backup` or the console made"
+        )
+        parser.add_argument("--keyring", metavar="FILE", help="the keyring that was written with the backup")
+        parser.add_argument("--yes", action="store_true", help="do not ask, even at a terminal")
+
+    def act(self, **options: Any) -> dict[str, Any]:
+        """Restore it; returns what was done."""
+        path = Path(options["file"]).absolute()
+        if not path.is_file():
+            raise CommandError(f"{path}: there is no such file")
+        if read_schema().is_empty:
+            # An empty installation: its tables come first.
+            call_command("migrate", verbosity=0, interactive=False)
+        keyring = Path(options["keyring"]).absolute() if options["keyring"] else None
+        ask = sys.stdin.isatty() and not options["yes"]
+        restored = restore_backup(
+            path, self.progress(options), keyring=keyring, tell=lambda plan: self._tell(plan, ask=ask)
+        )
+        return outcome_of(restored)
+
+    def _tell(self, plan: Plan, *, ask: bool) -> None:
+        for line in (*plan.remarks, *plan.losses):
+            self.stderr.write(line)
+        there = sum(plan.replaces.values())
+        if there:
+            named = ", ".join(
+                f"{count:,} {label.partition('.')[2]} rows" for label, count in plan.replaces.items()
+            )
+            self.stderr.write(f"This installation is not empty ({named}); all of it is replaced.")
+        if ask and there and input("Type `restore` to go on: ").strip() != "restore":
+            raise CommandError("nothing was done")
+
+    def say(self, outcome: dict[str, Any]) -> str:
+        """A few sentences."""
+        text = (
+            f"Restored: {outcome['rows']:,} rows, {outcome['files']:,} files, {outcome['points']:,} vectors in "
+            f"{outcome['seconds']:.1f} s (writers waited {outcome['locked_seconds']:.1f} s)."
+        )
+        if outcome["indexed_anew"]:
+            text += f"\n{outcome['indexed_anew']:,} documents are queued for indexing anew."
+        if outcome["resumed"]:
+            text += f"\n{outcome['resumed']:,} documents that waited for their ingestion are queued again."
+        if outcome["swept"]:
+            text += f"\n{outcome['swept']:,} files of the old state are removed in the background."
+        if outcome["keyring"] == "given":
+            text += "\nThe backup's keyring is in place: restart running servers."
+        return text
