@@ -120,7 +120,9 @@ def _expected() -> set[tuple[str, str]]:
             if error.name != path:
                 raise
             continue
-        names = (each.name for each in pkgutil.iter_modules(package.__path__) if each.name[0] not in "_~")
+        # A plain module where a package is expected holds none.
+        places = getattr(package, "__path__", ())
+        names = (each.name for each in pkgutil.iter_modules(places) if each.name[0] not in "_~")
         found |= {(config.label, name) for name in names}
     return found
 
