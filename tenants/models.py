@@ -266,3 +266,20 @@ class RequestTrace(TenantOwned):
     def __str__(self) -> str:
         """State and request."""
         return f"{self.state} {self.request_id}"
+
+
+class RetentionRule(TenantOwned):
+    """How many days a tenant keeps what; at most one row a tenant. Unset keeps it for ever, or as long as the platform."""
+
+    conversations_days = models.PositiveIntegerField(null=True, blank=True)
+    files_days = models.PositiveIntegerField(null=True, blank=True)
+    requests_days = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        """One row per tenant."""
+
+        constraints: ClassVar = [models.UniqueConstraint(fields=["tenant"], name="retention_rule_once")]
+
+    def __str__(self) -> str:
+        """The tenant's id."""
+        return f"retention of {self.tenant_id}"

@@ -1,9 +1,10 @@
 """Ports of tenants."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
-from tenants.types import KeyEntry, SpoolBacklog, SpoolEntry
+from tenants.types import Expiring, KeyEntry, SpoolBacklog, SpoolEntry
 
 
 class KeyFinder(Protocol):
@@ -40,4 +41,19 @@ class SpoolBatch(Protocol):
     @property
     def entries(self) -> Sequence[SpoolEntry]:
         """The entries of the batch."""
+        ...
+
+
+class Retainable(Protocol):
+    """Things of a tenant that grow old: higher apps implement it, settings name one per kind (`retention.<kind>`).
+
+    Both methods run in a unit of work, in the scope of the tenant.
+    """
+
+    def count_older(self, before: datetime | None) -> Expiring:
+        """How many are older than `before` (None: none is), of how many, and when the oldest of them is from."""
+        ...
+
+    def delete_older(self, before: datetime, limit: int) -> int:
+        """Delete up to `limit` of them, the oldest first, in the transaction at hand; returns how many."""
         ...

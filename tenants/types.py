@@ -390,3 +390,32 @@ class RequestWay:
     summary: RequestPart
     traces: tuple[RequestPart, ...]
     calls: tuple[RequestPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionDays:
+    """Days each kind is kept; None keeps it for ever, or as long as the platform does."""
+
+    conversations: int | None = None
+    files: int | None = None
+    requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionView:
+    """A tenant's retention rules. Ways of requests are never kept longer than `requests_ceiling_days`."""
+
+    days: RetentionDays
+    version: str
+    updated_at: datetime | None
+    requests_ceiling_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """What of one kind is older than its rule allows: `count` of `total`, the oldest from `oldest` (None: nothing)."""
+
+    kind: str
+    count: int
+    total: int
+    oldest: datetime | None

@@ -4,6 +4,7 @@ from django.urls import URLPattern, re_path
 
 from tenants.views.keys import KeysView, KeyView
 from tenants.views.me import MeView
+from tenants.views.retention import RetentionPreviewView, RetentionRulesView
 from tenants.views.tenants import TenantsView, TenantView
 from tenants.views.usage import UsageView
 from tenants.views.users import UsersView, UserView
@@ -17,4 +18,6 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^api-keys/?$", KeysView.as_view()),
     re_path(r"^api-keys/(?P<key_id>[^/]+)/?$", KeyView.as_view()),
     re_path(r"^usage/?$", UsageView.as_view()),
+    re_path(r"^retention/?$", RetentionRulesView.as_view()),
+    re_path(r"^retention/preview/?$", RetentionPreviewView.as_view()),
 ]

@@ -8,6 +8,13 @@ from tenants.services.keys import (
     revoke_api_key,
     revoke_key,
 )
+from tenants.services.retention import (
+    get_retention,
+    keep_retention_forever,
+    keep_retention_once,
+    preview_retention,
+    set_retention,
+)
 from tenants.services.sign_in import (
     authenticate_key,
     authenticate_key_now,
@@ -72,10 +79,14 @@ __all__ = [
     "forget_old_traces",
     "get_key",
     "get_member",
+    "get_retention",
     "get_tenant",
     "issue_api_key",
+    "keep_retention_forever",
+    "keep_retention_once",
     "kept_requests",
     "operator_principal",
+    "preview_retention",
     "principal_for_jobs",
     "record_trace",
     "record_usage",
@@ -84,6 +95,7 @@ __all__ = [
     "revoke_api_key",
     "revoke_key",
     "set_password",
+    "set_retention",
     "show_requests",
     "spool_backlog",
     "store_usage",

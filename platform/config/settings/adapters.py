@@ -28,6 +28,13 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "assistant_directory": BackendSpec(
             "substrate.ports.Directory", "assistants.directory.AssistantDirectory"
         ),
+        "retention.conversations": BackendSpec(
+            "tenants.ports.Retainable", "assistants.services.retention.KeptConversations"
+        ),
+        "retention.files": BackendSpec("tenants.ports.Retainable", "knowledge.services.retention.KeptFiles"),
+        "retention.requests": BackendSpec(
+            "tenants.ports.Retainable", "tenants.services.retention.KeptRequests"
+        ),
         "live_changes": BackendSpec("substrate.ports.Directory", "console.live_hub.LiveHub"),
     }
     return shared | (_full(environment) if environment.profile == FULL else _in_process(environment))
@@ -142,7 +149,7 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
     """
     planes = {
         "gateway": ("inference.services.probe_replicas_forever", "assistants.services.sweep_runs_forever"),
-        "control": ("config.upkeep.keep_up_forever",),
+        "control": ("config.upkeep.keep_up_forever", "tenants.services.keep_retention_forever",),
         "worker": (),
     }
     drainer = "control" if environment.profile == FULL else "worker"
