@@ -1,6 +1,7 @@
 """Rows of assistants.
 
-An `Assistant` has no states; it is there or deleted. A `Conversation` belongs to one person or key of a tenant. A
+An `Assistant` is there, or deleted: then it is hidden from everything, can be restored for thirty days, and its slug is
+free. A `Conversation` belongs to one person or key of a tenant. A
 `Message` of the user is `completed` from the start; one of the assistant is `running` while its Run goes on, then
 `completed`, `stopped` or `failed` for good.
 """
@@ -24,13 +25,18 @@ class Assistant(TenantOwned):
     # Ids as text; each was checked against the tenant's knowledge bases when it was written, and is again when used.
     knowledge_base_ids = models.JSONField(default=list)
     suggestions = models.JSONField(default=list)
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(TenantOwned.Meta):
-        """A slug names one assistant of a tenant."""
+        """A slug names one assistant of a tenant; of those that are deleted, it may have named several."""
 
         ordering: ClassVar = ["slug"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["tenant", "slug"], name="assistant_slug_per_tenant"),
+            models.UniqueConstraint(
+                fields=["tenant", "slug"],
+                condition=models.Q(deleted_at=None),
+                name="assistant_slug_while_there",
+            ),
         ]
 
     def __str__(self) -> str:

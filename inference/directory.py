@@ -17,12 +17,13 @@ from inference.types import ModelSpec, ReplicaSpec
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Unavailable
 from kernel.streams import Supervisor
+from substrate.changes import EVERYTHING
 from substrate.ports import ChangeEvent
 from substrate.units import run_unit
 
 log = structlog.get_logger(__name__)
 
-KINDS = frozenset({"model", "pool", "replica"})
+KINDS = frozenset({"model", "pool", "replica", EVERYTHING})
 # Edits come in bursts (a pool with its replicas): one load serves them all.
 DEBOUNCE_S = 0.05
 RETRY_S = 1.0
@@ -32,7 +33,7 @@ STALE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was in the database at one moment."""
+    """What was in the database at one moment. `replicas` are all of them, those that drain or are of disabled models too."""
 
     models: Mapping[str, ModelSpec] = field(default_factory=dict)
     replicas: Mapping[str, ReplicaSpec] = field(default_factory=dict)
@@ -42,7 +43,7 @@ class Snapshot:
         """The snapshot of these models."""
         return cls(
             models={spec.id: spec for spec in specs},
-            replicas={replica.id: replica for spec in specs for replica in spec.replicas},
+            replicas={replica.id: replica for spec in specs for replica in (*spec.replicas, *spec.resting)},
         )
 
 

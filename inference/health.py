@@ -7,7 +7,9 @@ is full is healthy. What is out is only a preference: routing uses it when every
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
+from inference.types import ReplicaHealth
 from kernel.clock import SYSTEM_CLOCK, Clock
 
 PROBES_TO_LEAVE = 2
@@ -17,10 +19,15 @@ BREAKER_HOLD_S = 2.0
 
 @dataclass(slots=True)
 class _Record:
+    since: datetime
     failures: int = 0
     failed_probes: int = 0
     out: bool = False
     not_before: float = 0.0
+    error: str = ""
+    error_at: datetime | None = None
+    checked_at: datetime | None = None
+    latency_ms: float | None = None
 
 
 class HealthBook:
@@ -36,37 +43,55 @@ class HealthBook:
         record = self._records.get(replica_id)
         return record is None or not record.out
 
+    def read(self, replica_id: str) -> ReplicaHealth | None:
+        """What is known of the replica; None when it was never heard of."""
+        record = self._records.get(replica_id)
+        if record is None:
+            return None
+        return ReplicaHealth(
+            available=not record.out,
+            since=record.since,
+            checked_at=record.checked_at,
+            latency_ms=record.latency_ms,
+            error=record.error,
+            error_at=record.error_at,
+        )
+
     def attempt_succeeded(self, replica_id: str) -> None:
         """The replica gave a first byte: whatever was held against it is void."""
         record = self._records.get(replica_id)
         if record is not None and (record.failures or record.out):
             record.failures = 0
-            record.out = False
+            self._come_back(record)
 
-    def attempt_failed(self, replica_id: str) -> bool:
+    def attempt_failed(self, replica_id: str, error: str = "") -> bool:
         """The replica could not be reached, or died; True when that has just put it out."""
-        record = self._records.setdefault(replica_id, _Record())
+        record = self._record(replica_id)
+        self._note(record, error)
         record.failures += 1
         if record.failures < FAILURES_TO_LEAVE:
             return False
         record.not_before = self._clock.monotonic() + BREAKER_HOLD_S
         return self._leave(record)
 
-    def probe_succeeded(self, replica_id: str) -> bool:
-        """The health check was fine; True when that has just brought it back."""
-        record = self._records.get(replica_id)
-        if record is None:
-            return False
+    def probe_succeeded(self, replica_id: str, latency_ms: float | None = None) -> bool:
+        """The health check was fine and took `latency_ms`; True when that has just brought it back."""
+        record = self._record(replica_id)
+        record.checked_at = self._clock.now()
+        record.latency_ms = latency_ms
         record.failed_probes = 0
         if not record.out or self._clock.monotonic() < record.not_before:
             return False
-        record.out = False
         record.failures = 0
+        self._come_back(record)
         return True
 
-    def probe_failed(self, replica_id: str) -> bool:
+    def probe_failed(self, replica_id: str, error: str = "") -> bool:
         """The health check failed; True when that has just put it out."""
-        record = self._records.setdefault(replica_id, _Record())
+        record = self._record(replica_id)
+        record.checked_at = self._clock.now()
+        record.latency_ms = None
+        self._note(record, error)
         record.failed_probes += 1
         return record.failed_probes >= PROBES_TO_LEAVE and self._leave(record)
 
@@ -75,6 +100,23 @@ class HealthBook:
         kept = set(replica_ids)
         self._records = {key: record for key, record in self._records.items() if key in kept}
 
+    def _record(self, replica_id: str) -> _Record:
+        found = self._records.get(replica_id)
+        if found is None:
+            found = self._records[replica_id] = _Record(since=self._clock.now())
+        return found
+
+    def _note(self, record: _Record, error: str) -> None:
+        record.error = error or "no reason was given"
+        record.error_at = self._clock.now()
+
+    def _come_back(self, record: _Record) -> None:
+        if record.out:
+            record.out = False
+            record.since = self._clock.now()
+
     def _leave(self, record: _Record) -> bool:
         was_out, record.out = record.out, True
+        if not was_out:
+            record.since = self._clock.now()
         return not was_out

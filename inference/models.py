@@ -1,4 +1,4 @@
-"""Rows of inference: models, the pools of engines that serve them, and the replicas of each pool.
+"""Rows of inference: models with their prices and grants, the pools of engines that serve them, each pool's replicas.
 
 They belong to the platform and not to a tenant; every process holds them all in memory (`inference.directory`).
 """
@@ -13,10 +13,12 @@ from substrate.models import Identified
 
 
 class Model(Identified):
-    """A model as callers name it. It has no states: it can be called while one of its replicas is in service.
+    """A model as callers name it: enabled ⇄ disabled (as if it did not exist, for callers). It can be called while it
+    is enabled and one of its replicas is in service.
 
     Prices are nano-units per token (a price per million tokens times 1000). `context_length` is in tokens, 0 when
-    unknown. `built_in` models come with Atrium and are chosen by `auto` only when no real model can be.
+    unknown. `built_in` models come with Atrium and are chosen by `auto` only when no real model can be. A `restricted`
+    model is there for the tenants that hold a `ModelGrant` alone.
     """
 
     model_id = models.CharField(max_length=MODEL_ID_LENGTH, unique=True)
@@ -29,10 +31,49 @@ class Model(Identified):
     output_price_nano = models.BigIntegerField(default=0, validators=[MinValueValidator(0)])
     dimensions = models.PositiveIntegerField(default=0)
     built_in = models.BooleanField(default=False, editable=False)
+    enabled = models.BooleanField(default=True, db_default=True)
+    restricted = models.BooleanField(default=False, db_default=False)
 
     def __str__(self) -> str:
         """The id that callers use."""
         return self.model_id
+
+
+class ModelGrant(Identified):
+    """A tenant may use a restricted model. It belongs to the platform: a tenant neither sees nor changes it."""
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="grants")
+    tenant = models.ForeignKey("tenants.Tenant", on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        """A tenant is granted a model once."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "tenant"], name="model_granted_once"),
+        ]
+
+    def __str__(self) -> str:
+        """Which model, to whom."""
+        return f"{self.model_id} → {self.tenant_id}"
+
+
+class PriceChange(Identified):
+    """A price that a model has had since `created_at`, until the next one. Calls are priced when they end, and never
+    priced anew, so that this is a history and no sum depends on it.
+    """
+
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="price_changes")
+    input_price_nano = models.BigIntegerField()
+    output_price_nano = models.BigIntegerField()
+
+    class Meta:
+        """Read by model, the newest first."""
+
+        indexes: ClassVar = [models.Index(fields=["model", "-created_at"], name="price_by_model")]
+
+    def __str__(self) -> str:
+        """Both prices."""
+        return f"{self.input_price_nano} / {self.output_price_nano}"
 
 
 class Pool(Identified):

@@ -3,6 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
+from inference.addresses import is_forbidden_host
 from inference.types import MODEL_ID_LENGTH, POOL_NAME_LENGTH, REGION_LENGTH, URL_LENGTH
 from kernel.errors import BadInput
 
@@ -69,8 +70,21 @@ def normal_url(url: str) -> str:
         raise BadInput("The engine's URL is http://… or https://…", param="url")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise BadInput("The engine's URL has no user, password, query or fragment.", param="url")
+    if is_forbidden_host(parts.hostname or ""):
+        raise BadInput("The engine's URL is the address of a cloud's metadata.", param="url")
     if not parts.path.endswith("/v1"):
         raise BadInput("The engine's URL is the OpenAI base URL and ends in /v1.", param="url")
     if len(url) > URL_LENGTH:
         raise BadInput(f"The engine's URL is longer than {URL_LENGTH} characters.", param="url")
     return url
+
+
+def guessed_url(text: str) -> str:
+    """The base URL that a person means by `text`: `http://` and `/v1` may be missing. Raises BadInput."""
+    text = text.strip()
+    if text and "://" not in text:
+        text = f"http://{text}"
+    bare = text.rstrip("/")
+    for end in ("/chat/completions", "/completions", "/embeddings", "/models"):
+        bare = bare.removesuffix(end)
+    return normal_url(bare if bare.endswith("/v1") else f"{bare}/v1")

@@ -1,9 +1,18 @@
 """Ports of inference."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from inference.types import Chunk, Completion, Embeddings, EngineRequest, ReplicaLoad, ReplicaSpec
+from inference.types import (
+    Chunk,
+    Completion,
+    Embeddings,
+    EngineReport,
+    EngineRequest,
+    ModelKind,
+    ReplicaLoad,
+    ReplicaSpec,
+)
 
 
 class InferenceEngine(Protocol):
@@ -30,4 +39,34 @@ class InferenceEngine(Protocol):
 
     async def load(self, replica: ReplicaSpec) -> ReplicaLoad:
         """What the replica says of its load. Raises EngineUnavailable."""
+        ...
+
+
+class EngineExaminer(Protocol):
+    """Looks at an address that may be an engine, before it is registered."""
+
+    async def examine(self, url: str, api_key: str, kind: ModelKind | None) -> EngineReport:
+        """What answers at the base URL `url`, within half a minute. Never raises for what it finds there."""
+        ...
+
+
+class PoolLoad(Protocol):
+    """How busy a pool is."""
+
+    @property
+    def running(self) -> Mapping[str, int]:
+        """Slots held, by replica id."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a slot."""
+        ...
+
+
+class SlotBook(Protocol):
+    """The side of the scheduler that tells; who hands the slots out is a floor higher."""
+
+    async def snapshot(self, pool: str) -> PoolLoad:
+        """How busy the pool is now."""
         ...

@@ -5,13 +5,24 @@ import uuid
 from collections.abc import Iterable
 
 import structlog
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from inference.embedders import HASHING, local_embedder
-from inference.models import Model, Pool, Replica
-from inference.naming import MODEL_ID_PATTERN
+from inference.models import Model, ModelGrant, Pool, PriceChange, Replica
+from inference.naming import BUILT_IN, MODEL_ID_PATTERN
 from inference.pricing import show_price
-from inference.types import ModelKind, ModelSpec, ModelView, PoolView, ReplicaSpec, ReplicaView, Tier
+from inference.types import (
+    ModelKind,
+    ModelSpec,
+    ModelState,
+    ModelView,
+    PoolView,
+    PriceView,
+    ReplicaSpec,
+    ReplicaView,
+    Tier,
+)
 from kernel.errors import Internal, NotFound
 from substrate.keyring import keyring
 
@@ -26,17 +37,41 @@ def key_context(replica_id: uuid.UUID) -> str:
 
 
 def load_specs() -> tuple[ModelSpec, ...]:
-    """All models with their replicas in service, the oldest first."""
-    by_model: dict[uuid.UUID, list[ReplicaSpec]] = {}
-    rows = Replica.objects.filter(draining=False).select_related("pool", "model").order_by("id")
-    for row in rows:
-        spec = _replica_spec(row)
+    """All models with their replicas, the oldest first."""
+    serving: dict[uuid.UUID, list[ReplicaSpec]] = {}
+    resting: dict[uuid.UUID, list[ReplicaSpec]] = {}
+    for row in Replica.objects.select_related("pool", "model").order_by("id"):
+        spec = replica_spec(row)
         if spec is not None:
-            by_model.setdefault(row.model_id, []).append(spec)
-    return tuple(_model_spec(row, by_model.get(row.id, ())) for row in Model.objects.order_by("id"))
+            (resting if row.draining else serving).setdefault(row.model_id, []).append(spec)
+    rows = list(Model.objects.order_by("id"))
+    granted: dict[uuid.UUID, set[uuid.UUID]] = {row.id: set() for row in rows if row.restricted}
+    for model_id, tenant_id in ModelGrant.objects.filter(model__in=granted).values_list(
+        "model_id", "tenant_id"
+    ):
+        granted[model_id].add(tenant_id)
+    return tuple(
+        ModelSpec(
+            id=row.model_id,
+            kind=ModelKind(row.kind),
+            tier=Tier(row.tier),
+            context_length=row.context_length,
+            input_price_nano=row.input_price_nano,
+            output_price_nano=row.output_price_nano,
+            built_in=row.built_in,
+            created=int(row.created_at.timestamp()),
+            replicas=tuple(serving.get(row.id, ())),
+            dimensions=row.dimensions,
+            resting=tuple(resting.get(row.id, ())),
+            enabled=row.enabled,
+            tenants=frozenset(granted[row.id]) if row.restricted else None,
+        )
+        for row in rows
+    )
 
 
-def _replica_spec(row: Replica) -> ReplicaSpec | None:
+def replica_spec(row: Replica) -> ReplicaSpec | None:
+    """The replica (with its pool and model joined) as calls need it; None when its key cannot be read."""
     try:
         api_key = keyring().decrypt(row.api_key, context=key_context(row.id)) if row.api_key else ""
     except Internal:
@@ -58,43 +93,41 @@ def _replica_spec(row: Replica) -> ReplicaSpec | None:
     )
 
 
-def _model_spec(row: Model, replicas: Iterable[ReplicaSpec]) -> ModelSpec:
-    return ModelSpec(
-        id=row.model_id,
-        kind=ModelKind(row.kind),
-        tier=Tier(row.tier),
-        context_length=row.context_length,
-        input_price_nano=row.input_price_nano,
-        output_price_nano=row.output_price_nano,
-        built_in=row.built_in,
-        created=int(row.created_at.timestamp()),
-        replicas=tuple(replicas),
-        dimensions=row.dimensions,
+def models(*, tenant_id: uuid.UUID | None = None) -> QuerySet[Model]:
+    """All models, or just those that calls of the tenant can use: open to it, with a replica in service."""
+    in_service = Replica.objects.filter(model=OuterRef("pk"), draining=False)
+    rows = Model.objects.annotate(
+        replica_count=Coalesce(
+            Subquery(in_service.order_by().values("model").annotate(count=Count("id")).values("count")),
+            0,
+            output_field=IntegerField(),
+        )
     )
-
-
-def models(*, usable_only: bool) -> QuerySet[Model]:
-    """Models, or just those with a replica in service."""
-    rows = Model.objects.all()
-    if usable_only:
-        rows = rows.filter(Exists(Replica.objects.filter(model=OuterRef("pk"), draining=False)))
+    if tenant_id is not None:
+        granted = ModelGrant.objects.filter(model=OuterRef("pk"), tenant_id=tenant_id)
+        rows = rows.filter(Q(restricted=False) | Exists(granted), enabled=True, replica_count__gt=0)
     return rows
 
 
-def find_model(model_id: str, *, usable_only: bool = False) -> Model:
-    """The model of the id that callers use. Raises NotFound."""
+def find_model(model_id: str, *, tenant_id: uuid.UUID | None = None) -> Model:
+    """The model of the id that callers use, of those that `models` gives. Raises NotFound."""
     row = None
     # What cannot be an id never reaches the database, which refuses some of it (NUL) in its own way.
     if re.match(MODEL_ID_PATTERN, model_id):
-        row = models(usable_only=usable_only).filter(model_id=model_id).first()
+        row = models(tenant_id=tenant_id).filter(model_id=model_id).first()
     if row is None:
         raise NotFound("There is no such model.")
     return row
 
 
 def pools() -> QuerySet[Pool]:
-    """All pools."""
-    return Pool.objects.all()
+    """All pools, with their number of replicas."""
+    mine = Replica.objects.filter(pool=OuterRef("pk")).order_by().values("pool")
+    return Pool.objects.annotate(
+        replica_count=Coalesce(
+            Subquery(mine.annotate(count=Count("id")).values("count")), 0, output_field=IntegerField()
+        )
+    )
 
 
 def find_pool(pool_id: uuid.UUID) -> PoolView:
@@ -105,9 +138,10 @@ def find_pool(pool_id: uuid.UUID) -> PoolView:
     return pool_views([row])[0]
 
 
-def replicas(pool_id: uuid.UUID) -> QuerySet[Replica]:
-    """The replicas of a pool, with their models."""
-    return Replica.objects.filter(pool_id=pool_id).select_related("pool", "model")
+def replicas(pool_id: uuid.UUID | None = None) -> QuerySet[Replica]:
+    """The replicas of a pool, or of all, with their pools and models."""
+    rows = Replica.objects.select_related("pool", "model")
+    return rows if pool_id is None else rows.filter(pool_id=pool_id)
 
 
 def find_replica(pool_id: uuid.UUID, replica_id: uuid.UUID) -> Replica:
@@ -118,8 +152,8 @@ def find_replica(pool_id: uuid.UUID, replica_id: uuid.UUID) -> Replica:
     return row
 
 
-def model_views(rows: Iterable[Model]) -> list[ModelView]:
-    """Views of model rows, with one query for their numbers of replicas."""
+def model_views(rows: Iterable[Model], *, with_tenants: bool = False) -> list[ModelView]:
+    """Views of model rows, with one query for their numbers of replicas, and one for their tenants if asked for."""
     rows = list(rows)
     counts = dict(
         Replica.objects.filter(model__in=rows, draining=False)
@@ -127,11 +161,17 @@ def model_views(rows: Iterable[Model]) -> list[ModelView]:
         .annotate(count=Count("id"))
         .order_by()
     )
-    return [_model_view(row, counts.get(row.id, 0)) for row in rows]
+    tenants: dict[uuid.UUID, list[str]] = {}
+    if with_tenants and any(row.restricted for row in rows):
+        granted = ModelGrant.objects.filter(model__in=rows).order_by("tenant__slug")
+        for model_id, slug in granted.values_list("model_id", "tenant__slug"):
+            tenants.setdefault(model_id, []).append(slug)
+    return [_model_view(row, counts.get(row.id, 0), tuple(tenants.get(row.id, ()))) for row in rows]
 
 
-def _model_view(row: Model, replica_count: int) -> ModelView:
+def _model_view(row: Model, replica_count: int, tenants: tuple[str, ...]) -> ModelView:
     lexical = row.built_in and row.kind == ModelKind.EMBEDDING and local_embedder() == HASHING
+    state = ModelState.IN_SERVICE if replica_count else ModelState.WITHOUT_REPLICA
     return ModelView(
         uuid=row.id,
         id=row.model_id,
@@ -142,45 +182,76 @@ def _model_view(row: Model, replica_count: int) -> ModelView:
         input_price=show_price(row.input_price_nano),
         output_price=show_price(row.output_price_nano),
         built_in=row.built_in,
+        enabled=row.enabled,
+        restricted=row.restricted,
+        tenants=tenants,
+        state=state if row.enabled else ModelState.DISABLED,
         replica_count=replica_count,
         notice=LEXICAL_NOTICE if lexical else "",
         created_at=row.created_at,
+        updated_at=row.updated_at,
     )
+
+
+def price_changes(model_id: str | None = None) -> QuerySet[PriceChange]:
+    """What models have cost since when, of one model or of all."""
+    rows = PriceChange.objects.select_related("model")
+    return rows if model_id is None else rows.filter(model__model_id=model_id)
+
+
+def price_views(rows: Iterable[PriceChange]) -> list[PriceView]:
+    """Views of price changes (with their models joined)."""
+    return [
+        PriceView(
+            id=row.id,
+            model=row.model.model_id,
+            input_price=show_price(row.input_price_nano),
+            output_price=show_price(row.output_price_nano),
+            valid_from=row.created_at,
+        )
+        for row in rows
+    ]
 
 
 def pool_views(rows: Iterable[Pool]) -> list[PoolView]:
-    """Views of pool rows, with one query for their numbers of replicas."""
+    """Views of pool rows, with one query for what is in them."""
     rows = list(rows)
-    counts = dict(
-        Replica.objects.filter(pool__in=rows).values_list("pool_id").annotate(count=Count("id")).order_by()
-    )
+    served: dict[uuid.UUID, list[str]] = {}
+    held = Replica.objects.filter(pool__in=rows).order_by("model__model_id")
+    for pool_id, model_id in held.values_list("pool_id", "model__model_id"):
+        served.setdefault(pool_id, []).append(model_id)
     return [
         PoolView(
             id=row.id,
             name=row.name,
             engine=row.engine,
             region=row.region,
-            replica_count=counts.get(row.id, 0),
+            replica_count=len(served.get(row.id, ())),
             created_at=row.created_at,
+            updated_at=row.updated_at,
+            models=tuple(dict.fromkeys(served.get(row.id, ()))),
+            built_in=row.name in BUILT_IN,
         )
         for row in rows
     ]
 
 
-def replica_view(row: Replica, *, available: bool = True) -> ReplicaView:
+def replica_view(row: Replica) -> ReplicaView:
     """The view of a replica row (with its pool and model joined)."""
     return ReplicaView(
         id=row.id,
         pool_id=row.pool_id,
         pool=row.pool.name,
         model=row.model.model_id,
+        kind=ModelKind(row.model.kind),
         url=row.url,
         served_name=row.served_name,
         max_concurrency=row.max_concurrency,
         region=row.region,
         draining=row.draining,
         vllm=row.vllm,
+        built_in=not row.url,
         has_api_key=bool(row.api_key),
-        available=available,
         created_at=row.created_at,
+        updated_at=row.updated_at,
     )

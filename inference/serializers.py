@@ -1,7 +1,10 @@
 """Shapes of the REST API of models, pools and replicas: what comes in is strict, what goes out is documented."""
 
+import statistics
+from datetime import datetime
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inference.types import (
@@ -12,13 +15,22 @@ from inference.types import (
     POOL_NAME_LENGTH,
     REGION_LENGTH,
     URL_LENGTH,
+    EngineReport,
+    LiveReplica,
     ModelKind,
+    ModelState,
+    PoolState,
+    ReplicaState,
     Tier,
 )
 from substrate.rest import StrictSerializer
+from substrate.versions import version_of
 
 KINDS = [each.value for each in ModelKind]
 TIERS = [each.value for each in Tier]
+MODEL_STATES = [each.value for each in ModelState]
+POOL_STATES = [each.value for each in PoolState]
+REPLICA_STATES = [each.value for each in ReplicaState]
 # Letters that a header and a log line carry unchanged; the services say so again, for commands.
 MODEL_ID = r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -35,6 +47,15 @@ def _region() -> serializers.RegexField:
     return serializers.RegexField(REGION, max_length=REGION_LENGTH, allow_blank=True, required=False)
 
 
+def _tenants() -> serializers.ListField:
+    return serializers.ListField(
+        child=serializers.CharField(max_length=63),
+        max_length=1_000,
+        required=False,
+        help_text="slugs of the tenants that may use a restricted model",
+    )
+
+
 class ModelChange(StrictSerializer):
     """What of a model may be changed."""
 
@@ -43,6 +64,9 @@ class ModelChange(StrictSerializer):
     dimensions = serializers.IntegerField(min_value=0, max_value=MAX_DIMENSIONS, required=False)
     input_price = _price()
     output_price = _price()
+    enabled = serializers.BooleanField(required=False)
+    restricted = serializers.BooleanField(required=False, help_text="only for the tenants named by `tenants`")
+    tenants = _tenants()
 
 
 class ModelInput(ModelChange):
@@ -52,8 +76,21 @@ class ModelInput(ModelChange):
     kind = serializers.ChoiceField(KINDS, required=False)
 
 
-class ModelOutput(serializers.Serializer[Any]):
-    """A model. `id` is what callers put in `model`; `notice` says what its user must know, if anything."""
+class VersionedOutput(serializers.Serializer[Any]):
+    """What can be edited: `version` goes back in `If-Match`."""
+
+    version = serializers.SerializerMethodField()
+
+    def get_version(self, view: Any) -> str:
+        """The version of its last change."""
+        return version_of(view.updated_at)
+
+
+class ModelOutput(VersionedOutput):
+    """A model. `id` is what callers put in `model`; `notice` says what its user must know, if anything.
+
+    `tenants` are the slugs of those that may use a restricted model; only operators are shown them.
+    """
 
     id = serializers.CharField()
     uuid = serializers.CharField()
@@ -64,9 +101,24 @@ class ModelOutput(serializers.Serializer[Any]):
     input_price = serializers.CharField()
     output_price = serializers.CharField()
     built_in = serializers.BooleanField()
+    enabled = serializers.BooleanField()
+    restricted = serializers.BooleanField()
+    tenants = serializers.ListField(child=serializers.CharField())
+    state = serializers.ChoiceField(MODEL_STATES)
     replica_count = serializers.IntegerField()
     notice = serializers.CharField()
     created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+class PriceOutput(serializers.Serializer[Any]):
+    """What a model has cost per million tokens since `valid_from`."""
+
+    id = serializers.CharField()
+    model = serializers.CharField()
+    input_price = serializers.CharField()
+    output_price = serializers.CharField()
+    valid_from = serializers.DateTimeField()
 
 
 class PoolChange(StrictSerializer):
@@ -81,15 +133,32 @@ class PoolInput(PoolChange):
     name = serializers.RegexField(NAME, max_length=POOL_NAME_LENGTH)
 
 
-class PoolOutput(serializers.Serializer[Any]):
-    """A pool."""
+class PoolOutput(VersionedOutput):
+    """A pool, and how it stands now: `running` calls hold one of `slots`, `waiting` ones queue.
 
-    id = serializers.CharField()
-    name = serializers.CharField()
-    engine = serializers.CharField()
-    region = serializers.CharField()
-    replica_count = serializers.IntegerField()
-    created_at = serializers.DateTimeField()
+    `state`: all replicas that take calls are healthy (`ok`), some (`degraded`), none (`down`); all drain (`draining`),
+    none are there (`empty`), or they were not looked at yet (`unknown`).
+    """
+
+    id = serializers.CharField(source="pool.id")
+    name = serializers.CharField(source="pool.name")
+    engine = serializers.CharField(source="pool.engine")
+    region = serializers.CharField(source="pool.region")
+    built_in = serializers.BooleanField(source="pool.built_in")
+    models = serializers.ListField(child=serializers.CharField(), source="pool.models")
+    replica_count = serializers.IntegerField(source="pool.replica_count")
+    state = serializers.ChoiceField(POOL_STATES, source="status.state")
+    healthy = serializers.IntegerField(source="status.healthy")
+    unhealthy = serializers.IntegerField(source="status.unhealthy")
+    draining = serializers.IntegerField(source="status.draining")
+    running = serializers.IntegerField(source="status.running")
+    slots = serializers.IntegerField(source="status.slots")
+    waiting = serializers.IntegerField(source="status.waiting")
+    created_at = serializers.DateTimeField(source="pool.created_at")
+
+    def get_version(self, view: Any) -> str:
+        """The version of the pool's last change."""
+        return version_of(view.pool.updated_at)
 
 
 class ReplicaChange(StrictSerializer):
@@ -103,8 +172,22 @@ class ReplicaChange(StrictSerializer):
     api_key = serializers.CharField(max_length=1000, allow_blank=True, write_only=True, required=False)
 
 
-class ReplicaInput(ModelChange):
-    """An engine to be put into service; fields of its model that are given change the model."""
+class ModelFacts(StrictSerializer):
+    """What is said of a model when an engine is registered for it; what is left out keeps its value."""
+
+    tier = serializers.ChoiceField(TIERS, required=False)
+    context_length = serializers.IntegerField(min_value=0, max_value=MAX_CONTEXT_LENGTH, required=False)
+    dimensions = serializers.IntegerField(min_value=0, max_value=MAX_DIMENSIONS, required=False)
+    input_price = _price()
+    output_price = _price()
+    tenants = _tenants()
+
+
+class ReplicaInput(ModelFacts):
+    """An engine to be put into service; fields of its model that are given change the model.
+
+    `tenants` restricts the model to those of these slugs.
+    """
 
     model = serializers.RegexField(MODEL_ID, max_length=MODEL_ID_LENGTH)
     url = serializers.CharField(max_length=URL_LENGTH, help_text="the OpenAI base URL, ending in /v1")
@@ -116,19 +199,152 @@ class ReplicaInput(ModelChange):
     api_key = serializers.CharField(max_length=1000, allow_blank=True, write_only=True, required=False)
 
 
-class ReplicaOutput(serializers.Serializer[Any]):
-    """A replica. `available` is what the answering process thinks of its health."""
+class EngineInput(ReplicaInput):
+    """An engine to be put into service, with the pool and the model it makes where they are new."""
+
+    pool = serializers.RegexField(NAME, max_length=POOL_NAME_LENGTH)
+
+
+class LoadOutput(serializers.Serializer[Any]):
+    """What the engine says of itself; `kv_usage` is 0–1."""
+
+    running = serializers.IntegerField()
+    waiting = serializers.IntegerField()
+    kv_usage = serializers.FloatField()
+
+
+class ReplicaOutput(VersionedOutput):
+    """A replica, and how it stands now, as the process that answers sees it.
+
+    `since` is when it last went out or came back, `last_error` why it last failed, `latency_ms` its last health check's.
+    `running` calls hold one of its `max_concurrency` slots, over the whole installation; `load` is what the engine says
+    of itself, null where it says nothing.
+    """
+
+    id = serializers.CharField(source="replica.id")
+    pool_id = serializers.CharField(source="replica.pool_id")
+    pool = serializers.CharField(source="replica.pool")
+    model = serializers.CharField(source="replica.model")
+    kind = serializers.ChoiceField(KINDS, source="replica.kind")
+    url = serializers.CharField(source="replica.url")
+    served_name = serializers.CharField(source="replica.served_name")
+    max_concurrency = serializers.IntegerField(source="replica.max_concurrency")
+    region = serializers.CharField(source="replica.region")
+    draining = serializers.BooleanField(source="replica.draining")
+    vllm = serializers.BooleanField(source="replica.vllm")
+    built_in = serializers.BooleanField(source="replica.built_in")
+    has_api_key = serializers.BooleanField(source="replica.has_api_key")
+    state = serializers.ChoiceField(REPLICA_STATES)
+    available = serializers.SerializerMethodField()
+    since = serializers.SerializerMethodField()
+    checked_at = serializers.SerializerMethodField()
+    latency_ms = serializers.SerializerMethodField()
+    last_error = serializers.SerializerMethodField()
+    last_error_at = serializers.SerializerMethodField()
+    running = serializers.IntegerField()
+    load = LoadOutput(allow_null=True)
+    created_at = serializers.DateTimeField(source="replica.created_at")
+
+    def get_version(self, view: Any) -> str:
+        """The version of the replica's last change."""
+        return version_of(view.replica.updated_at)
+
+    def get_available(self, view: LiveReplica) -> bool:
+        """Whether nothing is known against it."""
+        return view.health is None or view.health.available
+
+    def get_since(self, view: LiveReplica) -> datetime | None:
+        """When it last went out or came back."""
+        return view.health.since if view.health else None
+
+    def get_checked_at(self, view: LiveReplica) -> datetime | None:
+        """When it was last probed."""
+        return view.health.checked_at if view.health else None
+
+    def get_latency_ms(self, view: LiveReplica) -> float | None:
+        """How long its last health check took."""
+        found = view.health.latency_ms if view.health else None
+        return None if found is None else round(found, 1)
+
+    def get_last_error(self, view: LiveReplica) -> str:
+        """Why it last failed."""
+        return view.health.error if view.health else ""
+
+    def get_last_error_at(self, view: LiveReplica) -> datetime | None:
+        """When it last failed."""
+        return view.health.error_at if view.health else None
+
+
+class EngineTestInput(StrictSerializer):
+    """Where an engine may be. The key is used for the test, and neither stored nor shown."""
+
+    url = serializers.CharField(max_length=URL_LENGTH)
+    api_key = serializers.CharField(max_length=1000, allow_blank=True, write_only=True, required=False)
+    kind = serializers.ChoiceField(KINDS, required=False)
+
+
+class FoundModelOutput(serializers.Serializer[Any]):
+    """A model that the engine says it serves; `context_length` is 0 when unsaid."""
 
     id = serializers.CharField()
-    pool_id = serializers.CharField()
-    pool = serializers.CharField()
+    context_length = serializers.IntegerField()
+    owner = serializers.CharField()
+
+
+class FirstTokensOutput(serializers.Serializer[Any]):
+    """What a call of one token told; `problem` is empty when it was answered as it should be."""
+
     model = serializers.CharField()
-    url = serializers.CharField()
-    served_name = serializers.CharField()
-    max_concurrency = serializers.IntegerField()
-    region = serializers.CharField()
-    draining = serializers.BooleanField()
+    kind = serializers.ChoiceField(KINDS, allow_null=True)
+    first_token_ms = serializers.FloatField(allow_null=True)
+    streams = serializers.BooleanField()
+    tells_usage = serializers.BooleanField()
+    dimensions = serializers.IntegerField()
+    problem = serializers.CharField()
+
+
+class LatencyOutput(serializers.Serializer[Any]):
+    """Times of equal small calls."""
+
+    tries = serializers.IntegerField()
+    min_ms = serializers.FloatField()
+    median_ms = serializers.FloatField()
+
+
+class EngineProblemOutput(serializers.Serializer[Any]):
+    """Why an address cannot be used as an engine."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class EngineReportOutput(serializers.Serializer[Any]):
+    """What a connection test found. `problem` is null, or a `code` and in words what to do."""
+
+    url = serializers.CharField(help_text="the base URL that was asked, to be registered")
+    reachable = serializers.SerializerMethodField()
+    problem = serializers.SerializerMethodField()
+    engine = serializers.CharField()
+    version = serializers.CharField()
     vllm = serializers.BooleanField()
-    has_api_key = serializers.BooleanField()
-    available = serializers.BooleanField()
-    created_at = serializers.DateTimeField()
+    models = FoundModelOutput(many=True)
+    latency = serializers.SerializerMethodField()
+    first_tokens = FirstTokensOutput(allow_null=True)
+    took_ms = serializers.FloatField()
+
+    def get_reachable(self, report: EngineReport) -> bool:
+        """Whether an OpenAI-compatible server answered."""
+        return report.problem in ("", "no_models")
+
+    @extend_schema_field(EngineProblemOutput(allow_null=True))
+    def get_problem(self, report: EngineReport) -> dict[str, str] | None:
+        """Why it cannot be used."""
+        return {"code": report.problem, "message": report.message} if report.problem else None
+
+    @extend_schema_field(LatencyOutput(allow_null=True))
+    def get_latency(self, report: EngineReport) -> dict[str, float] | None:
+        """Null when no small call was answered."""
+        tries = report.tries_ms
+        if not tries:
+            return None
+        return {"tries": len(tries), "min_ms": min(tries), "median_ms": round(statistics.median(tries), 2)}

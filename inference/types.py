@@ -70,7 +70,8 @@ class ModelSpec:
 
     Prices are nano-units per token (a price per million tokens times 1000). `context_length` is in tokens, 0 when
     unknown. `built_in` engines (extractive, local embedding) are never chosen while a real model is eligible.
-    `replicas` are the ones in service (draining ones excluded), of all pools.
+    `replicas` are the ones in service (draining ones excluded), of all pools; `resting` those that drain. `tenants` are
+    the ids of those that may use it, None when it is open to all; a model that is not `enabled` is there for nobody.
     """
 
     id: str
@@ -83,12 +84,19 @@ class ModelSpec:
     created: int
     replicas: tuple[ReplicaSpec, ...]
     dimensions: int = 0
+    resting: tuple[ReplicaSpec, ...] = ()
+    enabled: bool = True
+    tenants: frozenset[uuid.UUID] | None = None
 
     pools: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """`pools` are those that serve it, in a stable order: told once, asked with every call."""
         object.__setattr__(self, "pools", tuple(dict.fromkeys(replica.pool for replica in self.replicas)))
+
+    def open_to(self, tenant_id: uuid.UUID) -> bool:
+        """Whether calls of the tenant may use it."""
+        return self.enabled and (self.tenants is None or tenant_id in self.tenants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +183,40 @@ class ReplicaLoad:
     kv_usage: float
 
 
+class ModelState(StrEnum):
+    """Whether a model can be called."""
+
+    IN_SERVICE = "in_service"
+    WITHOUT_REPLICA = "without_replica"
+    DISABLED = "disabled"
+
+
+class ReplicaState(StrEnum):
+    """How a replica stands, as the process that answers sees it."""
+
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+    UNKNOWN = "unknown"
+
+
+class PoolState(StrEnum):
+    """How a pool stands: all its replicas well, some, none; none there; or not looked at yet."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    DRAINING = "draining"
+    EMPTY = "empty"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelView:
     """A model as the outside sees it. Prices are decimal text per million tokens.
 
-    `notice` is empty, or says what its user must know (the local embedder is the lexical one).
+    `notice` is empty, or says what its user must know (the local embedder is the lexical one). `tenants` are the slugs
+    of those that may use a restricted model; only operators are shown them.
     """
 
     uuid: uuid.UUID
@@ -191,9 +228,25 @@ class ModelView:
     input_price: str
     output_price: str
     built_in: bool
+    enabled: bool
+    restricted: bool
+    tenants: tuple[str, ...]
+    state: ModelState
     replica_count: int
     notice: str
     created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PriceView:
+    """A price that a model has had since `valid_from`: decimal text per million tokens."""
+
+    id: uuid.UUID
+    model: str
+    input_price: str
+    output_price: str
+    valid_from: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,22 +259,123 @@ class PoolView:
     region: str
     replica_count: int
     created_at: datetime
+    updated_at: datetime
+    models: tuple[str, ...] = ()
+    built_in: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """A pool as it stands now. `running` calls hold one of `slots`, `waiting` calls queue for one."""
+
+    state: PoolState
+    healthy: int
+    unhealthy: int
+    draining: int
+    running: int
+    slots: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class LivePool:
+    """A pool with its status."""
+
+    pool: PoolView
+    status: PoolStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaHealth:
+    """What a process knows of a replica from its probes and calls. `latency_ms` is the last health check's.
+
+    `since` is when it last went out or came back (or was first heard of); `error` why it last failed, empty when it
+    never did.
+    """
+
+    available: bool
+    since: datetime
+    checked_at: datetime | None
+    latency_ms: float | None
+    error: str
+    error_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaView:
-    """A replica as the outside sees it; never its key. `available` is what this process thinks of its health."""
+    """A replica as the outside sees it; never its key."""
 
     id: uuid.UUID
     pool_id: uuid.UUID
     pool: str
     model: str
+    kind: ModelKind
     url: str
     served_name: str
     max_concurrency: int
     region: str
     draining: bool
     vllm: bool
+    built_in: bool
     has_api_key: bool
-    available: bool
     created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReplica:
+    """A replica with what the answering process sees of it now.
+
+    `running` is how many calls hold one of its slots, over the whole installation; `load` what the engine says of
+    itself, None where it says nothing.
+    """
+
+    replica: ReplicaView
+    state: ReplicaState
+    health: ReplicaHealth | None
+    running: int
+    load: ReplicaLoad | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model that an engine says it serves. `context_length` is in tokens, 0 when unsaid."""
+
+    id: str
+    context_length: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTokens:
+    """What a call of one token told of an engine. `problem` is empty when it was answered.
+
+    `first_token_ms` is the time to the first byte of the answer; `dimensions` are of an embedding model.
+    """
+
+    model: str
+    kind: ModelKind | None
+    first_token_ms: float | None
+    streams: bool
+    tells_usage: bool
+    dimensions: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """What a connection test found. `problem` is a code, empty when the engine can be used; `message` says it in words.
+
+    `url` is the base URL that was asked. `tries_ms` are the times of equal small calls.
+    """
+
+    url: str
+    problem: str
+    message: str
+    engine: str = ""
+    version: str = ""
+    vllm: bool = False
+    models: tuple[FoundModel, ...] = ()
+    tries_ms: tuple[float, ...] = ()
+    first_tokens: FirstTokens | None = None
+    took_ms: float = 0.0

@@ -32,12 +32,16 @@ class ConnectionStale(AnswerBroken):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request goes: a connection's end, and the path there."""
+    """Where a request goes: a connection's end, and the path there.
+
+    `address` is the IP address to connect to where the host's name must not be looked up again.
+    """
 
     host: str
     port: int
     secure: bool
     path: str
+    address: str = ""
 
     @classmethod
     def of(cls, url: str) -> "Target":
@@ -183,7 +187,11 @@ class HttpPool:
             context = self._tls
         async with asyncio.timeout(self._connect_s):
             _, connection = await loop.create_connection(
-                lambda: _Connection(loop, target.end), target.host, target.port, ssl=context
+                lambda: _Connection(loop, target.end),
+                target.address or target.host,
+                target.port,
+                ssl=context,
+                server_hostname=target.host if context is not None else None,
             )
         return connection
 

@@ -1,5 +1,6 @@
 """The door of inference: what models there are, one attempt on one replica, and how engines come and go."""
 
+from inference.services.answering import require_answering_model
 from inference.services.attempts import begin_stream, complete, embed, note_broken_stream, stream
 from inference.services.built_in import ensure_built_in_models, ensure_configured_embeddings
 from inference.services.catalogue import (
@@ -13,11 +14,14 @@ from inference.services.catalogue import (
     delete_replica,
 )
 from inference.services.engines import drain_engine, register_engine, remove_engine
+from inference.services.examining import examine_engine, examine_replica
+from inference.services.live import list_live_pools, live_pools, live_replicas
 from inference.services.lookup import (
     embedder_fingerprint,
     ensure_models,
     get_model,
     list_models,
+    local_fingerprints,
     price,
     replica_available,
 )
@@ -40,13 +44,20 @@ __all__ = [
     "ensure_built_in_models",
     "ensure_configured_embeddings",
     "ensure_models",
+    "examine_engine",
+    "examine_replica",
     "get_model",
+    "list_live_pools",
     "list_models",
+    "live_pools",
+    "live_replicas",
+    "local_fingerprints",
     "note_broken_stream",
     "price",
     "probe_replicas_forever",
     "register_engine",
     "remove_engine",
     "replica_available",
+    "require_answering_model",
     "stream",
 ]

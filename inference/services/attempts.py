@@ -88,5 +88,5 @@ def _failed(replica: ReplicaSpec, request: EngineRequest, error: UpstreamFailed)
         model=replica.model,
         error=error.message,
     )
-    if error.code != FULL and directory().health.attempt_failed(replica.id):
+    if error.code != FULL and directory().health.attempt_failed(replica.id, error.message):
         log.warning("replica_out", replica=replica.id, url=replica.url, reason="attempts failed")

@@ -1,7 +1,7 @@
 """What operators do with models, pools and replicas by REST and in the back-office."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from django.db import IntegrityError, transaction
@@ -10,7 +10,8 @@ from inference import selectors
 from inference.models import Model, Pool, Replica
 from inference.naming import check_model_id, check_pool_name, check_region, check_served_name
 from inference.pricing import parse_price
-from inference.services.engines import OPENAI, bounded, set_api_key
+from inference.services.access import set_access, set_enabled
+from inference.services.engines import OPENAI, bounded, note_price, set_api_key
 from inference.types import (
     MAX_CONCURRENCY,
     MAX_CONTEXT_LENGTH,
@@ -22,7 +23,9 @@ from inference.types import (
     Tier,
 )
 from kernel.errors import Conflict, NotFound
+from substrate.audit import record_act
 from substrate.changes import record_change
+from substrate.versions import check_version
 
 
 def create_model(
@@ -34,17 +37,26 @@ def create_model(
     dimensions: int = 0,
     input_price: str | Decimal = "0",
     output_price: str | Decimal = "0",
+    enabled: bool = True,
+    restricted: bool = False,
+    tenants: Sequence[str] | None = None,
 ) -> ModelView:
-    """Make a model that no engine serves yet. Raises BadInput, and Conflict when the id is taken."""
-    row = Model(model_id=check_model_id(model_id), kind=kind.value)
+    """Make a model that no engine serves yet; `tenants` are the slugs of those it is restricted to.
+
+    Raises BadInput, and Conflict when the id is taken.
+    """
+    row = Model(model_id=check_model_id(model_id), kind=kind.value, enabled=enabled)
     _set_model(row, tier, context_length, dimensions, input_price, output_price)
     try:
         with transaction.atomic():
             row.save(force_insert=True)
+            set_access(row, restricted=restricted, tenants=tenants)
+            note_price(row)
             record_change(kind="model", object_id=row.id)
+            record_act(act="created", kind="model", object_id=row.id, label=model_id)
     except IntegrityError as error:
         raise Conflict(f"There is a model `{model_id}` already.", param="id") from error
-    return selectors.model_views([row])[0]
+    return _model_view(row)
 
 
 def change_model(
@@ -55,14 +67,35 @@ def change_model(
     dimensions: int | None = None,
     input_price: str | Decimal | None = None,
     output_price: str | Decimal | None = None,
+    enabled: bool | None = None,
+    restricted: bool | None = None,
+    tenants: Sequence[str] | None = None,
+    expected: str | None = None,
 ) -> ModelView:
-    """Change what is not None. Raises NotFound, BadInput."""
+    """Change what is not None; a price is valid for calls that end from now on. `expected` is the version seen.
+
+    Raises NotFound, BadInput, Stale, and Conflict for what the model of knowledge bases cannot be.
+    """
     with transaction.atomic():
         row = _model(model_id)
+        check_version(row.updated_at, expected)
+        before = row.input_price_nano, row.output_price_nano
+        was_enabled = row.enabled
         _set_model(row, tier, context_length, dimensions, input_price, output_price)
+        if enabled is not None:
+            set_enabled(row, enabled)
         row.save()
+        set_access(row, restricted=restricted, tenants=tenants)
+        if before != (row.input_price_nano, row.output_price_nano):
+            note_price(row, before)
         record_change(kind="model", object_id=row.id)
-    return selectors.model_views([row])[0]
+        act = "changed" if row.enabled == was_enabled else "enabled" if row.enabled else "disabled"
+        record_act(act=act, kind="model", object_id=row.id, label=model_id)
+    return _model_view(row)
+
+
+def _model_view(row: Model) -> ModelView:
+    return selectors.model_views([row], with_tenants=True)[0]
 
 
 def _set_model(
@@ -85,15 +118,17 @@ def _set_model(
     _apply(row, changes)
 
 
-def delete_model(*, model_id: str) -> None:
-    """Remove a model. Raises NotFound, and Conflict while an engine serves it or when it is built in."""
+def delete_model(*, model_id: str, expected: str | None = None) -> None:
+    """Remove a model. Raises NotFound, Stale, and Conflict while an engine serves it or when it is built in."""
     with transaction.atomic():
         row = _model(model_id)
+        check_version(row.updated_at, expected)
         if row.built_in:
             raise Conflict("A built-in model cannot be removed.")
         if Replica.objects.filter(model=row).exists():
             raise Conflict("The model still has replicas; remove them first.")
         record_change(kind="model", object_id=row.id)
+        record_act(act="deleted", kind="model", object_id=row.id, label=model_id)
         row.delete()
 
 
@@ -104,29 +139,34 @@ def create_pool(*, name: str, region: str = "") -> PoolView:
         with transaction.atomic():
             row.save(force_insert=True)
             record_change(kind="pool", object_id=row.id)
+            record_act(act="created", kind="pool", object_id=row.id, label=name)
     except IntegrityError as error:
         raise Conflict(f"There is a pool `{name}` already.", param="name") from error
     return selectors.pool_views([row])[0]
 
 
-def change_pool(*, pool_id: uuid.UUID, region: str | None = None) -> PoolView:
-    """Change what is not None. Raises NotFound, BadInput."""
+def change_pool(*, pool_id: uuid.UUID, region: str | None = None, expected: str | None = None) -> PoolView:
+    """Change what is not None. Raises NotFound, BadInput, Stale."""
     with transaction.atomic():
         row = _pool(pool_id)
+        check_version(row.updated_at, expected)
         if region is not None:
             row.region = check_region(region)
         row.save()
         record_change(kind="pool", object_id=row.id)
+        record_act(act="changed", kind="pool", object_id=row.id, label=row.name)
     return selectors.pool_views([row])[0]
 
 
-def delete_pool(*, pool_id: uuid.UUID) -> None:
-    """Remove a pool. Raises NotFound, and Conflict while it has replicas."""
+def delete_pool(*, pool_id: uuid.UUID, expected: str | None = None) -> None:
+    """Remove a pool. Raises NotFound, Stale, and Conflict while it has replicas."""
     with transaction.atomic():
         row = _pool(pool_id)
+        check_version(row.updated_at, expected)
         if Replica.objects.filter(pool=row).exists():
             raise Conflict("The pool still has replicas; remove them first.")
         record_change(kind="pool", object_id=row.id)
+        record_act(act="deleted", kind="pool", object_id=row.id, label=row.name)
         row.delete()
 
 
@@ -140,10 +180,16 @@ def change_replica(
     draining: bool | None = None,
     vllm: bool | None = None,
     api_key: str | None = None,
+    expected: str | None = None,
 ) -> ReplicaView:
-    """Change what is not None (`api_key` empty: removed). `pool_id` narrows the search. Raises NotFound, BadInput."""
+    """Change what is not None (`api_key` empty: removed). `pool_id` narrows the search.
+
+    Raises NotFound, BadInput, Stale.
+    """
     with transaction.atomic():
         row = _replica(replica_id, pool_id)
+        check_version(row.updated_at, expected)
+        was_draining = row.draining
         changes = {
             "served_name": None if served_name is None else check_served_name(served_name),
             "max_concurrency": bounded(max_concurrency, 1, MAX_CONCURRENCY, param="max_concurrency"),
@@ -155,16 +201,22 @@ def change_replica(
         set_api_key(row, api_key)
         row.save()
         record_change(kind="replica", object_id=row.id)
+        act = "changed" if row.draining == was_draining else "drained" if row.draining else "resumed"
+        record_act(act=act, kind="replica", object_id=row.id, label=str(row))
     return selectors.replica_view(row)
 
 
-def delete_replica(*, replica_id: uuid.UUID, pool_id: uuid.UUID | None = None) -> None:
-    """Forget one replica. Raises NotFound, and Conflict when it is built in."""
+def delete_replica(
+    *, replica_id: uuid.UUID, pool_id: uuid.UUID | None = None, expected: str | None = None
+) -> None:
+    """Forget one replica. Raises NotFound, Stale, and Conflict when it is built in."""
     with transaction.atomic():
         row = _replica(replica_id, pool_id)
+        check_version(row.updated_at, expected)
         if row.model.built_in:
             raise Conflict("A built-in replica cannot be removed.")
         record_change(kind="replica", object_id=row.id)
+        record_act(act="deleted", kind="replica", object_id=row.id, label=str(row))
         row.delete()
 
 

@@ -1,16 +1,19 @@
 """How engines come and go: register, drain, remove, each in effect in every process within two seconds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db import transaction
 
 from inference import selectors
-from inference.models import Model, Pool, Replica
+from inference.models import Model, Pool, PriceChange, Replica
 from inference.naming import check_model_id, check_pool_name, check_region, check_served_name, normal_url
 from inference.pricing import parse_price
+from inference.services.access import set_access
 from inference.types import MAX_CONCURRENCY, MAX_CONTEXT_LENGTH, MAX_DIMENSIONS, ModelKind, ReplicaView, Tier
 from kernel.errors import BadInput, Conflict, NotFound
+from substrate.audit import record_act
 from substrate.changes import record_change
 from substrate.keyring import keyring
 
@@ -27,6 +30,7 @@ class _Facts:
     input_price_nano: int | None = None
     output_price_nano: int | None = None
     dimensions: int | None = None
+    tenants: Sequence[str] | None = None
 
 
 def register_engine(
@@ -45,11 +49,13 @@ def register_engine(
     output_price: str | Decimal | None = None,
     dimensions: int | None = None,
     vllm: bool | None = None,
+    tenants: Sequence[str] | None = None,
 ) -> ReplicaView:
     """Put one engine into service as a replica of `model` in `pool`, making both when they are new.
 
     Upsert by (pool, model, url); what is None keeps its value (of a new row: its default). Prices are per million
-    tokens. A draining replica is in service again. Raises BadInput, and Conflict when the model is of another kind.
+    tokens. A draining replica is in service again. `tenants` restricts the model to those of these slugs, before any
+    call can reach it. Raises BadInput, and Conflict when the model is of another kind.
     """
     url = normal_url(url)
     check_model_id(model)
@@ -60,6 +66,7 @@ def register_engine(
         input_price_nano=None if input_price is None else parse_price(input_price, param="input_price"),
         output_price_nano=None if output_price is None else parse_price(output_price, param="output_price"),
         dimensions=bounded(dimensions, 0, MAX_DIMENSIONS, param="dimensions"),
+        tenants=tenants,
     )
     fields: dict[str, object] = {"draining": False}
     if max_concurrency is not None:
@@ -73,7 +80,8 @@ def register_engine(
         pool_row, made = Pool.objects.get_or_create(name=check_pool_name(pool), defaults={"engine": OPENAI})
         if made:
             record_change(kind="pool", object_id=pool_row.id)
-        replica, _ = Replica.objects.get_or_create(
+            record_act(act="created", kind="pool", object_id=pool_row.id, label=pool)
+        replica, new = Replica.objects.get_or_create(
             pool=pool_row, model=model_row, url=url, defaults={"served_name": model}
         )
         if served_name is not None:
@@ -83,6 +91,9 @@ def register_engine(
         set_api_key(replica, api_key)
         replica.save()
         record_change(kind="replica", object_id=replica.id)
+        record_act(
+            act="created" if new else "changed", kind="replica", object_id=replica.id, label=str(replica)
+        )
         return selectors.replica_view(replica)
 
 
@@ -118,13 +129,29 @@ def _upsert_model(model_id: str, facts: _Facts) -> Model:
     changed = {
         name: value for name, value in told.items() if value is not None and value != getattr(row, name)
     }
+    before = None if made else (row.input_price_nano, row.output_price_nano)
     for name, value in changed.items():
         setattr(row, name, value)
     if changed:
         row.save()
+    if facts.tenants is not None:
+        set_access(row, restricted=True, tenants=facts.tenants)
+    if before != (row.input_price_nano, row.output_price_nano):
+        note_price(row, before)
     if made or changed:
         record_change(kind="model", object_id=row.id)
+        record_act(act="created" if made else "changed", kind="model", object_id=row.id, label=model_id)
     return row
+
+
+def note_price(row: Model, before: tuple[int, int] | None = None) -> None:
+    """Write down that the model costs from now on what its row says; `before` is what it has cost until now."""
+    if before is not None and not PriceChange.objects.filter(model=row).exists():
+        first = PriceChange.objects.create(model=row, input_price_nano=before[0], output_price_nano=before[1])
+        PriceChange.objects.filter(id=first.id).update(created_at=row.created_at)
+    PriceChange.objects.create(
+        model=row, input_price_nano=row.input_price_nano, output_price_nano=row.output_price_nano
+    )
 
 
 def drain_engine(*, url: str) -> int:
@@ -138,6 +165,7 @@ def drain_engine(*, url: str) -> int:
             replica.draining = True
             replica.save(update_fields=["draining", "updated_at"])
             record_change(kind="replica", object_id=replica.id)
+            record_act(act="drained", kind="replica", object_id=replica.id, label=str(replica))
         return len(replicas)
 
 
@@ -150,6 +178,7 @@ def remove_engine(*, url: str) -> int:
         replicas = _of_engine(url)
         for replica in replicas:
             record_change(kind="replica", object_id=replica.id)
+            record_act(act="deleted", kind="replica", object_id=replica.id, label=str(replica))
             replica.delete()
         return len(replicas)
 

@@ -1,7 +1,10 @@
 """What models there are, from memory."""
 
+import uuid
+
 from inference.directory import ModelDirectory
 from inference.embedders import local_embedder
+from inference.naming import EMBEDDING_MODEL
 from inference.pricing import cost
 from inference.types import ModelKind, ModelSpec, TokenUsage
 from kernel.backends import backends
@@ -24,17 +27,26 @@ async def ensure_models() -> None:
         await found.ensure()
 
 
-def get_model(model_id: str) -> ModelSpec:
-    """The model of this id; it may have no replica in service. Raises ModelNotFound."""
+def get_model(model_id: str, *, tenant_id: uuid.UUID | None = None) -> ModelSpec:
+    """The model of this id, if calls of the tenant (None: of the platform itself) may use it.
+
+    It may have no replica in service. Raises ModelNotFound.
+    """
     spec = directory().snapshot.models.get(model_id)
-    if spec is None:
+    if spec is None or not _usable(spec, tenant_id):
         raise ModelNotFound(f"The model `{model_id[:200]}` does not exist.", param="model")
     return spec
 
 
-def list_models() -> tuple[ModelSpec, ...]:
-    """Every model that can be called: those with a replica in service."""
-    return tuple(spec for spec in directory().snapshot.models.values() if spec.replicas)
+def list_models(*, tenant_id: uuid.UUID | None = None) -> tuple[ModelSpec, ...]:
+    """Every model that calls of the tenant (None: of the platform itself) can use: those with a replica in service."""
+    return tuple(
+        spec for spec in directory().snapshot.models.values() if spec.replicas and _usable(spec, tenant_id)
+    )
+
+
+def _usable(spec: ModelSpec, tenant_id: uuid.UUID | None) -> bool:
+    return spec.enabled if tenant_id is None else spec.open_to(tenant_id)
 
 
 def replica_available(replica_id: str) -> bool:
@@ -56,3 +68,8 @@ def embedder_fingerprint(model_id: str) -> str:
     if spec.built_in and spec.kind is ModelKind.EMBEDDING:
         return f"{model_id}:{local_embedder()}"
     return model_id
+
+
+def local_fingerprints() -> frozenset[str]:
+    """The fingerprints that built-in embedding models of this very installation have."""
+    return frozenset({f"{EMBEDDING_MODEL}:{local_embedder()}"})

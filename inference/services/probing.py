@@ -1,7 +1,8 @@
-"""Health probes of all replicas, from every process that calls them."""
+"""Health probes of all replicas, from every process that calls them, or shows how they are."""
 
 import asyncio
 import random
+import time
 
 import structlog
 
@@ -40,12 +41,14 @@ async def _probe(replicas: list[ReplicaSpec], at_once: asyncio.Semaphore) -> Non
     health = directory().health
     try:
         async with at_once:
+            began = time.perf_counter()
             await engine.health(replicas[0])
+            took_ms = (time.perf_counter() - began) * 1000
     except EngineUnavailable as error:
         for replica in replicas:
-            if health.probe_failed(replica.id):
+            if health.probe_failed(replica.id, error.message):
                 log.warning("replica_out", replica=replica.id, url=replica.url, reason=error.message)
     else:
         for replica in replicas:
-            if health.probe_succeeded(replica.id):
+            if health.probe_succeeded(replica.id, took_ms):
                 log.info("replica_back", replica=replica.id, url=replica.url)

@@ -7,6 +7,7 @@ from assistants.types import AssistantView
 from gateway.doors import Doors
 from gateway.front import Gateway
 from inference.services import list_models
+from inference.types import ModelSpec
 from routing.services import dispatch, embed
 from substrate.units import run_unit
 from tenants.services import authenticate_key, require
@@ -17,6 +18,10 @@ async def _assistants_of(principal: Principal) -> Sequence[AssistantView]:
     return await run_unit(list_assistants, principal=principal)
 
 
+def _models_of(principal: Principal) -> Sequence[ModelSpec]:
+    return list_models(tenant_id=principal.tenant_id)
+
+
 application = Gateway(
     Doors(
         authenticate=authenticate_key,
@@ -24,7 +29,7 @@ application = Gateway(
         dispatch=dispatch,
         embed=embed,
         answer=answer,
-        list_models=list_models,
+        list_models=_models_of,
         list_assistants=_assistants_of,
     )
 )

@@ -70,5 +70,5 @@ class Doors:
     dispatch: Callable[[ModelCall], AbstractAsyncContextManager[AnswerFlow]]
     embed: Callable[[ModelCall], Awaitable[tuple[Embeddings, RoutingDecision]]]
     answer: Callable[[TurnRequest], AbstractAsyncContextManager[CitedFlow]]
-    list_models: Callable[[], Sequence[ModelSpec]]
+    list_models: Callable[[Principal], Sequence[ModelSpec]]
     list_assistants: Callable[[Principal], Awaitable[Sequence[ListedAssistant]]]

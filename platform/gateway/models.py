@@ -30,8 +30,8 @@ async def answer_models(exchange: Exchange, doors: Doors, principal: Principal) 
 
 
 async def usable_models(doors: Doors, principal: Principal) -> list[dict[str, Any]]:
-    """Entries for `auto`, the models, and the assistants of the caller's tenant."""
-    models = [_model_entry(spec) for spec in doors.list_models()]
+    """Entries for `auto`, the models that the tenant may use, and the assistants of the caller's tenant."""
+    models = [_model_entry(spec) for spec in doors.list_models(principal)]
     assistants = [
         _entry(
             ASSISTANT_PREFIX + assistant.slug,

@@ -111,9 +111,10 @@ async def give_back(progress: Progress) -> None:
 
 def _candidates(call: ModelCall) -> Sequence[Candidate]:
     if call.model != AUTO:
-        return named_candidates(get_model(call.model), call.surface, replica_available)
+        named = get_model(call.model, tenant_id=call.principal.tenant_id)
+        return named_candidates(named, call.surface, replica_available)
     return auto_candidates(
-        list_models(),
+        list_models(tenant_id=call.principal.tenant_id),
         call.surface,
         prompt_tokens=estimate_tokens(call.prompt_chars),
         max_tokens=call.max_tokens,

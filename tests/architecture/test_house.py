@@ -28,6 +28,8 @@ GLOBAL_MODELS = {
     "inference.Model": "models are shared by all tenants",
     "inference.Pool": "pools are shared by all tenants",
     "inference.Replica": "replicas are shared by all tenants",
+    "inference.ModelGrant": "which tenants may use a model is the platform's to say, and not theirs to see",
+    "inference.PriceChange": "prices are the same for all tenants",
 }
 
 

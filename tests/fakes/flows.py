@@ -143,7 +143,7 @@ class FakeDoors:
             raise self.fails
         return Embeddings(self.vectors, TokenUsage(5, 0)), DECISION
 
-    def _list_models(self) -> tuple[ModelSpec, ...]:
+    def _list_models(self, principal: Principal) -> tuple[ModelSpec, ...]:
         return (
             ModelSpec("org/tiny", ModelKind.CHAT, Tier.LIGHT, 1024, 0, 0, False, 5, ()),
             ModelSpec("atrium-embedding", ModelKind.EMBEDDING, Tier.LIGHT, 0, 0, 0, True, 5, ()),

@@ -51,7 +51,7 @@ def test_a_model_is_made_and_changed_with_prices_as_people_say_them(operator: Cl
     assert operator.post(page, changed).status_code == 302
     row.refresh_from_db()
     assert (row.tier, row.input_price_nano) == ("light", 2000)
-    assert kinds() == ["model", "model"]
+    assert set(kinds()) == {"model"}
     assert (
         operator.post(add, {**MODEL, "model_id": "auto", "input_price": "0", "output_price": "0"}).status_code
         == 200

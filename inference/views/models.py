@@ -1,0 +1,153 @@
+"""`/models` and `/model-prices`."""
+
+import uuid
+from collections.abc import Mapping
+from typing import ClassVar
+
+from django.db.models import Exists, OuterRef
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inference import selectors
+from inference.serializers import KINDS, TIERS, ModelChange, ModelInput, ModelOutput, PriceOutput
+from inference.services import change_model, create_model, delete_model
+from inference.types import MODEL_ID_LENGTH
+from inference.views.reading import valid, versioned
+from substrate.listings import Listing, boolean_filter, choice_filter, text_filter
+from substrate.openapi import answers, page_of
+from substrate.rest import AtriumView
+from substrate.versions import expected_version
+from tenants.permissions import OPERATE
+from tenants.rest import principal
+
+READ = "models.read"
+
+MODELS = Listing(
+    sorts={
+        "created_at": "created_at",
+        "id": "model_id",
+        "kind": "kind",
+        "tier": "tier",
+        "context_length": "context_length",
+        "input_price": "input_price_nano",
+        "output_price": "output_price_nano",
+        "replica_count": "replica_count",
+    },
+    default="-created_at",
+    search=("model_id",),
+    filters={
+        "kind": choice_filter("kind", KINDS),
+        "tier": choice_filter("tier", TIERS),
+        "enabled": boolean_filter("enabled"),
+        "restricted": boolean_filter("restricted"),
+        "built_in": boolean_filter("built_in"),
+        "in_service": boolean_filter("in_service", "Whether it is enabled and has a replica in service."),
+    },
+    csv=(
+        "id",
+        "kind",
+        "tier",
+        "context_length",
+        "input_price",
+        "output_price",
+        "state",
+        "restricted",
+        "replica_count",
+        "created_at",
+    ),
+    file_name="models",
+)
+PRICES = Listing(
+    sorts={"valid_from": "created_at"},
+    default="-valid_from",
+    filters={"model": text_filter("model__model_id", "The model's id.", longest=MODEL_ID_LENGTH)},
+    csv=("model", "input_price", "output_price", "valid_from"),
+    file_name="prices",
+)
+
+
+class ModelsView(AtriumView):
+    """Models: those that can be used; for operators, all."""
+
+    required_permission: ClassVar[Mapping[str, str]] = {"GET": READ, "POST": OPERATE}
+
+    @extend_schema(
+        operation_id="models_list",
+        parameters=MODELS.parameters(),
+        responses=answers({200: page_of("ModelPage", ModelOutput)}),
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        """Models, the newest first."""
+        operator = _is_operator(request)
+        serving = selectors.replicas().filter(model=OuterRef("pk"), draining=False, model__enabled=True)
+        rows = selectors.models(tenant_id=_tenant(request)).annotate(in_service=Exists(serving))
+        return MODELS.answer(
+            request,
+            rows,
+            lambda page: selectors.model_views(page, with_tenants=operator),
+            ModelOutput,
+        )
+
+    @extend_schema(
+        operation_id="models_create", request=ModelInput, responses=answers({201: ModelOutput}, 409)
+    )
+    def post(self, request: Request) -> Response:
+        """Make a model that no engine serves yet."""
+        values = valid(ModelInput, request)
+        return versioned(ModelOutput(create_model(model_id=values.pop("id"), **values)).data, status=201)
+
+
+class OneModelView(AtriumView):
+    """One model, by the id that callers use (it may contain slashes)."""
+
+    required_permission: ClassVar[Mapping[str, str]] = {"GET": READ, "PATCH": OPERATE, "DELETE": OPERATE}
+
+    @extend_schema(operation_id="models_get", responses=answers({200: ModelOutput}))
+    def get(self, request: Request, model_id: str) -> Response:
+        """One model."""
+        found = selectors.find_model(model_id, tenant_id=_tenant(request))
+        views = selectors.model_views([found], with_tenants=_is_operator(request))
+        return versioned(ModelOutput(views[0]).data)
+
+    @extend_schema(
+        operation_id="models_change", request=ModelChange, responses=answers({200: ModelOutput}, 409, 412)
+    )
+    def patch(self, request: Request, model_id: str) -> Response:
+        """Change a model; in effect everywhere within two seconds. A price holds for calls that end from now on."""
+        selectors.find_model(model_id)
+        values = valid(ModelChange, request)
+        changed = change_model(model_id=model_id, expected=expected_version(request), **values)
+        return versioned(ModelOutput(changed).data)
+
+    @extend_schema(operation_id="models_delete", responses=answers({204: None}, 409, 412))
+    def delete(self, request: Request, model_id: str) -> Response:
+        """Remove a model that no engine serves."""
+        selectors.find_model(model_id)
+        delete_model(model_id=model_id, expected=expected_version(request))
+        return Response(status=204)
+
+
+class PricesView(AtriumView):
+    """What models have cost since when."""
+
+    required_permission: ClassVar[str] = OPERATE
+
+    @extend_schema(
+        operation_id="model_prices_list",
+        parameters=PRICES.parameters(),
+        responses=answers({200: page_of("PricePage", PriceOutput)}),
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        """Prices, the newest first. A call costs what its model cost when it ended; later prices change nothing."""
+        return PRICES.answer(request, selectors.price_changes(), selectors.price_views, PriceOutput)
+
+
+def _is_operator(request: Request) -> bool:
+    return OPERATE in principal(request).permissions
+
+
+def _tenant(request: Request) -> uuid.UUID | None:
+    """Whose models are meant: the tenant's; all, when an operator asks."""
+    return None if _is_operator(request) else principal(request).tenant_id
