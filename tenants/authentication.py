@@ -17,6 +17,7 @@ from tenants.services.sign_in import (
     authenticate_key_now,
     choose_membership,
     switched_session,
+    visit_tenant,
 )
 from tenants.types import Principal
 
@@ -57,16 +58,25 @@ class SessionOrKeyAuthentication(BaseAuthentication):
         if not isinstance(user, User) or not user.is_active:
             return None
         _enforce_csrf(django_request)
-        act_as(Actor("user", user.email, user.id))
-        return user, _session_principal(django_request, user)
+        principal = _session_principal(django_request, user)
+        act_as(Actor("operator" if principal.visiting else "user", user.email, user.id))
+        return user, principal
 
 
 def _session_principal(request: HttpRequest, user: User) -> Principal:
-    """The principal of the session; naming another tenant makes a new session, whose cookie the answer carries."""
+    """The principal of the session; naming another tenant makes a new session, whose cookie the answer carries.
+
+    An operator who names a tenant that does not let them in as a member visits it; the session stays as it is.
+    """
     session = request.session
-    membership = choose_membership(
-        user=user, session=session, tenant_slug=request.headers.get(TENANT_HEADER) or None
-    )
+    wanted = request.headers.get(TENANT_HEADER) or None
+    try:
+        membership = choose_membership(user=user, session=session, tenant_slug=wanted)
+    except PermissionDenied:
+        visit = visit_tenant(user=user, tenant_slug=wanted) if wanted else None
+        if visit is None:
+            raise
+        return visit
     bound = session.get(SESSION_MEMBERSHIP)
     if bound is None:
         session[SESSION_MEMBERSHIP] = str(membership.id)

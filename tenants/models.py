@@ -11,6 +11,7 @@ from kernel.ids import uuid7
 from substrate.models import Identified, TenantOwned
 from tenants.types import (
     EMAIL_LENGTH,
+    MESSAGE_LENGTH,
     NAME_LENGTH,
     SLUG_LENGTH,
     SLUG_PATTERN,
@@ -149,7 +150,8 @@ class Membership(TenantOwned):
 class ApiKey(TenantOwned):
     """A key for programs. Only its HMAC with the server's pepper is kept. Valid until `expires_at` or `revoked_at`.
 
-    A key bound to a user has at most that user's rights in the tenant and dies with the membership.
+    A key bound to a user has at most that user's rights in the tenant and dies with the membership. A rotation makes a
+    key that `replaces` another, which works on until its shortened end.
     """
 
     prefix = models.CharField(max_length=16, unique=True)
@@ -171,6 +173,8 @@ class ApiKey(TenantOwned):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    # The bare id: the pair is shown while both rows are there, and nothing hangs on it.
+    replaces = models.UUIDField(null=True, blank=True)
 
     class Meta(TenantOwned.Meta):
         """Listed by tenant, the newest first."""
@@ -181,6 +185,44 @@ class ApiKey(TenantOwned):
     def __str__(self) -> str:
         """The prefix, which is no secret."""
         return f"atr_{self.prefix}"
+
+
+class Invitation(TenantOwned):
+    """An offer of membership to an e-mail address. open → accepted | withdrawn; open past `expires_at` is expired.
+
+    Only the hash of its token is kept; sending it again makes a new token, and the old one is dead. `mailed` says
+    whether the last sending went out by mail.
+    """
+
+    email = models.EmailField(max_length=EMAIL_LENGTH)
+    role = models.CharField(max_length=16, choices=_choices(Role), default=Role.MEMBER.value)
+    message = models.CharField(max_length=MESSAGE_LENGTH, blank=True)
+    token_hash = models.CharField(max_length=64, unique=True)
+    invited_by = models.ForeignKey(
+        "tenants.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    invited_by_id: uuid.UUID | None
+    mailed = models.BooleanField(default=False)
+    sent_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        """One open invitation per tenant and address."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant", "email"],
+                condition=models.Q(accepted_at=None, withdrawn_at=None),
+                name="invitation_once",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["tenant", "created_at"], name="invitation_by_tenant")]
+
+    def __str__(self) -> str:
+        """The row, without an address."""
+        return f"invitation {self.pk}"
 
 
 class UsageRecord(TenantOwned):

@@ -33,6 +33,9 @@ ROLE_PERMISSIONS: Mapping[Role, frozenset[str]] = {
 }
 
 ALL_PERMISSIONS = _OWNER | {OPERATE}
+# What an operator who visits a tenant must not have: each of them opens content.
+CONTENT = frozenset({"chat.use", "knowledge.read", "conversations.own"})
+VISIT = _OWNER - CONTENT | {OPERATE}
 
 
 def permissions_of(role: Role, *, is_operator: bool = False) -> frozenset[str]:
@@ -47,6 +50,15 @@ def require(principal: Principal, permission: str) -> None:
         raise LookupError(f"no permission is named {permission!r}")
     if permission not in principal.permissions:
         raise PermissionDenied(f"Your role does not allow this ({permission}).")
+
+
+def refuse_visit(principal: Principal, act: str) -> None:
+    """Return when `principal` belongs to the tenant they act in. Raises PermissionDenied, naming the `act`.
+
+    For acts that hand out a credential: with it an operator could read what a visit must not show.
+    """
+    if principal.visiting:
+        raise PermissionDenied(f"You are visiting this tenant: {act} is for its members.", code="visit")
 
 
 def require_rank(principal: Principal, role: Role) -> None:

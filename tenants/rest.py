@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from kernel.errors import NotSignedIn
 from tenants.permissions import require
@@ -13,6 +17,13 @@ from tenants.types import Principal
 
 # For a view that every signed-in principal may use.
 SIGNED_IN = "signed_in"
+
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="The `version` that was read: when the thing was changed since, nothing is written (412).",
+)
 
 
 class HasRequiredPermission(BasePermission):
@@ -36,6 +47,17 @@ class HasRequiredPermission(BasePermission):
         if needed != SIGNED_IN:
             require(cast(Principal, request.auth), needed)
         return True
+
+
+def with_version(response: Response, version: str) -> Response:
+    """The answer with the thing's version as its ETag: what `If-Match` brings back."""
+    response["ETag"] = f'"{version}"'
+    return response
+
+
+def base_url(request: Request) -> str:
+    """Scheme and host that people reach Atrium by, for links in letters: as configured, else as asked now."""
+    return settings.ATRIUM.public_url or request.build_absolute_uri("/")
 
 
 def principal(request: Request) -> Principal:

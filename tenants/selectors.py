@@ -1,15 +1,22 @@
 """Reads of tenants. Each says which scope it needs, or opens its own."""
 
 import uuid
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from substrate.crossing import system_scope
-from tenants.models import ApiKey, Membership, Tenant, User
-from tenants.permissions import permissions_of
+from substrate.versions import version_of
+from tenants.models import ApiKey, Invitation, Membership, Tenant, User
+from tenants.permissions import VISIT, permissions_of
 from tenants.types import (
+    InvitationState,
+    InvitationView,
     KeyEntry,
+    KeyState,
     KeyView,
     MembershipView,
     MemberView,
@@ -19,6 +26,9 @@ from tenants.types import (
     TenantState,
     TenantView,
 )
+
+# A key that ends within this time is about to expire.
+EXPIRING = timedelta(days=14)
 
 
 def load_key_entry(prefix: str) -> KeyEntry | None:
@@ -78,6 +88,20 @@ def principal_of_membership(membership: Membership) -> Principal:
     )
 
 
+def principal_of_visit(user: User, tenant: Tenant) -> Principal:
+    """The principal of an operator in a tenant they are no member of: see `Principal.visiting`."""
+    return Principal(
+        tenant_id=tenant.id,
+        tenant_slug=tenant.slug,
+        role=Role.OWNER,
+        user_id=user.id,
+        is_operator=True,
+        priority_cap=PriorityClass(tenant.priority_class),
+        permissions=VISIT,
+        visiting=True,
+    )
+
+
 def memberships_of(user_id: uuid.UUID) -> list[Membership]:
     """All memberships of a user with their tenants, the last used first. Needs a system scope."""
     rows = (
@@ -112,6 +136,28 @@ def all_tenants() -> QuerySet[Tenant]:
     return Tenant.objects.all()
 
 
+def tenant_figures(tenant_ids: Sequence[uuid.UUID], now: datetime) -> dict[uuid.UUID, tuple[int, int]]:
+    """Open memberships and valid keys of each of the tenants. Opens a system scope."""
+    valid = Q(expires_at=None) | Q(expires_at__gt=now)
+    with system_scope("count a tenant's members and keys", read_only=True):
+        members = _counts(Membership.objects.filter(disabled_at=None, user__is_active=True), tenant_ids)
+        keys = _counts(ApiKey.objects.filter(valid, revoked_at=None), tenant_ids)
+    return {each: (members.get(each, 0), keys.get(each, 0)) for each in tenant_ids}
+
+
+def _counts(rows: QuerySet[Any], tenant_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
+    found = rows.filter(tenant_id__in=tenant_ids).order_by().values_list("tenant_id")
+    return dict(found.annotate(number=Count("id")))
+
+
+def tenant_views(tenants: list[Tenant], now: datetime) -> list[TenantView]:
+    """What operators see of tenants, with their figures. Opens a system scope."""
+    figures = tenant_figures([each.id for each in tenants], now)
+    return [
+        replace(tenant_view(each), members=figures[each.id][0], keys=figures[each.id][1]) for each in tenants
+    ]
+
+
 def find_tenant(slug: str) -> Tenant | None:
     """The tenant of a slug."""
     return Tenant.objects.filter(slug=slug).first()
@@ -125,6 +171,47 @@ def members() -> QuerySet[Membership]:
 def api_keys() -> QuerySet[ApiKey]:
     """Keys of the tenant at hand. Needs a tenant scope."""
     return ApiKey.objects.all()
+
+
+def key_state(key: ApiKey, now: datetime) -> KeyState:
+    """Whether the key works."""
+    if key.revoked_at is not None:
+        return KeyState.REVOKED
+    if key.expires_at is None or key.expires_at > now + EXPIRING:
+        return KeyState.VALID
+    return KeyState.EXPIRING if key.expires_at > now else KeyState.EXPIRED
+
+
+def invitations() -> QuerySet[Invitation]:
+    """Invitations of the tenant at hand with who invited. Needs a tenant scope."""
+    return Invitation.objects.select_related("invited_by")
+
+
+def invitation_state(invitation: Invitation, now: datetime) -> InvitationState:
+    """What became of it."""
+    if invitation.accepted_at is not None:
+        return InvitationState.ACCEPTED
+    if invitation.withdrawn_at is not None:
+        return InvitationState.WITHDRAWN
+    return InvitationState.OPEN if invitation.expires_at > now else InvitationState.EXPIRED
+
+
+def invitation_view(invitation: Invitation, now: datetime) -> InvitationView:
+    """What administrators see of an invitation."""
+    return InvitationView(
+        id=invitation.id,
+        email=invitation.email,
+        role=Role(invitation.role),
+        message=invitation.message,
+        state=invitation_state(invitation, now),
+        invited_by=invitation.invited_by.email if invitation.invited_by else "",
+        created_at=invitation.created_at,
+        sent_at=invitation.sent_at,
+        expires_at=invitation.expires_at,
+        accepted_at=invitation.accepted_at,
+        mailed=invitation.mailed,
+        version=version_of(invitation.updated_at),
+    )
 
 
 def key_names(ids: list[uuid.UUID]) -> dict[str, str]:
@@ -160,6 +247,7 @@ def tenant_view(tenant: Tenant) -> TenantView:
         weight=tenant.weight,
         is_demo=tenant.is_demo,
         created_at=tenant.created_at,
+        version=version_of(tenant.updated_at),
     )
 
 
@@ -174,11 +262,12 @@ def member_view(membership: Membership) -> MemberView:
         disabled=membership.disabled_at is not None,
         created_at=membership.created_at,
         last_used_at=membership.last_used_at,
+        version=version_of(membership.updated_at),
     )
 
 
-def key_view(key: ApiKey) -> KeyView:
-    """What the outside sees of a key."""
+def key_view(key: ApiKey, now: datetime) -> KeyView:
+    """What the outside sees of a key's row alone: see `key_views`."""
     return KeyView(
         id=key.id,
         prefix=key.prefix,
@@ -191,6 +280,9 @@ def key_view(key: ApiKey) -> KeyView:
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
         last_used_at=key.last_used_at,
+        state=key_state(key, now),
+        version=version_of(key.updated_at),
+        replaces=key.replaces,
     )
 
 

@@ -9,9 +9,12 @@ from rest_framework import serializers
 from substrate.rest import StrictSerializer
 from tenants.types import (
     EMAIL_LENGTH,
+    MESSAGE_LENGTH,
     NAME_LENGTH,
     SLUG_LENGTH,
     WEIGHT_MAX,
+    InvitationState,
+    KeyState,
     PriorityClass,
     Role,
     TenantState,
@@ -21,6 +24,8 @@ from tenants.types import (
 ROLES = [each.value for each in Role]
 TENANT_STATES = [each.value for each in TenantState]
 PRIORITIES = [each.value for each in PriorityClass]
+KEY_STATES = [each.value for each in KeyState]
+INVITATION_STATES = [each.value for each in InvitationState]
 LONGEST_RANGE = timedelta(days=366)
 FIRST_DAY = date(2020, 1, 1)
 LAST_DAY = date(2200, 1, 1)
@@ -28,12 +33,14 @@ NANO = 1_000_000_000
 
 
 class TenantInput(StrictSerializer):
-    """A new tenant."""
+    """A new tenant. `owner_email`: owner at once where the address is known, else invited. `join`: the caller too."""
 
     slug = serializers.RegexField(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$", max_length=SLUG_LENGTH)
     name = serializers.CharField(max_length=NAME_LENGTH)
     priority_class = serializers.ChoiceField(PRIORITIES, required=False)
     weight = serializers.IntegerField(min_value=1, max_value=WEIGHT_MAX, required=False)
+    owner_email = serializers.EmailField(max_length=EMAIL_LENGTH, required=False, allow_blank=True)
+    join = serializers.BooleanField(required=False)
 
 
 class TenantChange(StrictSerializer):
@@ -46,7 +53,7 @@ class TenantChange(StrictSerializer):
 
 
 class TenantOutput(serializers.Serializer[Any]):
-    """A tenant."""
+    """A tenant. `members` counts open memberships, `keys` valid API keys."""
 
     id = serializers.CharField()
     slug = serializers.CharField()
@@ -55,7 +62,10 @@ class TenantOutput(serializers.Serializer[Any]):
     priority_class = serializers.ChoiceField(PRIORITIES)
     weight = serializers.IntegerField()
     is_demo = serializers.BooleanField()
+    members = serializers.IntegerField()
+    keys = serializers.IntegerField()
     created_at = serializers.DateTimeField()
+    version = serializers.CharField()
 
 
 class MemberInput(StrictSerializer):
@@ -84,6 +94,46 @@ class MemberOutput(serializers.Serializer[Any]):
     disabled = serializers.BooleanField()
     created_at = serializers.DateTimeField()
     last_used_at = serializers.DateTimeField(allow_null=True)
+    version = serializers.CharField()
+
+
+class InvitationInput(StrictSerializer):
+    """An offer of membership to an address; the message is for the person invited."""
+
+    email = serializers.EmailField(max_length=EMAIL_LENGTH)
+    role = serializers.ChoiceField(ROLES)
+    message = serializers.CharField(max_length=MESSAGE_LENGTH, required=False, allow_blank=True)
+
+
+class InvitationOutput(serializers.Serializer[Any]):
+    """An invitation. `mailed`: the last sending went out by mail."""
+
+    id = serializers.CharField()
+    email = serializers.CharField()
+    role = serializers.ChoiceField(ROLES)
+    message = serializers.CharField()
+    state = serializers.ChoiceField(INVITATION_STATES)
+    invited_by = serializers.CharField(allow_blank=True)
+    mailed = serializers.BooleanField()
+    created_at = serializers.DateTimeField()
+    sent_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    accepted_at = serializers.DateTimeField(allow_null=True)
+    version = serializers.CharField()
+
+
+class SentInvitationOutput(InvitationOutput):
+    """An invitation just sent. Where no mail went out, `link` is shown here once: hand it over yourself."""
+
+    link = serializers.CharField(allow_null=True)
+
+
+class NewTenantOutput(TenantOutput):
+    """A tenant just made. `owner` became one at once; else `invitation` was sent to the address, where one was given."""
+
+    owner = serializers.CharField(allow_blank=True)
+    invitation = SentInvitationOutput(allow_null=True)
+    joined = serializers.BooleanField()
 
 
 class KeyInput(StrictSerializer):
@@ -96,8 +146,18 @@ class KeyInput(StrictSerializer):
     personal = serializers.BooleanField(required=False)
 
 
+class KeyRotation(StrictSerializer):
+    """For how many hours the old key works beside the new one: a day, where nothing is said."""
+
+    grace_hours = serializers.IntegerField(min_value=0, max_value=720, required=False)
+
+
 class KeyOutput(serializers.Serializer[Any]):
-    """An API key without its secret."""
+    """An API key without its secret. `expiring`: it ends within two weeks.
+
+    `replaces` and `replaced_by` name the other key of a rotation. `user` and `created_by` are e-mail addresses, empty
+    where there is none.
+    """
 
     id = serializers.CharField()
     prefix = serializers.CharField()
@@ -110,6 +170,12 @@ class KeyOutput(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True)
+    state = serializers.ChoiceField(KEY_STATES)
+    user = serializers.CharField(allow_blank=True)
+    created_by = serializers.CharField(allow_blank=True)
+    replaces = serializers.CharField(allow_null=True)
+    replaced_by = serializers.CharField(allow_null=True)
+    version = serializers.CharField()
 
 
 class NewKeyOutput(KeyOutput):
@@ -202,7 +268,10 @@ class _KeyName(serializers.Serializer[Any]):
 
 
 class MeOutput(serializers.Serializer[Any]):
-    """Who asks. `user` is null for a key without user, `api_key` for a session."""
+    """Who asks. `user` is null for a key without user, `api_key` for a session.
+
+    `platform`: may operate the platform. `visiting`: an operator in a tenant they are no member of.
+    """
 
     user = _UserOutput(allow_null=True)
     tenant = _TenantName()
@@ -210,3 +279,5 @@ class MeOutput(serializers.Serializer[Any]):
     permissions = serializers.ListField(child=serializers.CharField())
     memberships = _MembershipOutput(many=True)
     api_key = _KeyName(allow_null=True)
+    visiting = serializers.BooleanField()
+    platform = serializers.BooleanField()

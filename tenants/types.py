@@ -11,6 +11,7 @@ SLUG_LENGTH = 63
 NAME_LENGTH = 200
 EMAIL_LENGTH = 254
 WEIGHT_MAX = 1000
+MESSAGE_LENGTH = 1000
 
 
 class Role(StrEnum):
@@ -59,6 +60,24 @@ class PriorityClass(StrEnum):
 _RANKS = {each: rank for rank, each in enumerate(PriorityClass)}
 
 
+class KeyState(StrEnum):
+    """Whether a key works, and for how long: `expiring` is valid for two more weeks at most."""
+
+    VALID = "valid"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class InvitationState(StrEnum):
+    """What became of an invitation."""
+
+    OPEN = "open"
+    EXPIRED = "expired"
+    ACCEPTED = "accepted"
+    WITHDRAWN = "withdrawn"
+
+
 class UsageState(StrEnum):
     """How a model call ended."""
 
@@ -73,7 +92,8 @@ class Principal:
 
     `user_id` and `membership_id` are None for a key that belongs to no user; `api_key_id` is None for a session.
     `priority_cap` is the most urgent class this principal may ask for. `is_operator` is a platform operator: rights
-    over tenants, models and pools, none over other tenants' content.
+    over tenants, models and pools, none over other tenants' content. `visiting` is an operator at work in a tenant
+    they are no member of: its owner's rights but for reading content and for what lets others read it.
     """
 
     tenant_id: uuid.UUID
@@ -86,6 +106,7 @@ class Principal:
     is_operator: bool = False
     priority_cap: PriorityClass = PriorityClass.CRITICAL
     permissions: frozenset[str] = field(default_factory=frozenset)
+    visiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +157,7 @@ class KeyEntry:
 
 @dataclass(frozen=True, slots=True)
 class TenantView:
-    """A tenant as the outside sees it."""
+    """A tenant as the outside sees it. `members` and `keys` count who and what may come in now, where it was asked."""
 
     id: uuid.UUID
     slug: str
@@ -146,6 +167,9 @@ class TenantView:
     weight: int
     is_demo: bool
     created_at: datetime
+    version: str
+    members: int = 0
+    keys: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +184,7 @@ class MemberView:
     disabled: bool
     created_at: datetime
     last_used_at: datetime | None
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +199,11 @@ class MembershipView:
 
 @dataclass(frozen=True, slots=True)
 class KeyView:
-    """An API key as the outside sees it: never its secret."""
+    """An API key as the outside sees it: never its secret.
+
+    `replaces` and `replaced_by` tie the two keys of a rotation together, by their ids. `user` and `created_by` are
+    e-mail addresses, empty where there is none.
+    """
 
     id: uuid.UUID
     prefix: str
@@ -187,6 +216,12 @@ class KeyView:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    state: KeyState
+    version: str
+    user: str = ""
+    created_by: str = ""
+    replaces: uuid.UUID | None = None
+    replaced_by: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +231,55 @@ class IssuedKey:
     id: uuid.UUID
     prefix: str
     key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationView:
+    """An invitation as the tenant's administrators see it: never its token."""
+
+    id: uuid.UUID
+    email: str
+    role: Role
+    message: str
+    state: InvitationState
+    invited_by: str
+    created_at: datetime
+    sent_at: datetime
+    expires_at: datetime
+    accepted_at: datetime | None
+    mailed: bool
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SentInvitation:
+    """An invitation just sent. `link` is its only way to the person where no mail went out, else None."""
+
+    view: InvitationView
+    link: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedMembership:
+    """What the person who holds an invitation sees of it. `known` says that there is an account of this address."""
+
+    token_hash: str = field(repr=False)
+    email: str
+    role: Role
+    tenant_name: str
+    invited_by: str
+    message: str
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTenant:
+    """A tenant just made, and what became of its first owner: a member at once, or invited. `joined`: the maker too."""
+
+    tenant: TenantView
+    owner: str
+    invitation: SentInvitation | None
+    joined: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +304,70 @@ class UsageSum:
     prompt_tokens: int
     completion_tokens: int
     cost_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Median and 95th percentile in milliseconds, within 5 %; None where nothing was measured."""
+
+    p50: int | None
+    p95: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotals:
+    """Usage of a range, of a step of it, or of a group. `first_token` is of calls that had one, `total` of completed."""
+
+    requests: int
+    completed: int
+    cancelled: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_nano: int
+    first_token: Latency
+    total: Latency
+
+
+@dataclass(frozen=True, slots=True)
+class UsageGroup:
+    """Usage of one day, model, user … `group` is its id ("" when there is none), `label` its name to people."""
+
+    group: str
+    label: str
+    totals: UsageTotals
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFigures:
+    """Usage of a range for one page: its steps without gaps, its sums, those of the range before, and who used most.
+
+    `steps` begin at `start` and are `step_s` seconds apart; the last one is not over yet. None where a list does not
+    belong to the question.
+    """
+
+    start: datetime
+    end: datetime
+    step_s: int
+    steps: list[UsageTotals]
+    totals: UsageTotals
+    previous: UsageTotals
+    tenants: list[UsageGroup] | None
+    models: list[UsageGroup]
+    assistants: list[UsageGroup] | None
+    users: list[UsageGroup] | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndingKey:
+    """An API key that ends soon."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    prefix: str
+    name: str
+    expires_at: datetime
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +407,8 @@ class PrincipalView:
     permissions: list[str]
     memberships: list[MembershipView]
     api_key: KeyName | None
+    visiting: bool = False
+    platform: bool = False
 
 
 @dataclass(frozen=True, slots=True)

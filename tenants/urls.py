@@ -1,8 +1,10 @@
 """REST addresses of tenants, below `/api/v1/`, with and without a trailing slash."""
 
-from django.urls import URLPattern, re_path
+from django.urls import URLPattern, path, re_path
 
-from tenants.views.keys import KeysView, KeyView
+from tenants.views.invitation_page import accept_invitation, open_invitation
+from tenants.views.invitations import InvitationsView, InvitationView, ResendView
+from tenants.views.keys import KeysView, KeyView, RotateView
 from tenants.views.me import MeView
 from tenants.views.retention import RetentionPreviewView, RetentionRulesView
 from tenants.views.tenants import TenantsView, TenantView
@@ -15,9 +17,19 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^tenants/(?P<tenant_id>[^/]+)/?$", TenantView.as_view()),
     re_path(r"^users/?$", UsersView.as_view()),
     re_path(r"^users/(?P<user_id>[^/]+)/?$", UserView.as_view()),
+    re_path(r"^invitations/?$", InvitationsView.as_view()),
+    re_path(r"^invitations/(?P<invitation_id>[^/]+)/?$", InvitationView.as_view()),
+    re_path(r"^invitations/(?P<invitation_id>[^/]+)/resend/?$", ResendView.as_view()),
     re_path(r"^api-keys/?$", KeysView.as_view()),
     re_path(r"^api-keys/(?P<key_id>[^/]+)/?$", KeyView.as_view()),
+    re_path(r"^api-keys/(?P<key_id>[^/]+)/rotate/?$", RotateView.as_view()),
     re_path(r"^usage/?$", UsageView.as_view()),
     re_path(r"^retention/?$", RetentionRulesView.as_view()),
     re_path(r"^retention/preview/?$", RetentionPreviewView.as_view()),
+]
+
+# Pages for people, below `/accounts/`.
+page_urlpatterns: list[URLPattern] = [
+    path("invitation/", open_invitation, name="invitation"),
+    path("invitation/accept/", accept_invitation, name="invitation_accept"),
 ]

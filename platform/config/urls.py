@@ -4,10 +4,12 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from config.views import chat_page
+from config.views import chat_page, console_page
+from tenants.urls import page_urlpatterns
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
+    path("accounts/", include(page_urlpatterns)),
     path("accounts/", include("allauth.account.urls")),
     path("api/v1/", include("tenants.urls")),
     path("api/v1/", include("knowledge.urls")),
@@ -16,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("console.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    re_path(r"^console(?:/.*)?$", console_page, name="console"),
     re_path(r"^(?:c|k)(?:/.*)?$", chat_page),
     path("", chat_page, name="chat"),
 ]

@@ -1,13 +1,24 @@
 """The door of tenants: who asks, what they may, what they used."""
 
 from tenants.permissions import require
+from tenants.services.figures import RANGES, range_bounds, usage_figures
+from tenants.services.invitations import (
+    get_invitation,
+    invite,
+    resend_invitation,
+    withdraw_invitation,
+)
+from tenants.services.joining import find_offer, join_as_known_person, join_as_new_person
 from tenants.services.keys import (
     create_key,
     get_key,
     issue_api_key,
     revoke_api_key,
     revoke_key,
+    rotate_key,
 )
+from tenants.services.needs import ending_keys, name_tenants, suspended_tenants
+from tenants.services.opening import open_tenant
 from tenants.services.retention import (
     get_retention,
     keep_retention_forever,
@@ -25,6 +36,7 @@ from tenants.services.sign_in import (
     principal_for_jobs,
     switched_session,
     user_of_session,
+    visit_tenant,
 )
 from tenants.services.tenants import change_tenant, create_tenant, find_tenant, get_tenant
 from tenants.services.traces import (
@@ -57,6 +69,7 @@ from tenants.services.users import (
 )
 
 __all__ = [
+    "RANGES",
     "add_member",
     "authenticate_key",
     "authenticate_key_now",
@@ -74,26 +87,37 @@ __all__ = [
     "describe_principal",
     "drain_usage_forever",
     "drain_usage_once",
+    "ending_keys",
+    "find_offer",
     "find_request",
     "find_tenant",
     "forget_old_traces",
+    "get_invitation",
     "get_key",
     "get_member",
     "get_retention",
     "get_tenant",
+    "invite",
     "issue_api_key",
+    "join_as_known_person",
+    "join_as_new_person",
     "keep_retention_forever",
     "keep_retention_once",
     "kept_requests",
+    "name_tenants",
+    "open_tenant",
     "operator_principal",
     "preview_retention",
     "principal_for_jobs",
+    "range_bounds",
     "record_trace",
     "record_usage",
     "remove_member",
     "require",
+    "resend_invitation",
     "revoke_api_key",
     "revoke_key",
+    "rotate_key",
     "set_password",
     "set_retention",
     "show_requests",
@@ -101,6 +125,10 @@ __all__ = [
     "store_usage",
     "sum_usage",
     "summarise_platform",
+    "suspended_tenants",
     "switched_session",
+    "usage_figures",
     "user_of_session",
+    "visit_tenant",
+    "withdraw_invitation",
 ]

@@ -1,21 +1,25 @@
 """Use cases around API keys."""
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 
 from kernel.clock import SYSTEM_CLOCK, Clock
-from kernel.errors import BadInput, Internal, NotFound
+from kernel.errors import BadInput, Conflict, Internal, NotFound, PermissionDenied
+from substrate.audit import record_act
 from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.keyring import keyring
 from substrate.scoping import tenant_scope
 from tenants import selectors
 from tenants.keys import make_key
+from tenants.listed import key_views
 from tenants.models import ApiKey
-from tenants.permissions import require, require_rank
-from tenants.types import NAME_LENGTH, IssuedKey, KeyView, Principal, PriorityClass, Role
+from tenants.permissions import refuse_visit, require, require_rank
+from tenants.types import NAME_LENGTH, IssuedKey, KeyState, KeyView, Principal, PriorityClass, Role
+
+LONGEST_GRACE = timedelta(days=30)
 
 
 def issue_api_key(
@@ -27,6 +31,7 @@ def issue_api_key(
     expires_at: datetime | None = None,
     priority_class: PriorityClass = PriorityClass.CRITICAL,
     created_by_id: uuid.UUID | None = None,
+    replaces: uuid.UUID | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> IssuedKey:
     """Make a key; the operator's way (commands, first run). Its text is in the answer and nowhere else.
@@ -55,9 +60,11 @@ def issue_api_key(
                 user_id=user_id,
                 created_by_id=created_by_id,
                 expires_at=expires_at,
+                replaces=replaces,
             )
             if _saved(row):
                 record_change(kind="api_key", object_id=row.prefix, tenant_id=tenant_id)
+                _record("created", row)
                 return IssuedKey(row.id, fresh.prefix, fresh.key)
     raise Internal("No free prefix was found for the new key.")
 
@@ -88,6 +95,7 @@ def create_key(
     Raises PermissionDenied, BadInput.
     """
     require(principal, "keys.write")
+    refuse_visit(principal, "making a key")
     require_rank(principal, role)
     if personal and principal.user_id is None:
         raise BadInput("Only a person can make a personal key.", param="personal")
@@ -101,17 +109,68 @@ def create_key(
         created_by_id=principal.user_id,
         clock=clock,
     )
-    return issued, get_key(principal=principal, key_id=issued.id)
+    return issued, get_key(principal=principal, key_id=issued.id, clock=clock)
 
 
-def get_key(*, principal: Principal, key_id: uuid.UUID) -> KeyView:
+def rotate_key(
+    *, principal: Principal, key_id: uuid.UUID, grace: timedelta, clock: Clock = SYSTEM_CLOCK
+) -> tuple[IssuedKey, KeyView]:
+    """Make a key that takes the place of another: same name, role, cap, user and length of life.
+
+    Both work until `grace` is over, then the old one has expired. Raises PermissionDenied (another person's key too),
+    NotFound, BadInput, and Conflict for a key that no longer works, or whose replacement is still valid.
+    """
+    require(principal, "keys.write")
+    refuse_visit(principal, "rotating a key")
+    if not timedelta() <= grace <= LONGEST_GRACE:
+        raise BadInput(f"The old key may work on for 0–{LONGEST_GRACE.days * 24} hours.", param="grace_hours")
+    now = clock.now()
+    with tenant_scope(principal.tenant_id):
+        old, pattern = _rotatable(principal, key_id, now)
+        life = pattern.expires_at - pattern.created_at if pattern.expires_at else None
+        issued = issue_api_key(
+            tenant_id=principal.tenant_id,
+            name=old.name,
+            role=Role(old.role),
+            user_id=old.user_id,
+            expires_at=now + life if life else None,
+            priority_class=PriorityClass(old.priority_class),
+            created_by_id=principal.user_id,
+            replaces=old.id,
+            clock=clock,
+        )
+        old.expires_at = min(old.expires_at or now + grace, now + grace)
+        old.save(update_fields=["expires_at", "updated_at"])
+        record_change(kind="api_key", object_id=old.prefix, tenant_id=old.tenant_id)
+        _record("rotated", old)
+    return issued, get_key(principal=principal, key_id=issued.id, clock=clock)
+
+
+def _rotatable(principal: Principal, key_id: uuid.UUID, now: datetime) -> tuple[ApiKey, ApiKey]:
+    """The key, and the one that says how long a key of this kind lives: an earlier rotation shortened the first."""
+    key = selectors.api_keys().select_for_update().filter(id=key_id).first()
+    if key is None:
+        raise NotFound("There is no such key.")
+    require_rank(principal, Role(key.role))
+    # Its text acts as that person: it goes to nobody else's hands.
+    if key.user_id is not None and key.user_id != principal.user_id:
+        raise PermissionDenied("A personal key is rotated by its own user.")
+    if selectors.key_state(key, now) not in (KeyState.VALID, KeyState.EXPIRING):
+        raise Conflict("This key no longer works: make a new one.", code="key_ended")
+    followers = list(selectors.api_keys().filter(replaces=key.id).order_by("created_at", "id"))
+    if any(selectors.key_state(each, now) is not KeyState.REVOKED for each in followers):
+        raise Conflict("This key was rotated already; its replacement is the one to use.", code="key_rotated")
+    return key, followers[-1] if followers else key
+
+
+def get_key(*, principal: Principal, key_id: uuid.UUID, clock: Clock = SYSTEM_CLOCK) -> KeyView:
     """A key of the principal's tenant. Raises PermissionDenied, NotFound."""
     require(principal, "keys.write")
     with tenant_scope(principal.tenant_id, read_only=True):
         key = selectors.api_keys().filter(id=key_id).first()
-    if key is None:
-        raise NotFound("There is no such key.")
-    return selectors.key_view(key)
+        if key is None:
+            raise NotFound("There is no such key.")
+        return key_views([key], clock.now())[0]
 
 
 def revoke_key(*, principal: Principal, key_id: uuid.UUID, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -136,14 +195,20 @@ def revoke_api_key(*, prefix: str, clock: Clock = SYSTEM_CLOCK) -> KeyView:
         if key is None:
             raise NotFound(f"There is no API key with the prefix {wanted!r}.")
         _revoke(key, clock)
-        return selectors.key_view(key)
+        return selectors.key_view(key, clock.now())
 
 
 def _revoke(key: ApiKey, clock: Clock) -> None:
     if key.revoked_at is None:
         key.revoked_at = clock.now()
         key.save(update_fields=["revoked_at", "updated_at"])
+        _record("revoked", key)
     record_change(kind="api_key", object_id=key.prefix, tenant_id=key.tenant_id)
+
+
+def _record(act: str, key: ApiKey) -> None:
+    label = f"{key.name} (atr_{key.prefix})"
+    record_act(act=act, kind="api_key", object_id=key.id, label=label, tenant_id=key.tenant_id)
 
 
 def find_key_name(*, principal: Principal) -> str:

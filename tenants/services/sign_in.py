@@ -139,6 +139,15 @@ def choose_membership(*, user: User, session: SessionBase, tenant_slug: str | No
     return chosen
 
 
+def visit_tenant(*, user: User, tenant_slug: str) -> Principal | None:
+    """The principal of an operator's visit to a tenant, suspended ones too; None when there can be no visit.
+
+    For the REST API alone: the data plane's doors know members and keys, never visits.
+    """
+    tenant = selectors.find_tenant(tenant_slug) if user.is_staff else None
+    return None if tenant is None else selectors.principal_of_visit(user, tenant)
+
+
 def bind_session(*, user: User, session: SessionBase, clock: Clock = SYSTEM_CLOCK) -> None:
     """Bind a fresh login to the membership its user used last; nothing happens when there is no open one."""
     with system_scope("bind a session to a membership"):

@@ -5,9 +5,12 @@ import uuid
 
 from django.db import IntegrityError, transaction
 
+from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import BadInput, Conflict, NotFound
+from substrate.audit import record_act
 from substrate.changes import record_change
 from substrate.crossing import system_scope
+from substrate.versions import check_version
 from tenants import selectors
 from tenants.models import Tenant
 from tenants.types import (
@@ -47,6 +50,7 @@ def create_tenant(
         except IntegrityError as error:
             raise Conflict(f"There is a tenant with the slug {slug!r} already.", param="slug") from error
         record_change(kind="tenant", object_id=tenant.id, tenant_id=tenant.id)
+        record_act(act="created", kind="tenant", object_id=tenant.id, label=tenant.slug, tenant_id=tenant.id)
     return selectors.tenant_view(tenant)
 
 
@@ -58,10 +62,12 @@ def change_tenant(
     weight: int | None = None,
     priority_class: PriorityClass | None = None,
     principal: Principal | None = None,
+    expected: str | None = None,
 ) -> TenantView:
     """Change what is not None. A suspended tenant is refused everywhere within two seconds.
 
-    Raises NotFound, BadInput, and Conflict when `principal` would suspend the tenant they act in.
+    Raises NotFound, BadInput, Stale when it is not the version `expected`, and Conflict when `principal` would suspend
+    the tenant they act in.
     """
     if principal is not None and principal.tenant_id == tenant_id and state is TenantState.SUSPENDED:
         raise Conflict("You act in this tenant: suspend it from another one.", code="own_tenant")
@@ -69,18 +75,34 @@ def change_tenant(
         tenant = Tenant.objects.select_for_update().filter(id=tenant_id).first()
         if tenant is None:
             raise NotFound("There is no such tenant.")
+        check_version(tenant.updated_at, expected)
+        before = _values(tenant)
         _set(tenant, name=name, state=state, weight=weight, priority_class=priority_class)
+        for act in _acts(before, _values(tenant)):
+            record_act(act=act, kind="tenant", object_id=tenant.id, label=tenant.slug, tenant_id=tenant.id)
         tenant.save()
         record_change(kind="tenant", object_id=tenant.id, tenant_id=tenant.id)
-    return selectors.tenant_view(tenant)
+    return get_tenant(tenant_id=tenant.id)
 
 
-def get_tenant(*, tenant_id: uuid.UUID) -> TenantView:
-    """One tenant. Raises NotFound."""
+def _values(tenant: Tenant) -> dict[str, object]:
+    return {name: getattr(tenant, name) for name in ("state", "name", "weight", "priority_class")}
+
+
+def _acts(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    """What a change amounts to, in the words of the record."""
+    found = []
+    if before.pop("state") != (state := after.pop("state")):
+        found.append("suspended" if state == TenantState.SUSPENDED else "resumed")
+    return [*found, "changed"] if before != after else found
+
+
+def get_tenant(*, tenant_id: uuid.UUID, clock: Clock = SYSTEM_CLOCK) -> TenantView:
+    """One tenant with its figures. Raises NotFound."""
     tenant = Tenant.objects.filter(id=tenant_id).first()
     if tenant is None:
         raise NotFound("There is no such tenant.")
-    return selectors.tenant_view(tenant)
+    return selectors.tenant_views([tenant], clock.now())[0]
 
 
 def find_tenant(*, slug: str) -> TenantView:

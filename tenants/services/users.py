@@ -9,9 +9,11 @@ from django.db import IntegrityError, transaction
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import BadInput, Conflict, NotFound
+from substrate.audit import record_act
 from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
+from substrate.versions import check_version
 from tenants import selectors
 from tenants.models import Membership, Tenant, User
 from tenants.permissions import require, require_rank
@@ -85,7 +87,7 @@ def check_password_rules(password: str, *, email: str) -> None:
 def _add(
     *, tenant: Tenant, email: str, role: Role, password: str | None, name: str, is_operator: bool
 ) -> CreatedUser:
-    address = _address(email)
+    address = normal_address(email)
     if len(name) > NAME_LENGTH:
         raise BadInput(f"A name has at most {NAME_LENGTH} characters.", param="name")
     fresh = User(email=address, name=name.strip(), is_operator=is_operator)
@@ -102,6 +104,7 @@ def _add(
         except IntegrityError as error:
             raise Conflict(f"{address} is a member of this tenant already.", param="email") from error
         record_change(kind="membership", object_id=user.id, tenant_id=tenant.id)
+        _record("created", membership)
     return CreatedUser(
         member=selectors.member_view(membership), tenant_slug=tenant.slug, user_created=created
     )
@@ -116,7 +119,8 @@ def _save_user(fresh: User) -> tuple[User, bool]:
         return User.objects.get(email=fresh.email), False
 
 
-def _address(email: str) -> str:
+def normal_address(email: str) -> str:
+    """The address as it is stored. Raises BadInput when it is none."""
     address = normal_email(email)
     try:
         validate_email(address)
@@ -147,16 +151,19 @@ def change_member(
     user_id: uuid.UUID,
     role: Role | None = None,
     disabled: bool | None = None,
+    expected: str | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> MemberView:
     """Change a member's role, or disable or enable the membership; in effect everywhere within two seconds.
 
-    Raises PermissionDenied, NotFound, Conflict when the tenant would have no active owner, or for one's own membership.
+    Raises PermissionDenied, NotFound, Stale when it is not the version `expected`, Conflict when the tenant would have no active owner, or for one's own membership.
     """
     require(principal, "users.write")
     with tenant_scope(principal.tenant_id):
         membership = _locked_member(user_id)
         require_rank(principal, Role(membership.role))
+        check_version(membership.updated_at, expected)
+        acts = _acts(membership, role, disabled)
         if disabled or role not in (None, Role(membership.role)):
             _not_oneself(principal, user_id)
         if role is not None:
@@ -167,19 +174,42 @@ def change_member(
         _keep_an_owner(membership)
         membership.save()
         record_change(kind="membership", object_id=user_id, tenant_id=principal.tenant_id)
+        for act in acts:
+            _record(act, membership)
         return selectors.member_view(membership)
 
 
-def remove_member(*, principal: Principal, user_id: uuid.UUID) -> None:
+def _acts(membership: Membership, role: Role | None, disabled: bool | None) -> list[str]:
+    """What a change of the membership amounts to, in the words of the record."""
+    found = [] if role in (None, Role(membership.role)) else ["changed"]
+    if disabled is not None and disabled != (membership.disabled_at is not None):
+        found.append("disabled" if disabled else "enabled")
+    return found
+
+
+def _record(act: str, membership: Membership) -> None:
+    label = f"{membership.user.email} ({membership.role})"
+    record_act(
+        act=act,
+        kind="membership",
+        object_id=membership.user_id,
+        label=label,
+        tenant_id=membership.tenant_id,
+    )
+
+
+def remove_member(*, principal: Principal, user_id: uuid.UUID, expected: str | None = None) -> None:
     """Take a user out of the tenant; the user and what they made stay.
 
-    Raises PermissionDenied, NotFound, Conflict when the tenant would have no active owner, or for one's own membership.
+    Raises PermissionDenied, NotFound, Stale when it is not the version `expected`, Conflict when the tenant would have no active owner, or for one's own membership.
     """
     require(principal, "users.write")
     with tenant_scope(principal.tenant_id):
         membership = _locked_member(user_id)
         require_rank(principal, Role(membership.role))
+        check_version(membership.updated_at, expected)
         _not_oneself(principal, user_id)
+        _record("removed", membership)
         membership.role = Role.VIEWER.value
         _keep_an_owner(membership)
         membership.delete()
@@ -203,7 +233,7 @@ def _locked_member(user_id: uuid.UUID) -> Membership:
     # The tenant's row is the lock: two owners who remove each other at once must not both succeed.
     membership = _member(user_id)
     Tenant.objects.select_for_update().get(id=membership.tenant_id)
-    membership.refresh_from_db(fields=["role", "disabled_at"])
+    membership.refresh_from_db(fields=["role", "disabled_at", "updated_at"])
     return membership
 
 
@@ -232,6 +262,8 @@ def describe_principal(*, principal: Principal) -> PrincipalView:
         permissions=sorted(principal.permissions),
         memberships=selectors.open_memberships(user.id) if by_session and user else [here],
         api_key=None if by_session else KeyName(principal.api_key_prefix, find_key_name(principal=principal)),
+        visiting=principal.visiting,
+        platform=principal.is_operator,
     )
 
 
@@ -257,6 +289,7 @@ def change_user(
         user.is_active = user.is_active if is_active is None else is_active
         user.save(update_fields=["name", "is_operator", "is_active", "updated_at"])
         record_change(kind="user", object_id=user.id)
+        record_act(act="changed", kind="user", object_id=user.id, label=user.email)
 
 
 def set_password(*, user_id: uuid.UUID, password: str) -> None:
@@ -269,3 +302,4 @@ def set_password(*, user_id: uuid.UUID, password: str) -> None:
     with system_scope("set a user's password"):
         user.save(update_fields=["password", "updated_at"])
         record_change(kind="user", object_id=user.id)
+        record_act(act="changed", kind="user", object_id=user.id, label=f"{user.email} (password)")

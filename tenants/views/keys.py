@@ -1,22 +1,64 @@
 """`/api-keys`: keys of the tenant."""
 
 import uuid
+from datetime import timedelta
 from typing import ClassVar
 
+from django.http import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import NotFound
 from kernel.ids import parse_uuid
-from substrate.openapi import PAGE_PARAMETERS, answers, page_of
-from substrate.rest import AtriumView, CursorPages
+from substrate.listings import Listing, choice_filter, moment_filter, uuid_filter
+from substrate.openapi import answers, page_of
+from substrate.rest import AtriumView
 from substrate.scoping import tenant_scope
-from tenants import selectors
-from tenants.rest import principal
-from tenants.serializers import KeyInput, KeyOutput, NewKeyOutput
-from tenants.services import create_key, get_key, revoke_key
-from tenants.types import PriorityClass, Role
+from tenants.listed import key_views, listed_keys
+from tenants.rest import principal, with_version
+from tenants.serializers import KEY_STATES, ROLES, KeyInput, KeyOutput, KeyRotation, NewKeyOutput
+from tenants.services import create_key, get_key, revoke_key, rotate_key
+from tenants.types import IssuedKey, PriorityClass, Role
+from tenants.types import KeyView as KeyShown
+
+DEFAULT_GRACE_HOURS = 24
+
+KEYS = Listing(
+    sorts={
+        "name": "name",
+        "role": "rank",
+        "state": "state",
+        "created_at": "created_at",
+        "expires_at": "expires",
+        "last_used_at": "used",
+    },
+    default="-created_at",
+    search=("name", "prefix"),
+    filters={
+        "role": choice_filter("role", ROLES),
+        "state": choice_filter("state", KEY_STATES),
+        "created_by": uuid_filter("created_by_id", "Who made it."),
+        "used_since": moment_filter("used__gte", "Used at this moment or later."),
+        "unused_since": moment_filter("used__lt", "Not used since this moment, or never."),
+    },
+    csv=(
+        "id",
+        "prefix",
+        "name",
+        "role",
+        "priority_class",
+        "state",
+        "user",
+        "created_by",
+        "created_at",
+        "expires_at",
+        "last_used_at",
+        "revoked_at",
+    ),
+    file_name="api-keys",
+)
 
 
 class KeysView(AtriumView):
@@ -26,17 +68,14 @@ class KeysView(AtriumView):
 
     @extend_schema(
         operation_id="api_keys_list",
-        parameters=PAGE_PARAMETERS,
+        parameters=KEYS.parameters(),
         responses=answers({200: page_of("ApiKeyPage", KeyOutput)}),
     )
-    def get(self, request: Request) -> Response:
-        """Keys, the newest first, revoked ones too; never their secrets."""
-        pages = CursorPages()
+    def get(self, request: Request) -> HttpResponseBase:
+        """Keys, the newest first where nothing else is asked for, revoked ones too; never their secrets."""
+        now = SYSTEM_CLOCK.now()
         with tenant_scope(principal(request).tenant_id, read_only=True):
-            rows = pages.paginate_queryset(selectors.api_keys(), request, view=self) or []
-        return pages.get_paginated_response(
-            KeyOutput([selectors.key_view(row) for row in rows], many=True).data
-        )
+            return KEYS.answer(request, listed_keys(now), lambda rows: key_views(rows, now), KeyOutput)
 
     @extend_schema(
         operation_id="api_keys_create", request=KeyInput, responses=answers({201: NewKeyOutput}, 409)
@@ -54,9 +93,12 @@ class KeysView(AtriumView):
             priority_class=PriorityClass(values.get("priority_class", PriorityClass.CRITICAL)),
             personal=values.get("personal", False),
         )
-        response = Response(KeyOutput(key).data | {"key": issued.key}, status=201)
-        response["Cache-Control"] = "no-store"
-        return response
+        return _shown_once(issued, key)
+
+
+def _shown_once(issued: IssuedKey, key: KeyShown) -> Response:
+    body = {**KeyOutput(key).data, "key": issued.key}
+    return with_version(Response(body, status=201, headers={"Cache-Control": "no-store"}), key.version)
 
 
 class KeyView(AtriumView):
@@ -67,13 +109,34 @@ class KeyView(AtriumView):
     @extend_schema(operation_id="api_keys_get", responses=answers({200: KeyOutput}))
     def get(self, request: Request, key_id: str) -> Response:
         """One key."""
-        return Response(KeyOutput(get_key(principal=principal(request), key_id=_id(key_id))).data)
+        key = get_key(principal=principal(request), key_id=_id(key_id))
+        return with_version(Response(KeyOutput(key).data), key.version)
 
     @extend_schema(operation_id="api_keys_revoke", responses=answers({204: None}))
     def delete(self, request: Request, key_id: str) -> Response:
         """Revoke the key; refused everywhere within two seconds."""
         revoke_key(principal=principal(request), key_id=_id(key_id))
         return Response(status=204)
+
+
+class RotateView(AtriumView):
+    """Taking a key out of use without a break."""
+
+    required_permission: ClassVar[str] = "keys.write"
+
+    @extend_schema(
+        operation_id="api_keys_rotate", request=KeyRotation, responses=answers({201: NewKeyOutput}, 409)
+    )
+    def post(self, request: Request, key_id: str) -> Response:
+        """Make a key in the place of this one; both work until the grace is over. Its text is never shown again."""
+        form = KeyRotation(data=request.data)
+        form.is_valid(raise_exception=True)
+        issued, key = rotate_key(
+            principal=principal(request),
+            key_id=_id(key_id),
+            grace=timedelta(hours=form.validated_data.get("grace_hours", DEFAULT_GRACE_HOURS)),
+        )
+        return _shown_once(issued, key)
 
 
 def _id(text: str) -> uuid.UUID:

@@ -35,5 +35,7 @@ class MeView(AtriumView):
                 for each in found.memberships
             ],
             "api_key": found.api_key,
+            "visiting": found.visiting,
+            "platform": found.platform,
         }
         return Response(MeOutput(body).data)

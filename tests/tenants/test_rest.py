@@ -55,11 +55,19 @@ def test_me_of_a_key(tenant: Tenant) -> None:
         "user": None,
         "tenant": {"id": str(tenant.id), "slug": tenant.slug, "name": tenant.name},
         "role": "viewer",
-        "permissions": ["assistants.read", "conversations.own", "knowledge.read", "models.read"],
+        "permissions": [
+            "assistants.read",
+            "conversations.own",
+            "knowledge.inspect",
+            "knowledge.read",
+            "models.read",
+        ],
         "memberships": [
             {"tenant": {"id": str(tenant.id), "slug": tenant.slug, "name": tenant.name}, "role": "viewer"}
         ],
         "api_key": {"prefix": key.prefix, "name": "ci"},
+        "visiting": False,
+        "platform": False,
     }
 
 
@@ -318,7 +326,8 @@ def test_operators_manage_tenants() -> None:
     body = made.json()
     assert (body["priority_class"], body["weight"], body["state"]) == ("batch", 7, "active")
     assert post(client, "/api/v1/tenants", {"slug": "new-one", "name": "New"}).status_code == 409
-    assert client.get(f"/api/v1/tenants/{body['id']}").json() == body
+    shown = client.get(f"/api/v1/tenants/{body['id']}").json()
+    assert body == shown | {"owner": "", "invitation": None, "joined": False}
     changed = patch(client, f"/api/v1/tenants/{body['id']}", {"state": "suspended", "name": "Old"}).json()
     assert (changed["state"], changed["name"], changed["weight"]) == ("suspended", "Old", 7)
     assert patch(client, f"/api/v1/tenants/{uuid.uuid4()}", {"name": "x"}).status_code == 404

@@ -32,7 +32,7 @@ from config.settings.identity import (
     LOGIN_URL,
     LOGOUT_REDIRECT_URL,
 )
-from config.settings.observability import logging_settings
+from config.settings.observability import logging_settings, metrics_folder
 from config.settings.rest import REST_FRAMEWORK, SPECTACULAR_SETTINGS
 from config.settings.security import (
     ADMIN_CONTENT_POLICY,
@@ -50,6 +50,7 @@ try:
     DATABASES = databases(ATRIUM)
     BACKENDS = backend_specs(ATRIUM)
     BACKGROUND = background_work(ATRIUM)
+    METRICS_FOLDER = metrics_folder(ATRIUM)
 except SettingError as error:
     sys.exit(f"atrium: {error}")
 
@@ -64,6 +65,8 @@ ASGI_APPLICATION = "config.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TEMPLATES = templates(template_folder(Path(__file__)))
 CACHES = caches(ATRIUM)
+# Letters reach people. Without a mail server nothing that carries a token is mailed: the console is a log.
+MAIL_CONFIGURED = ATRIUM.email_url.startswith("smtp")
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 STATIC_URL = "/static/"
 STATIC_ROOT = ATRIUM.home / "static"

@@ -27,6 +27,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         "MemberRole": "tenants.serializers.ROLES",
         "TenantState": "tenants.serializers.TENANT_STATES",
+        "KeyState": "tenants.serializers.KEY_STATES",
+        "InvitationState": "tenants.serializers.INVITATION_STATES",
     },
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config.settings.environment import FULL, Environment
 
@@ -47,15 +47,19 @@ def caches(environment: Environment) -> dict[str, Any]:
 
 
 def email(environment: Environment) -> dict[str, Any]:
-    """Outgoing mail: `smtp://user:password@host:port`, or the console when unset."""
+    """Outgoing mail: `smtp://user:password@host:port?from=atrium@example.org`, or the console when unset."""
     parts = urlsplit(environment.email_url)
     if parts.scheme not in ("smtp", "smtps"):
         return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    user = unquote(parts.username or "")
+    host = urlsplit(environment.public_url).hostname or "localhost"
+    sender = dict(parse_qsl(parts.query)).get("from") or (user if "@" in user else f"atrium@{host}")
     return {
+        "DEFAULT_FROM_EMAIL": sender,
         "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
         "EMAIL_HOST": parts.hostname,
         "EMAIL_PORT": parts.port or (465 if parts.scheme == "smtps" else 587),
-        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_USER": user,
         "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
         "EMAIL_USE_SSL": parts.scheme == "smtps",
         "EMAIL_USE_TLS": parts.scheme == "smtp",
