@@ -49,6 +49,20 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedDocument:
+    """A document that could not be taken in, and why. `error` is for people."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    title: str
+    error: str
+    error_code: str
+    knowledge_base_id: uuid.UUID
+    failed_at: datetime
+    knowledge_base: str
+
+
+@dataclass(frozen=True, slots=True)
 class Collection:
     """Where vectors live: one tenant's part of the index of one embedder and one schema version."""
 

@@ -16,6 +16,7 @@ from knowledge.services.documents import (
     retry_document,
     upload_document,
 )
+from knowledge.services.failures import failed_documents
 from knowledge.services.folders import ingest_paths
 from knowledge.services.passages import list_passages
 from knowledge.services.retrieval import retrieve, search
@@ -28,6 +29,7 @@ __all__ = [
     "delete_document",
     "delete_knowledge_base",
     "ensure_knowledge_base",
+    "failed_documents",
     "get_document",
     "get_knowledge_base",
     "ingest_paths",

@@ -1,0 +1,1 @@
+"""What the console's first page is made of: one module a section."""

@@ -1,0 +1,103 @@
+"""Usage for a page at first sight: a range up to now in steps, beside the range before it, and who used most."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kernel.clock import SYSTEM_CLOCK, Clock
+from substrate.crossing import system_scope
+from substrate.scoping import tenant_scope
+from tenants import selectors
+from tenants.permissions import OPERATE, require
+from tenants.tallies import Tally
+from tenants.types import Principal, UsageFigures, UsageGroup
+from tenants.usage_reads import Question, tallies, tenant_slugs, whole
+
+TOP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """How a range is cut: so many steps of so many seconds, the last of which is going on."""
+
+    steps: int
+    step_s: int
+
+
+RANGES: Mapping[str, Range] = {
+    "1h": Range(60, 60),
+    "24h": Range(24, 3_600),
+    "7d": Range(168, 3_600),
+    "30d": Range(120, 21_600),
+}
+
+
+def usage_figures(
+    *, principal: Principal, period: str, platform: bool = False, clock: Clock = SYSTEM_CLOCK
+) -> UsageFigures:
+    """Usage of the principal's tenant, or of all (`platform`), over `period` (a name in `RANGES`).
+
+    Raises PermissionDenied.
+    """
+    if platform:
+        require(principal, OPERATE)
+        with system_scope("figures of the platform", read_only=True):
+            return _figures(RANGES[period], clock.now(), tenant_id=None)
+    require(principal, "usage.read")
+    with tenant_scope(principal.tenant_id, read_only=True):
+        return _figures(RANGES[period], clock.now(), tenant_id=principal.tenant_id)
+
+
+def _bounds(cut: Range, now: datetime) -> tuple[datetime, datetime]:
+    last = int(now.timestamp()) // cut.step_s * cut.step_s
+    first = last - (cut.steps - 1) * cut.step_s
+    return datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last + cut.step_s, UTC)
+
+
+def range_bounds(period: str, *, clock: Clock = SYSTEM_CLOCK) -> tuple[datetime, datetime]:
+    """From the first step of `period` (a name in `RANGES`) to now."""
+    now = clock.now()
+    return _bounds(RANGES[period], now)[0], now
+
+
+def _figures(cut: Range, now: datetime, *, tenant_id: uuid.UUID | None) -> UsageFigures:
+    start, end = _bounds(cut, now)
+    first = int(start.timestamp())
+
+    def step_of(moment: datetime) -> str:
+        return str((int(moment.timestamp()) - first) // cut.step_s)
+
+    steps = tallies(Question(start, end, moment=step_of))
+    before = tallies(Question(start - (end - start), start, moment=lambda _: ""))
+    return UsageFigures(
+        start=start,
+        end=min(now, end),
+        step_s=cut.step_s,
+        steps=[steps.get(str(number), Tally()).shown() for number in range(cut.steps)],
+        totals=whole(list(steps.values())).shown(),
+        previous=whole(list(before.values())).shown(),
+        tenants=_top("tenant", start, end) if tenant_id is None else None,
+        models=_top("model", start, end),
+        assistants=None if tenant_id is None else _top("assistant", start, end),
+        users=None if tenant_id is None else _top("user", start, end),
+    )
+
+
+def _top(group: str, start: datetime, end: datetime) -> list[UsageGroup]:
+    """Those with most requests, calls that belong to nobody left out."""
+    found = tallies(Question(start, end, group=group))
+    ranked = sorted((each for each in found.items() if each[0]), key=lambda each: -each[1].requests)[:TOP]
+    names = labels(group, [name for name, _ in ranked])
+    return [UsageGroup(name, names.get(name, ""), tally.shown()) for name, tally in ranked]
+
+
+def labels(group: str, names: Sequence[str]) -> dict[str, str]:
+    """What people call the groups. Needs the scope at hand."""
+    if group == "user":
+        return selectors.user_emails([uuid.UUID(each) for each in names])
+    if group == "key":
+        return selectors.key_names([uuid.UUID(each) for each in names])
+    if group == "tenant":
+        return tenant_slugs([uuid.UUID(each) for each in names])
+    return {each: each for each in names}

@@ -1,0 +1,109 @@
+"""`/overview`: everything the first page shows, for those who may see it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from factories.tenants import key_client, make_membership, make_tenant, make_user
+from factories.usage import make_entry
+
+from tenants.models import Tenant
+from tenants.services import issue_api_key, store_usage
+from tenants.types import Role, TenantState, UsageState
+
+pytestmark = pytest.mark.django_db
+
+
+def used(tenant: Tenant, **values: Any) -> Any:
+    """A finished call of now."""
+    base: dict[str, Any] = {
+        "started_at": datetime.now(UTC),
+        "model": "m",
+        "state": UsageState.COMPLETED,
+        "first_token_ms": 100,
+        "total_ms": 1_000,
+        "cost_nano": 5,
+        "api_key_id": None,
+    }
+    return make_entry(tenant.id, **(base | values))
+
+
+def operator(tenant: Tenant) -> Client:
+    """A client with the platform's rights."""
+    membership = make_membership(tenant, make_user(is_operator=True), role=Role.OWNER)
+    return key_client(tenant, role=Role.OWNER, user=membership.user)
+
+
+@pytest.mark.parametrize(("period", "steps"), [("1h", 60), ("24h", 24), ("7d", 168), ("30d", 120)])
+def test_every_range_has_all_its_steps_and_the_sums_of_the_tenant_alone(period: str, steps: int) -> None:
+    tenant = make_tenant()
+    store_usage(
+        [
+            used(tenant),
+            used(tenant, state=UsageState.FAILED, first_token_ms=0),
+            used(tenant, started_at=datetime.now(UTC) - timedelta(days=90)),
+            used(make_tenant()),
+        ]
+    )
+    found = key_client(tenant, role=Role.ADMIN).get(f"/api/v1/overview?range={period}").json()
+    usage = found["usage"]
+    series = usage["series"]
+    assert {len(values) for values in series.values()} == {steps}
+    assert {b - a for a, b in zip(series["times"], series["times"][1:], strict=False)} == {usage["step_s"]}
+    assert (sum(series["requests"]), sum(series["failed"]), sum(series["cost_nano"])) == (2, 1, 10)
+    assert series["requests"][-1] + series["requests"][-2] == 2
+    assert usage["totals"]["requests"] == 2
+    assert usage["totals"]["cost"] == "0.000000010"
+    assert 95 <= usage["totals"]["first_token_ms"]["p95"] <= 105
+    assert usage["previous"]["requests"] == 0
+    assert usage["previous"]["total_ms"] == {"p50": None, "p95": None}
+    assert [each["group"] for each in usage["models"]] == ["m"]
+    assert (found["scope"], usage["tenants"], found["suspended_tenants"]) == ("tenant", None, None)
+
+
+def test_the_range_before_is_told_beside() -> None:
+    tenant = make_tenant()
+    store_usage([used(tenant), used(tenant, started_at=datetime.now(UTC) - timedelta(hours=25))])
+    usage = key_client(tenant, role=Role.ADMIN).get("/api/v1/overview?range=24h").json()["usage"]
+    assert (usage["totals"]["requests"], usage["previous"]["requests"]) == (1, 1)
+
+
+def test_the_platform_is_for_operators() -> None:
+    tenant, other = make_tenant(), make_tenant(state=TenantState.SUSPENDED)
+    store_usage([used(tenant), used(other), used(other)])
+    assert key_client(tenant, role=Role.OWNER).get("/api/v1/overview?scope=platform").status_code == 403
+    found = operator(tenant).get("/api/v1/overview?scope=platform").json()
+    assert [(each["label"], each["totals"]["requests"]) for each in found["usage"]["tenants"]] == [
+        (other.slug, 2),
+        (tenant.slug, 1),
+    ]
+    assert found["suspended_tenants"]["items"] == [
+        {"id": str(other.id), "slug": other.slug, "name": other.name}
+    ]
+    assert (found["usage"]["users"], found["usage"]["assistants"]) == (None, None)
+    assert {part["name"]: part["state"] for part in found["health"]["parts"]}["database"] == "ok"
+
+
+def test_what_the_role_does_not_allow_is_null() -> None:
+    tenant = make_tenant()
+    viewer = key_client(tenant, role=Role.VIEWER).get("/api/v1/overview").json()
+    hidden = {name for name, section in viewer.items() if section is None}
+    assert hidden == {"usage", "expiring_keys", "failed_jobs", "suspended_tenants", "acts"}
+    admin = key_client(tenant, role=Role.ADMIN).get("/api/v1/overview").json()
+    assert {name for name, section in admin.items() if section is None} == {"suspended_tenants"}
+    assert {part["detail"] for part in admin["health"]["parts"]} == {""}
+
+
+def test_keys_about_to_end_are_named() -> None:
+    tenant = make_tenant()
+    now = datetime.now(UTC)
+    for owner, name, days in ((tenant, "soon", 3), (tenant, "later", 30), (make_tenant(), "foreign", 3)):
+        issue_api_key(tenant_id=owner.id, name=name, expires_at=now + timedelta(days=days))
+    found = key_client(tenant, role=Role.ADMIN).get("/api/v1/overview").json()["expiring_keys"]
+    assert (found["count"], [each["name"] for each in found["items"]]) == (1, ["soon"])
+
+
+@pytest.mark.parametrize("query", ["range=2h", "scope=moon"])
+def test_bad_questions_are_400(query: str) -> None:
+    assert key_client(make_tenant(), role=Role.ADMIN).get(f"/api/v1/overview?{query}").status_code == 400
