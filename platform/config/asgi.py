@@ -18,6 +18,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: E40
 
 from config.health import health  # noqa: E402
 from config.lifespan import Lifespan  # noqa: E402
+from config.seeing.exposition import Exposition  # noqa: E402
 from config.static import Receive, Scope, Send, StaticFiles  # noqa: E402
 from console.api.live import Live  # noqa: E402
 from gateway.application import application as gateway  # noqa: E402
@@ -36,6 +37,7 @@ class Atrium:
         self._control = role in ("all", "control")
         self._lifespan = Lifespan()
         self._static = StaticFiles(settings.STATIC_ROOT)
+        self._metrics = Exposition(settings.METRICS_FOLDER, token=settings.ATRIUM.metrics_token)
         self._sockets = _behind_proxies(ChatConsumer.as_asgi())
         self._live = Live()
         self._django = _behind_proxies(_django)
@@ -57,6 +59,8 @@ class Atrium:
             await health(scope, receive, send)
         elif path.startswith("/static/"):
             await self._static(scope, receive, send)
+        elif path.rstrip("/") == "/metrics":
+            await self._metrics(scope, receive, send)
         elif self._control and path.rstrip("/") == "/api/v1/live":
             await self._live(scope, receive, send)
         elif self._control:

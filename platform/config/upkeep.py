@@ -11,6 +11,7 @@ from substrate.changes import forget_old_changes
 from substrate.idempotency import forget_old_records
 from substrate.jobs import forget_old_jobs
 from substrate.units import run_unit
+from tenants.services import forget_old_traces
 
 log = structlog.get_logger(__name__)
 EVERY_S = 600.0
@@ -26,6 +27,7 @@ async def keep_up_forever() -> None:
             records = await run_unit(forget_old_records)
             jobs = await run_unit(forget_old_jobs)
             acts = await run_unit(forget_old_acts)
-            log.info("kept_up", changes=changes, idempotency_records=records, jobs=jobs, acts=acts)
+            traces = await run_unit(forget_old_traces)
+            log.info("kept_up", changes=changes, idempotency_records=records, jobs=jobs, acts=acts, traces=traces)
         except AtriumError as error:
             log.warning("upkeep_failed", error=str(error))

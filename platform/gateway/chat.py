@@ -6,6 +6,7 @@ from gateway.bodies import ChatRequest, read_chat
 from gateway.doors import Doors
 from gateway.exchange import Exchange
 from inference.types import Surface
+from kernel.hops import hop
 from kernel.ids import make_traceparent
 from routing.types import ModelCall
 from tenants.types import Principal
@@ -16,7 +17,8 @@ ASSISTANT_PREFIX = "assistant/"
 async def answer_chat(exchange: Exchange, doors: Doors, principal: Principal) -> None:
     """Answer a chat request. Raises AtriumError before the first byte; after it errors are events of the stream."""
     doors.require(principal, "chat.use")
-    request = read_chat(await exchange.read_body(), principal)
+    with hop("validate"):
+        request = read_chat(await exchange.read_body(), principal)
     known = request.known
     exchange.model = known.model
     with exchange.attend():

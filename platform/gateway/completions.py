@@ -12,6 +12,7 @@ from gateway.bodies import (
 from gateway.doors import Doors
 from gateway.exchange import Exchange
 from inference.types import Surface
+from kernel.hops import hop
 from kernel.ids import make_traceparent
 from routing.types import ModelCall
 from tenants.types import Principal
@@ -20,8 +21,9 @@ from tenants.types import Principal
 async def answer_completion(exchange: Exchange, doors: Doors, principal: Principal) -> None:
     """Answer a completion request. Raises AtriumError before the first byte."""
     doors.require(principal, "chat.use")
-    body = parse_json(await exchange.read_body())
-    known = check(body, CompletionBody)
+    with hop("validate"):
+        body = parse_json(await exchange.read_body())
+        known = check(body, CompletionBody)
     exchange.model = known.model
     call = ModelCall(
         principal=principal,

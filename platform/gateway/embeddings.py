@@ -21,6 +21,7 @@ from gateway.doors import Doors
 from gateway.exchange import Exchange
 from inference.types import Embeddings, Surface
 from kernel.errors import BadInput
+from kernel.hops import hop
 from kernel.ids import make_traceparent
 from routing.types import ModelCall
 from tenants.types import Principal
@@ -31,8 +32,9 @@ MOST_INPUTS = 2048
 async def answer_embeddings(exchange: Exchange, doors: Doors, principal: Principal) -> None:
     """Answer an embedding request. Raises AtriumError."""
     doors.require(principal, "chat.use")
-    body = parse_json(await exchange.read_body())
-    known = check(body, EmbeddingBody)
+    with hop("validate"):
+        body = parse_json(await exchange.read_body())
+        known = check(body, EmbeddingBody)
     exchange.model = known.model
     body = strip(body, "encoding_format")
     body["input"] = input_list(known.input)

@@ -35,23 +35,22 @@ def error_status(error: AtriumError) -> int:
     return error.engine_status if isinstance(error, EngineRefused) else error.status
 
 
-def error_body(error: AtriumError) -> bytes:
-    """`{"error": {"message", "type", "param", "code"}}` as JSON.
+def error_body(error: AtriumError, *, retry_after_ms: int | None = None) -> bytes:
+    """`{"error": {"message", "type", "param", "code"}}` as JSON, with `retry_after_ms` where no header can say it.
 
     To the client an engine that cannot be reached is a server that is overloaded: which part is away is not its
     business.
     """
     code = "server_overloaded" if isinstance(error, EngineUnavailable) else error.code
-    return orjson.dumps(
-        {
-            "error": {
-                "message": error.message,
-                "type": error.kind,
-                "param": error.param,
-                "code": code,
-            }
-        }
-    )
+    told: dict[str, str | int | None] = {
+        "message": error.message,
+        "type": error.kind,
+        "param": error.param,
+        "code": code,
+    }
+    if retry_after_ms is not None:
+        told["retry_after_ms"] = retry_after_ms
+    return orjson.dumps({"error": told})
 
 
 def error_headers(error: AtriumError) -> list[Header]:
@@ -76,4 +75,6 @@ def error_headers(error: AtriumError) -> list[Header]:
 
 def error_event(error: AtriumError) -> bytes:
     """The server-sent event that ends a stream which had already begun."""
-    return b"data: " + error_body(error) + b"\n\n"
+    wait = error.retry_after_s
+    hint = None if wait is None else math.ceil(wait * 1000)
+    return b"data: " + error_body(error, retry_after_ms=hint) + b"\n\n"

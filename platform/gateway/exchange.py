@@ -10,7 +10,8 @@ from gateway.attendance import Attendance, Receive
 from gateway.errors import Header
 from gateway.limits import GatewayLimits
 from kernel.errors import BadInput, TooLarge
-from kernel.ids import accept_request_id, new_trace_id, parse_traceparent
+from kernel.hops import Trail
+from kernel.ids import accept_request_id, new_trace_id, parse_parent_span, parse_traceparent
 from kernel.streams import PeerGone
 
 Scope = MutableMapping[str, Any]
@@ -27,9 +28,9 @@ EVENTS: tuple[Header, ...] = (
 class Exchange:
     """The request at hand. What becomes known on the way (tenant, model, times) is noted for the access log."""
 
-    __slots__ = ("_attendance", "_receive", "_send", "arrived", "assistant", "error", "first_byte_at", "headers",
-                 "key_prefix", "limits", "method", "model", "path", "queue_ms", "replica", "request_id", "status",
-                 "stream", "tenant", "trace_id")  # fmt: skip
+    __slots__ = ("_attendance", "_receive", "_send", "arrived", "assistant", "ended", "error", "first_byte_at",
+                 "headers", "key_prefix", "limits", "method", "model", "path", "queue_ms", "replica", "request_id",
+                 "status", "stream", "tenant", "trace_id", "trail")  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: GatewayLimits) -> None:
         """Reads the ids that the caller offers (`x-request-id`, `traceparent`), or makes new ones."""
@@ -52,11 +53,14 @@ class Exchange:
             self.trace_id = (
                 parse_traceparent(parent.decode("latin-1")) if parent else None
             ) or new_trace_id()
+        self.trail = Trail("v1", self.request_id, self.trace_id, began=self.arrived)
+        if parent is not None:
+            self.trail.parent = parse_parent_span(parent.decode("latin-1"))
         self.status = 0
         self.first_byte_at = 0.0
         self.tenant = self.key_prefix = self.model = self.assistant = self.replica = self.error = ""
         self.queue_ms = 0.0
-        self.stream = False
+        self.stream = self.ended = False
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the request arrived."""
@@ -100,6 +104,7 @@ class Exchange:
         headers.append(JSON)
         headers.append((b"content-length", b"%d" % len(body)))
         await self._start(status, headers)
+        self.ended = True
         await self._send({"type": "http.response.body", "body": body})
 
     async def begin_stream(self, headers: list[Header]) -> None:
@@ -123,9 +128,19 @@ class Exchange:
 
     async def end_stream(self, events: bytes) -> None:
         """Send the last events and end the answer."""
+        self.ended = True
         if self._attendance is not None:
             self._attendance.writing = True
         await self._send({"type": "http.response.body", "body": events, "more_body": False})
+
+    def end_trail(self, state: str) -> None:
+        """The request has ended as `state`: what was noted for the access log completes its trail."""
+        trail = self.trail
+        trail.state, trail.status, trail.error = state, self.status, self.error
+        trail.method, trail.path = self.method, self.path
+        trail.model, trail.assistant = self.model, self.assistant
+        trail.stream, trail.first_byte = self.stream, self.first_byte_at
+        trail.finish()
 
     async def _start(self, status: int, headers: list[Header]) -> None:
         headers.append((b"x-request-id", self.request_id.encode("latin-1")))

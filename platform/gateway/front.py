@@ -23,7 +23,8 @@ from gateway.exchange import Exchange, Scope, Send
 from gateway.limits import GatewayLimits
 from gateway.models import MODELS_PATH, answer_models
 from kernel.context import RequestContext, request_context
-from kernel.errors import AtriumError, Internal, NotFound
+from kernel.errors import AtriumError, Internal, NotFound, ServerOverloaded
+from kernel.hops import hop, on_trail
 from kernel.streams import PeerGone
 from tenants.types import Principal
 
@@ -39,6 +40,9 @@ ROUTES: dict[str, tuple[str, Route]] = {
 }
 # What nginx logs for a client that left before its answer; it is never sent.
 CLIENT_LEFT = 499
+# What is left to tell a client that its answer ends with this process.
+LAST_WORD_S = 1.0
+COME_BACK_S = 1.0
 
 
 class Gateway:
@@ -58,7 +62,8 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         exchange = Exchange(scope, receive, send, self._limits)
-        with request_context(RequestContext(exchange.request_id, exchange.trace_id)):
+        trail = exchange.trail
+        with request_context(RequestContext(exchange.request_id, exchange.trace_id)), on_trail(trail):
             state = "failed"
             try:
                 await self._serve(exchange)
@@ -71,16 +76,18 @@ class Gateway:
                     # Without an end the server closes the connection, which a client that merely stalled will see.
                     log.info("stream_given_up", cause=str(gone))
             except asyncio.CancelledError:
-                state = "cancelled"
-                exchange.error = "server stops"
+                await _last_word(exchange)
                 raise
             finally:
                 self._access_log.note(exchange, state=state)
+                exchange.end_trail(state)
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
             route = _find_route(exchange)
-            principal = await self._doors.authenticate(bearer_key(exchange.headers))
+            with hop("authenticate"):
+                principal = await self._doors.authenticate(bearer_key(exchange.headers))
+            exchange.trail.asker = principal
             exchange.tenant, exchange.key_prefix = (
                 principal.tenant_slug,
                 principal.api_key_prefix,
@@ -102,11 +109,29 @@ def _find_route(exchange: Exchange) -> Route:
     if found is None:
         if not path.startswith(MODELS_PATH + "/"):
             raise NotFound(f"There is no {exchange.path}.")
+        path = MODELS_PATH
         found = ROUTES[MODELS_PATH]
+    exchange.trail.route = path
     method, route = found
     if exchange.method != method:
         raise MethodNotAllowed([method])
     return route
+
+
+async def _last_word(exchange: Exchange) -> None:
+    """The server ends before the answer does: say so, instead of a silent cut. Part of an answer stays unsaid."""
+    error = ServerOverloaded("The server is restarting. Try again.", retry_after_s=COME_BACK_S)
+    exchange.error = exchange.error or "server stops"
+    if exchange.ended or (exchange.status and not exchange.stream):
+        return
+    try:
+        async with asyncio.timeout(LAST_WORD_S):
+            if exchange.stream:
+                await exchange.end_stream(error_event(error))
+            else:
+                await exchange.answer(error_status(error), error_body(error), error_headers(error))
+    except (TimeoutError, OSError):
+        log.info("last_word_not_heard")
 
 
 async def _report(exchange: Exchange, error: AtriumError) -> None:

@@ -78,6 +78,8 @@ class ChangeTail:
         self._listeners: list[Listener] = []
         self._high = 0
         self._gaps: dict[int, float] = {}
+        # When all changes were last known, by the clock's monotonic seconds.
+        self.caught_up_at = clock.monotonic()
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` with each change from now on. It must be quick and must not raise."""
@@ -109,6 +111,7 @@ class ChangeTail:
             self._high = max(self._high, event.seq)
             for listener in self._listeners:
                 listener(event)
+        self.caught_up_at = now
         patience = GAP_PATIENCE.total_seconds()
         self._gaps = {seq: since for seq, since in self._gaps.items() if now - since < patience}
 

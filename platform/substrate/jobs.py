@@ -22,6 +22,7 @@ from kernel.backends import backends, import_object
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.context import RequestContext, ensure_request, request_context
 from kernel.errors import AtriumError, Internal, Unavailable
+from kernel.hops import Trail, on_trail
 from substrate.crossing import system_scope
 from substrate.models import Job
 from substrate.ports import JobNudge
@@ -173,6 +174,24 @@ def forget_old_jobs(*, clock: Clock = SYSTEM_CLOCK) -> int:
         return done.delete()[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many jobs are queued, running and failed, and since when the oldest that is due waits."""
+
+    counts: dict[str, int]
+    oldest_due: datetime | None
+
+
+def count_waiting_jobs(*, clock: Clock = SYSTEM_CLOCK) -> Waiting:
+    """Jobs of all tenants by state; those that are done are not counted, for nobody waits for them."""
+    states = (Job.State.QUEUED, Job.State.RUNNING, Job.State.FAILED)
+    due = Q(state=Job.State.QUEUED, run_after__lte=clock.now())
+    with system_scope("count jobs", read_only=True):
+        found = Job.objects.filter(state__in=states).values_list("state").annotate(Count("id"))
+        oldest = Job.objects.filter(due).order_by("run_after").values_list("run_after", flat=True).first()
+        return Waiting({state.value: 0 for state in states} | dict(found), oldest)
+
+
 async def refuse_unknown_kind(job: ClaimedJob) -> None:
     """The handler of jobs that nobody handles."""
     raise Internal(f"This version of Atrium does not know jobs of kind {job.kind!r}.")
@@ -195,24 +214,37 @@ async def run_job(job: ClaimedJob) -> None:
 
     When the database is away at the end, nothing is written: the lease runs out and the job runs again.
     """
+    trail = Trail("job", job.request_id, job.trace_id)
+    trail.route = job.kind if job.kind in settings.JOB_HANDLERS else "other"
+    trail.state = "cancelled"
+    try:
+        with request_context(RequestContext(job.request_id, job.trace_id)), on_trail(trail):
+            trail.state = await _run(job)
+    finally:
+        trail.finish()
+
+
+async def _run(job: ClaimedJob) -> str:
+    """How it ended, as a trail tells it: `completed`, `failed` or `cancelled` (taken over)."""
     # A kind that an older version queued, and this one does not know, fails with its reason.
     run_path, give_up_path = settings.JOB_HANDLERS.get(job.kind, (_NO_HANDLER, _NO_GIVING_UP))
     about = {"job_id": str(job.id), "kind": job.kind}
-    with request_context(RequestContext(job.request_id, job.trace_id)):
-        log.info("job_started", **about, tenant_id=str(job.tenant_id), attempt=job.attempts)
-        error = await _attempt(job, import_object(run_path))
-        if isinstance(error, _LeaseLost):
-            log.warning("job_taken_over", **about)
-            return
-        try:
-            if error is None:
-                await run_unit(finish_job, job)
-                log.info("job_done", **about)
-            else:
-                await _write_failure(job, error, import_object(give_up_path))
-        except Exception:
-            # The task edge: neither a database that is away nor a bug in giving up may end the worker.
-            log.exception("job_outcome_not_written", **about)
+    log.info("job_started", **about, tenant_id=str(job.tenant_id), attempt=job.attempts)
+    error = await _attempt(job, import_object(run_path))
+    if isinstance(error, _LeaseLost):
+        log.warning("job_taken_over", **about)
+        return "cancelled"
+    try:
+        if error is None:
+            await run_unit(finish_job, job)
+            log.info("job_done", **about)
+        else:
+            await _write_failure(job, error, import_object(give_up_path))
+    except Exception:
+        # The task edge: neither a database that is away nor a bug in giving up may end the worker.
+        log.exception("job_outcome_not_written", **about)
+        return "failed"
+    return "completed" if error is None else "failed"
 
 
 async def _attempt(job: ClaimedJob, handler: Handler) -> Exception | None:

@@ -51,6 +51,7 @@ try:
     BACKENDS = backend_specs(ATRIUM)
     BACKGROUND = background_work(ATRIUM)
     METRICS_FOLDER = metrics_folder(ATRIUM)
+    METRICS_FOLDER = metrics_folder(ATRIUM)
 except SettingError as error:
     sys.exit(f"atrium: {error}")
 

@@ -1,5 +1,6 @@
 """Which adapter stands behind each port, by profile: the whole composition at one glance."""
 
+from importlib.util import find_spec
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from config.settings.environment import FULL, Environment, SettingError
@@ -22,6 +23,12 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "engine.embedding": BackendSpec(
             "inference.ports.InferenceEngine", "inference.adapters.local_embedding.LocalEmbeddingEngine"
         ),
+        "meters": BackendSpec(
+            "kernel.hops.Meters",
+            "config.seeing.meters.PrometheusMeters",
+            {"slow_ms": environment.slow_ms, "spans": bool(environment.spans_endpoint)},
+        ),
+        **_spans(environment),
         "change_tail": BackendSpec("substrate.changes.ChangeTail", "substrate.changes.ChangeTail"),
         "key_directory": BackendSpec("substrate.ports.Directory", "tenants.directory.KeyDirectory"),
         "model_directory": BackendSpec("substrate.ports.Directory", "inference.directory.ModelDirectory"),
@@ -38,6 +45,17 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "live_changes": BackendSpec("substrate.ports.Directory", "console.live_hub.LiveHub"),
     }
     return shared | (_full(environment) if environment.profile == FULL else _in_process(environment))
+
+
+def _spans(environment: Environment) -> dict[str, BackendSpec]:
+    """The exporter of spans, where a collector is configured; nothing of it is imported otherwise."""
+    if not environment.spans_endpoint:
+        return {}
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter") is None:
+        raise SettingError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT: expected OpenTelemetry to be installed (the extra `otel`: uv sync --extra otel)"
+        )
+    return {"span_export": BackendSpec("kernel.seeing.SpanExport", "config.adapters.otlp_spans.OtlpSpans")}
 
 
 def _in_process(environment: Environment) -> dict[str, BackendSpec]:
@@ -141,6 +159,19 @@ JOB_HANDLERS = {
 DIRECTORIES = ("key_directory", "model_directory", "assistant_directory", "live_changes")
 
 
+def _watched(environment: Environment, planes: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """`planes` with what looks at queues, stores and each process itself."""
+    seeing = "config.seeing.sampling"
+    looks = {
+        # A process of the role `all` runs both planes, and is watched once.
+        "gateway": (f"{seeing}.watch_pools_forever",)
+        + (() if environment.role == "all" else (f"{seeing}.watch_process_forever",)),
+        "control": (f"{seeing}.watch_stores_forever", f"{seeing}.watch_process_forever"),
+        "worker": (f"{seeing}.watch_process_forever",),
+    }
+    return {plane: (*work, *looks[plane]) for plane, work in planes.items()}
+
+
 def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
     """Coroutines that the processes of each role keep running.
 
@@ -152,5 +183,6 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
         "control": ("config.upkeep.keep_up_forever", "tenants.services.keep_retention_forever",),
         "worker": (),
     }
+    planes = _watched(environment, planes)
     drainer = "control" if environment.profile == FULL else "worker"
     return {**planes, drainer: (*planes[drainer], "tenants.services.drain_usage_forever")}

@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "csp",
+    "django_prometheus",
     "allauth",
     "allauth.account",
     "substrate.apps.SubstrateConfig",
@@ -30,6 +31,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.seeing.django.BeforeMiddleware",
     "config.middleware.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -43,4 +45,5 @@ MIDDLEWARE = [
     "config.middleware.AdminContentPolicyMiddleware",
     "config.middleware.DatabaseAwayMiddleware",
     "console.middleware.BackOfficeScopeMiddleware",
+    "config.seeing.django.AfterMiddleware",
 ]

@@ -50,6 +50,8 @@ class Environment:
     trusted_proxies: tuple[str, ...] = ()
     email_url: str = field(default="", repr=False)
     metrics_token: str = field(default="", repr=False)
+    slow_ms: int = 5000
+    spans_endpoint: str = ""
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
@@ -96,7 +98,10 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         allowed_origins=_origins(variables, public_url),
         trusted_proxies=_networks(variables, "ATRIUM_TRUSTED_PROXIES"),
         email_url=_url(variables, "ATRIUM_EMAIL_URL", ("smtp", "smtps", "console")),
-        metrics_token=variables.get("ATRIUM_METRICS_TOKEN", ""),
+        metrics_token=_metrics_token(variables),
+        slow_ms=_number(variables, "ATRIUM_SLOW_MS", 5000, 1, 3_600_000),
+        spans_endpoint=_url(variables, "OTEL_EXPORTER_OTLP_ENDPOINT", ("http", "https"))
+        or _url(variables, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ("http", "https")),
         host=host,
         port=_number(variables, "PORT", 8000, 1, 65535),
         workers=workers,
@@ -226,6 +231,13 @@ def _embeddings_model(variables: Mapping[str, str]) -> str:
             "ATRIUM_EMBEDDINGS_MODEL: expected the model's name, since ATRIUM_EMBEDDINGS_URL is set"
         )
     return model
+
+
+def _metrics_token(variables: Mapping[str, str]) -> str:
+    token = variables.get("ATRIUM_METRICS_TOKEN", "")
+    if token and (len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token):
+        raise SettingError("ATRIUM_METRICS_TOKEN: expected 16 characters or more, ASCII, without spaces")
+    return token
 
 
 def _secret_key(variables: Mapping[str, str], home: Path, profile: str) -> str:

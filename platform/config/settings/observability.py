@@ -1,10 +1,26 @@
-"""JSON logs, one line per event, with the request's id and trace id in each."""
+"""JSON logs, one line per event, with the request's id and trace id in each; where the processes' series live."""
 
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from config.logs import add_request, drop_secrets
+from config.seeing.sharing import VARIABLE, share_series
+from config.settings.environment import Environment, SettingError
+
+
+def metrics_folder(environment: Environment) -> Path | None:
+    """Where this server's processes share their series. Said before anything imports Prometheus' client."""
+    try:
+        folder = share_series(environment.home, sys.argv, os.environ)
+    except OSError as error:
+        raise SettingError(f"{VARIABLE}: expected a folder that can be written ({error})") from error
+    if folder is not None:
+        os.environ[VARIABLE] = str(folder)
+    return folder
 
 
 def logging_settings(*, debug: bool) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Adapters of the composition root's own ports."""

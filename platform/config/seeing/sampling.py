@@ -1,0 +1,127 @@
+"""What is looked at from time to time, because nothing happens when it changes: queues, replicas, jobs, lags, memory."""
+
+import asyncio
+import platform
+import resource
+import time
+from collections import Counter, defaultdict
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import structlog
+from django.conf import settings
+
+from config.seeing import series
+from config.seeing.sharing import tidy
+from inference.services import list_models, replica_available
+from kernel.backends import backends
+from kernel.errors import AtriumError
+from routing.ports import Scheduler
+from substrate.changes import ChangeTail
+from substrate.jobs import count_waiting_jobs
+from substrate.units import run_unit
+from tenants.services import spool_backlog
+
+log = structlog.get_logger(__name__)
+
+LOOK_S = 0.25
+TELL_EVERY = 20
+POOLS_EVERY_S = 2.0
+STORES_EVERY_S = 10.0
+_PAGE_BYTES = resource.getpagesize()
+
+
+async def watch_process_forever() -> None:
+    """How late the loop is, how far the change log, how much memory and processor time this process takes."""
+    role = settings.ATRIUM.role
+    if settings.METRICS_FOLDER is not None:
+        await asyncio.to_thread(tidy, settings.METRICS_FOLDER)
+    series.BUILD.labels(atrium_version(), platform.python_version(), settings.ATRIUM.profile).set(1)
+    series.PROCESSES.labels(role).set(1)
+    loop = asyncio.get_running_loop()
+    used = 0.0
+    while True:
+        lags = []
+        for _ in range(TELL_EVERY):
+            before = loop.time()
+            await asyncio.sleep(LOOK_S)
+            lags.append(max(0.0, loop.time() - before - LOOK_S))
+        series.LOOP_LAG_SECONDS.observe_many(lags)
+        times = resource.getrusage(resource.RUSAGE_SELF)
+        now_used = times.ru_utime + times.ru_stime
+        series.PROCESSOR_SECONDS.labels(role).inc(max(0.0, now_used - used))
+        used = now_used
+        series.RESIDENT_BYTES.labels(role).set(_resident_bytes())
+        tail: ChangeTail = backends["change_tail"]
+        series.CHANGE_LAG_SECONDS.set(max(0.0, time.monotonic() - tail.caught_up_at))
+
+
+async def watch_pools_forever() -> None:
+    """Who waits and who runs in each pool, and the replicas as this process sees them."""
+    shown: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    while True:
+        try:
+            await _look_at_pools(shown)
+        except AtriumError as error:
+            log.warning("pools_not_seen", error=str(error))
+        await asyncio.sleep(POOLS_EVERY_S)
+
+
+async def _look_at_pools(shown: dict[str, set[tuple[str, ...]]]) -> None:
+    scheduler: Scheduler = backends["scheduler"]
+    replicas = {replica.id: replica for model in list_models() for replica in model.replicas}
+    states = {replica_id: _state(replica_id) for replica_id in replicas}
+    running: Counter[tuple[str, ...]] = Counter()
+    waiting: Counter[tuple[str, ...]] = Counter()
+    for pool in {replica.pool for replica in replicas.values()}:
+        snapshot = await scheduler.snapshot(pool)
+        waiting[pool,] = snapshot.waiting
+        running[pool, "available"] += 0
+        for replica_id, count in snapshot.running.items():
+            running[pool, states.get(replica_id, "leaving")] += count
+    there: Counter[tuple[str, ...]] = Counter()
+    for replica_id, replica in replicas.items():
+        for state in ("available", "out"):
+            there[replica.model, replica.pool, state] += int(states[replica_id] == state)
+    for gauge, found in ((series.QUEUE_LENGTH, waiting), (series.RUNNING, running), (series.REPLICAS, there)):
+        before = shown[gauge._name]
+        # A pool that is gone, or a state that nobody is in, shows 0 and not its last figure.
+        for labels in before - set(found):
+            gauge.labels(*labels).set(0)
+        for labels, count in found.items():
+            gauge.labels(*labels).set(count)
+        before |= set(found)
+
+
+def _state(replica_id: str) -> str:
+    return "available" if replica_available(replica_id) else "out"
+
+
+async def watch_stores_forever() -> None:
+    """What waits in the job table and in the usage spool."""
+    while True:
+        with suppress(AtriumError):
+            jobs = await run_unit(count_waiting_jobs)
+            for state, count in jobs.counts.items():
+                series.JOBS.labels(state).set(count)
+            waited = datetime.now(UTC) - jobs.oldest_due if jobs.oldest_due else None
+            series.OLDEST_JOB_SECONDS.set(max(0.0, waited.total_seconds()) if waited else 0.0)
+        with suppress(AtriumError):
+            backlog = await spool_backlog()
+            series.SPOOL_ENTRIES.set(backlog.entries)
+            series.SPOOL_OLDEST_SECONDS.set(backlog.oldest_s if backlog.entries else 0.0)
+        await asyncio.sleep(STORES_EVERY_S)
+
+
+def atrium_version() -> str:
+    """The version that is installed."""
+    try:
+        return version("atrium")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES

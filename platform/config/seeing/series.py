@@ -1,0 +1,129 @@
+"""The series of Atrium, each with its labels. Labels are bounded: by this house, or by the catalogue of models.
+
+Tenants are never labels; what a caller may write freely (a path, a model's name, an engine's error code) is folded to
+`other` before it gets here. Times are seconds.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from prometheus_client import Counter, Gauge
+from prometheus_client import Histogram as PrometheusHistogram
+
+LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Histogram(PrometheusHistogram):
+    """A histogram that takes many values at once: one write for each bucket instead of two for each value."""
+
+    def observe_many(self, values: Sequence[float]) -> None:
+        """Count `values`."""
+        counts = [0] * len(self._upper_bounds)
+        for value in values:
+            counts[bisect_left(self._upper_bounds, value)] += 1
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+        self._sum.inc(sum(values))
+
+
+REQUESTS = Counter(
+    "atrium_requests_total", "Requests that ended, by status class.", ("door", "route", "status")
+)
+REQUEST_SECONDS = Histogram(
+    "atrium_request_seconds", "From a request's arrival to its end.", ("door", "route"), buckets=LATENCY
+)
+FIRST_BYTE_SECONDS = Histogram(
+    "atrium_first_byte_seconds",
+    "From a streamed request's arrival to its first byte (TTFT).",
+    ("door", "model"),
+    buckets=LATENCY,
+)
+CHUNK_GAP_SECONDS = Histogram(
+    "atrium_chunk_gap_seconds", "Mean time between two chunks of a stream.", ("model",), buckets=SHORT
+)
+LONGEST_GAP_SECONDS = Histogram(
+    "atrium_longest_chunk_gap_seconds",
+    "Longest time between two chunks of a stream.",
+    ("model",),
+    buckets=SHORT,
+)
+TOKENS = Counter("atrium_tokens_total", "Tokens of metered calls.", ("model", "direction"))
+COST = Counter("atrium_cost_nano_total", "Cost of metered calls, in billionths.", ("model",))
+QUEUE_SECONDS = Histogram("atrium_queue_seconds", "Wait for a slot of a pool.", ("pool",), buckets=SHORT)
+QUEUE_REFUSED = Counter(
+    "atrium_queue_refused_total", "Calls that got no slot of a pool.", ("pool", "outcome")
+)
+ATTEMPTS = Counter("atrium_attempts_total", "Calls of a replica.", ("model", "pool", "outcome"))
+ATTEMPT_SECONDS = Histogram(
+    "atrium_attempt_seconds",
+    "From a call of a replica to its first byte (whole answers: to their end).",
+    ("model", "pool"),
+    buckets=LATENCY,
+)
+CACHE = Counter("atrium_cache_total", "Model calls by what the cache said.", ("outcome",))
+RETRIEVAL_SECONDS = Histogram(
+    "atrium_retrieval_seconds", "A search in knowledge bases.", ("outcome",), buckets=SHORT
+)
+RETRIEVAL_PASSAGES = Histogram(
+    "atrium_retrieval_passages", "Passages that a search gave.", buckets=(0, 1, 2, 4, 6, 8, 16, 32, 64, 100)
+)
+JOB_SECONDS = Histogram(
+    "atrium_job_seconds", "Background jobs, one run each.", ("kind", "outcome"), buckets=LATENCY
+)
+KEPT = Counter("atrium_kept_requests_total", "Requests whose way was kept.", ("state",))
+NOT_KEPT = Counter(
+    "atrium_sampled_requests_total",
+    "Requests whose way was not kept because their tenant had too many in that minute.",
+    ("state",),
+)
+SPANS = Counter("atrium_spans_total", "Requests handed to the exporter of spans.", ("outcome",))
+
+WEBSOCKETS = Gauge("atrium_open_websockets", "Open WebSockets.", multiprocess_mode="livesum")
+QUEUE_LENGTH = Gauge(
+    "atrium_queue_length", "Calls that wait for a slot of a pool.", ("pool",), multiprocess_mode="livemax"
+)
+RUNNING = Gauge(
+    "atrium_running_requests",
+    "Calls that hold a slot, by the state of their replica.",
+    ("pool", "state"),
+    multiprocess_mode="livemax",
+)
+REPLICAS = Gauge(
+    "atrium_replicas",
+    "Replicas as this server sees them.",
+    ("model", "pool", "state"),
+    multiprocess_mode="livemostrecent",
+)
+JOBS = Gauge("atrium_jobs", "Jobs in the job table.", ("state",), multiprocess_mode="livemostrecent")
+OLDEST_JOB_SECONDS = Gauge(
+    "atrium_oldest_job_seconds", "How long the oldest due job waits.", multiprocess_mode="livemostrecent"
+)
+SPOOL_ENTRIES = Gauge(
+    "atrium_spool_entries", "Entries not yet in the ledger.", multiprocess_mode="livemostrecent"
+)
+SPOOL_OLDEST_SECONDS = Gauge(
+    "atrium_spool_oldest_seconds",
+    "How long the oldest entry waits for the ledger.",
+    multiprocess_mode="livemostrecent",
+)
+CHANGE_LAG_SECONDS = Gauge(
+    "atrium_change_log_lag_seconds",
+    "How long ago this process last knew all changes.",
+    multiprocess_mode="livemax",
+)
+LOOP_LAG_SECONDS = Histogram(
+    "atrium_event_loop_lag_seconds", "How late the event loop was, four times a second.", buckets=SHORT
+)
+RESIDENT_BYTES = Gauge(
+    "atrium_resident_bytes", "Memory of the processes.", ("role",), multiprocess_mode="livesum"
+)
+PROCESSOR_SECONDS = Counter("atrium_processor_seconds_total", "Processor time of the processes.", ("role",))
+PROCESSES = Gauge("atrium_processes", "Processes that are alive.", ("role",), multiprocess_mode="livesum")
+BUILD = Gauge(
+    "atrium_build_info",
+    "1; the labels say what runs.",
+    ("version", "python", "profile"),
+    multiprocess_mode="livemax",
+)
