@@ -5,7 +5,7 @@ import uuid
 from assistants.selectors import load_assistant
 from assistants.types import AssistantView
 from kernel.clock import SYSTEM_CLOCK, Clock
-from substrate.changes import EntryCache
+from substrate.changes import EVERYTHING, EntryCache
 from substrate.ports import ChangeEvent
 from substrate.units import run_unit
 
@@ -29,6 +29,8 @@ class AssistantDirectory:
         """Drop the assistant that was changed."""
         if event.kind == CHANGE_KIND and event.tenant_id is not None:
             self._entries.forget((event.tenant_id, event.object_id))
+        elif event.kind == EVERYTHING:
+            self._entries.clear()
 
     async def find(self, tenant_id: uuid.UUID, slug: str) -> AssistantView | None:
         """The tenant's assistant of this name, or None. Raises Unavailable."""

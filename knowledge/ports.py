@@ -1,10 +1,10 @@
 """Ports of knowledge."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from knowledge.types import ChunkPoint, Collection, Hit, VectorQuery
+from knowledge.types import ChunkPoint, Collection, Hit, StoredPoint, VectorQuery
 
 
 class VectorStore(Protocol):
@@ -33,4 +33,28 @@ class VectorStore(Protocol):
 
     async def count(self, collection: Collection, document_id: uuid.UUID | None = None) -> int:
         """How many points the tenant, or one document of it, has in the collection."""
+        ...
+
+
+class VectorArchive(Protocol):
+    """A vector store's points as they are, for backup and restore. Synchronous: it works in a process of its own."""
+
+    def in_database(self) -> bool:
+        """Whether points are rows of Django's database: then they come and go with its transaction."""
+        ...
+
+    def pages(self, collection: Collection) -> Iterator[Sequence[StoredPoint]]:
+        """All points of the tenant in the collection, some hundreds at a time. Raises Unavailable."""
+        ...
+
+    def write(self, collection: Collection, points: Sequence[StoredPoint]) -> None:
+        """Store the points; same ids replace. In the transaction at hand when `in_database`. Raises Unavailable."""
+        ...
+
+    def forget(self, collection: Collection, document_ids: Sequence[uuid.UUID]) -> None:
+        """Remove every point of the documents. Raises Unavailable."""
+        ...
+
+    def forget_tenant(self, tenant_id: uuid.UUID) -> None:
+        """Remove everything of the tenant. Raises Unavailable."""
         ...

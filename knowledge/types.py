@@ -87,6 +87,42 @@ class ChunkPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """A point as a store holds it, for backup and restore: nothing is embedded or analysed again.
+
+    `vector` packs float32, little-endian. `terms` counts the analysed terms. What a store knows of terms by number or
+    by hash alone is in `numbers` ((CRC-32, count) pairs) and `hashes`; `length` counts all terms.
+    """
+
+    chunk_id: uuid.UUID
+    document_id: uuid.UUID
+    knowledge_base_id: uuid.UUID
+    version: int
+    vector: bytes
+    terms: Mapping[str, int]
+    length: int
+    numbers: tuple[tuple[int, int], ...] = ()
+    hashes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDocument:
+    """What backup and restore ask of a document: its file, and which points belong to its visible version.
+
+    `live_version` 0 means that searches show none of it yet; `embedder` is empty until its base has one.
+    """
+
+    tenant_id: uuid.UUID
+    id: uuid.UUID
+    knowledge_base_id: uuid.UUID
+    blob_key: str
+    live_version: int
+    chunk_count: int
+    embedder: str
+    dimensions: int
+
+
+@dataclass(frozen=True, slots=True)
 class VectorQuery:
     """A query over some knowledge bases of one tenant. `alpha` 1 is vectors alone, 0 keywords alone.
 

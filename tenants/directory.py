@@ -1,7 +1,7 @@
 """The key directory: API keys in memory, fed by the change log, so that a known key costs no query."""
 
 from kernel.clock import SYSTEM_CLOCK, Clock
-from substrate.changes import EntryCache
+from substrate.changes import EVERYTHING, EntryCache
 from substrate.ports import ChangeEvent
 from substrate.units import run_unit
 from tenants.selectors import load_key_entry
@@ -40,6 +40,8 @@ class KeyDirectory:
             self._entries.forget(event.object_id)
         elif event.kind in ("tenant", "user", "membership"):
             self._mark(event.object_id)
+        elif event.kind == EVERYTHING:
+            self._entries.clear()
 
     async def find(self, prefix: str) -> KeyEntry | None:
         """The entry of `prefix`, or None when no valid key has it. Raises Unavailable when it cannot be loaded."""

@@ -27,7 +27,7 @@ from substrate.units import run_unit
 
 CACHE_BYTES = 512 * 1024 * 1024
 MAX_QUERY_TERMS = 48
-_COUNTS = np.dtype([("term", "<u4"), ("count", "<u2")])
+COUNTS = np.dtype([("term", "<u4"), ("count", "<u2")])
 _MATCHING = {
     "sqlite": f"SELECT rowid FROM {INDEX} WHERE {INDEX} MATCH %s",  # noqa: S608 - constants
     "postgresql": f"SELECT id FROM {TABLE} WHERE keyword_terms @@ %s::tsquery",  # noqa: S608 - constants
@@ -160,8 +160,8 @@ def _bm25(
     packed: list[bytes], lengths: list[int], asked: dict[str, int], total: int, average: float
 ) -> npt.NDArray[np.floating]:
     """BM25 of each row for the terms asked, each as often as it was asked."""
-    counts = np.frombuffer(b"".join(packed), dtype=_COUNTS)
-    ends = np.cumsum([len(each) // _COUNTS.itemsize for each in packed])
+    counts = np.frombuffer(b"".join(packed), dtype=COUNTS)
+    ends = np.cumsum([len(each) // COUNTS.itemsize for each in packed])
     numbers, length = np.ascontiguousarray(counts["term"]), np.array(lengths, dtype=np.float64)
     scores = np.zeros(len(packed))
     for term, times in asked.items():
@@ -200,7 +200,7 @@ def _row(collection: Collection, point: ChunkPoint) -> ChunkVector:
         raise BadInput(f"A vector has {len(point.vector)} dimensions, the index {collection.dimensions}.")
     terms: Counter[str] = count_terms(point.search_text)
     packed = np.array(
-        [(term_number(term), min(count, 65_535)) for term, count in terms.items()], dtype=_COUNTS
+        [(term_number(term), min(count, 65_535)) for term, count in terms.items()], dtype=COUNTS
     )
     return ChunkVector(
         tenant_id=collection.tenant_id,

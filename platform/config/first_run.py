@@ -20,6 +20,8 @@ from tenants.services import authenticate_key_now, create_tenant, create_user, f
 from tenants.types import Role
 
 TENANT = "demo"
+# Left by a restore: what came out of a backup had its first run elsewhere.
+RESTORED = "restored.json"
 ADMIN = "admin@atrium.example"
 ASSISTANT = "guide"
 KNOWLEDGE_BASE = "Atrium documentation"
@@ -49,7 +51,7 @@ def prepare_first_run(*, say: Callable[[str], object], folder: Path | None = Non
     home: Path = folder or settings.ATRIUM.home
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = home / "first-run.json"
-    if path.exists() or _demo_exists():
+    if path.exists() or (settings.ATRIUM.home / RESTORED).exists() or _demo_exists():
         return
     password = secrets.token_urlsafe(12)
     with transaction.atomic():

@@ -1,8 +1,10 @@
 """Ports of the substrate."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 
@@ -33,6 +35,42 @@ class BlobStore(Protocol):
 
     async def delete_tenant(self, tenant_id: uuid.UUID) -> int:
         """Remove every blob of the tenant; returns how many. Raises Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ShelvedFile:
+    """A file on the shelf. `size` is bytes."""
+
+    name: str
+    size: int
+    changed_at: datetime
+
+
+class Shelf(Protocol):
+    """Keeps a few big files (backups) under plain names; every process of the installation sees the same ones.
+
+    Synchronous: it is used by processes of its own and by threads, never by an event loop.
+    """
+
+    def files(self) -> list[ShelvedFile]:
+        """All files, by name. Raises Unavailable."""
+        ...
+
+    def put(self, name: str, path: Path) -> None:
+        """Keep the content of `path` under `name`, whole or not at all; `path` may be moved. Raises Unavailable."""
+        ...
+
+    def read(self, name: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """`length` bytes from `start` (to the end when None), piece by piece. Raises NotFound, Unavailable."""
+        ...
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """A local file of this content: the shelf's own, or a copy in `folder`. Raises NotFound, Unavailable."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove `name`; nothing happens when there is none. Raises Unavailable."""
         ...
 
 

@@ -55,6 +55,10 @@ LEFT_OUT: dict[str, tuple[Fate, str]] = {
         Fate.IS_EMPTIED,
         "answers kept for a day for callers who repeat themselves",
     ),
+    "tenants.RequestTrace": (
+        Fate.IS_EMPTIED,
+        "ways of requests through the house, kept for days to look things up",
+    ),
     "knowledge.ChunkVector": (
         Fate.IS_EMPTIED,
         "points of the vector store, which a backup holds in a form that every store takes",

@@ -1,6 +1,7 @@
 """Which adapter stands behind each port, by profile: the whole composition at one glance."""
 
 from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from config.settings.environment import FULL, Environment, SettingError
@@ -14,6 +15,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
     """Port and adapter of every backend."""
     shared = {
         "blob_store": _blob_store(environment),
+        "shelf": _shelf(environment),
         "engine.openai": BackendSpec(
             "inference.ports.InferenceEngine", "inference.adapters.openai_compatible.OpenAICompatibleEngine"
         ),
@@ -22,6 +24,9 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         ),
         "engine.embedding": BackendSpec(
             "inference.ports.InferenceEngine", "inference.adapters.local_embedding.LocalEmbeddingEngine"
+        ),
+        "engine_examiner": BackendSpec(
+            "inference.ports.EngineExaminer", "inference.adapters.examiner.HttpEngineExaminer"
         ),
         "meters": BackendSpec(
             "kernel.hops.Meters",
@@ -77,6 +82,9 @@ def _in_process(environment: Environment) -> dict[str, BackendSpec]:
         "vector_store": BackendSpec(
             "knowledge.ports.VectorStore", "knowledge.adapters.embedded_store.EmbeddedVectorStore"
         ),
+        "vector_archive": BackendSpec(
+            "knowledge.ports.VectorArchive", "knowledge.adapters.embedded_archive.EmbeddedVectorArchive"
+        ),
         "run_log": BackendSpec("assistants.ports.RunLog", "assistants.adapters.memory_run_log.MemoryRunLog"),
         # The log dies with the process, so that the database keeps what a running answer says so far.
         "runner": BackendSpec(
@@ -115,6 +123,15 @@ def _full(environment: Environment) -> dict[str, BackendSpec]:
                 "api_key": environment.weaviate_api_key,
             },
         ),
+        "vector_archive": BackendSpec(
+            "knowledge.ports.VectorArchive",
+            "knowledge.adapters.weaviate_archive.WeaviateVectorArchive",
+            {
+                "url": environment.weaviate_url,
+                "grpc_port": environment.weaviate_grpc_port,
+                "api_key": environment.weaviate_api_key,
+            },
+        ),
         "run_log": BackendSpec(
             "assistants.ports.RunLog", "assistants.adapters.redis_run_log.RedisRunLog", {"url": redis}
         ),
@@ -124,31 +141,50 @@ def _full(environment: Environment) -> dict[str, BackendSpec]:
 
 def _blob_store(environment: Environment) -> BackendSpec:
     """`file:///folder`, or `s3://KEY:SECRET@host:port/bucket/prefix?region=…&insecure=1` (no host: the cloud's)."""
-    parts = urlsplit(environment.storage_url)
-    if parts.scheme != "s3":
+    if urlsplit(environment.storage_url).scheme == "s3":
+        options = _s3_options("ATRIUM_STORAGE_URL", environment.storage_url)
+        return BackendSpec("substrate.ports.BlobStore", "substrate.adapters.s3_blobs.S3BlobStore", options)
+    folder = unquote(urlsplit(environment.storage_url).path) or str(environment.home / "files")
+    return BackendSpec(
+        "substrate.ports.BlobStore",
+        "substrate.adapters.directory_blobs.DirectoryBlobStore",
+        {"root": folder},
+    )
+
+
+def _shelf(environment: Environment) -> BackendSpec:
+    """Where backups lie: `ATRIUM_BACKUPS_URL`; else beside the files of the full profile, else in the home."""
+    url = environment.backups_url or (environment.storage_url if environment.profile == FULL else "")
+    inside = "" if environment.backups_url else "backups"
+    if urlsplit(url).scheme == "s3":
+        name = "ATRIUM_BACKUPS_URL" if environment.backups_url else "ATRIUM_STORAGE_URL"
+        options = _s3_options(name, url)
+        prefix = f"{options['prefix']}{inside}/" if inside else options["prefix"]
         return BackendSpec(
-            "substrate.ports.BlobStore",
-            "substrate.adapters.directory_blobs.DirectoryBlobStore",
-            {"root": unquote(parts.path) or str(environment.home / "files")},
+            "substrate.ports.Shelf", "substrate.adapters.s3_shelf.S3Shelf", {**options, "prefix": prefix}
         )
+    folder = Path(unquote(urlsplit(url).path) or str(environment.home)) / inside
+    return BackendSpec(
+        "substrate.ports.Shelf", "substrate.adapters.directory_shelf.DirectoryShelf", {"root": str(folder)}
+    )
+
+
+def _s3_options(name: str, url: str) -> dict[str, str]:
+    parts = urlsplit(url)
     query = parse_qs(parts.query)
     bucket, _, prefix = parts.path.strip("/").partition("/")
     if not bucket or not parts.username or not parts.password:
-        raise SettingError("ATRIUM_STORAGE_URL: expected s3://KEY:SECRET@host:port/bucket?region=…")
+        raise SettingError(f"{name}: expected s3://KEY:SECRET@host:port/bucket?region=…")
     scheme = "http" if query.get("insecure") else "https"
     port = f":{parts.port}" if parts.port else ""
-    return BackendSpec(
-        "substrate.ports.BlobStore",
-        "substrate.adapters.s3_blobs.S3BlobStore",
-        {
-            "endpoint": f"{scheme}://{parts.hostname}{port}",
-            "bucket": bucket,
-            "region": query.get("region", ["us-east-1"])[0],
-            "access_key": unquote(parts.username),
-            "secret_key": unquote(parts.password),
-            "prefix": f"{prefix}/" if prefix else "",
-        },
-    )
+    return {
+        "endpoint": f"{scheme}://{parts.hostname}{port}",
+        "bucket": bucket,
+        "region": query.get("region", ["us-east-1"])[0],
+        "access_key": unquote(parts.username),
+        "secret_key": unquote(parts.password),
+        "prefix": f"{prefix}/" if prefix else "",
+    }
 
 
 JOB_HANDLERS = {
@@ -180,9 +216,12 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
     """
     planes = {
         "gateway": ("inference.services.probe_replicas_forever", "assistants.services.sweep_runs_forever"),
-        "control": ("config.upkeep.keep_up_forever", "tenants.services.keep_retention_forever",),
+        "control": ("config.upkeep.keep_up_forever", "tenants.services.keep_retention_forever"),
         "worker": (),
     }
+    if environment.role == "control":
+        # Its pages show how replicas are; a process that also serves calls probes them anyway.
+        planes["control"] = (*planes["control"], "inference.services.probe_replicas_forever")
     planes = _watched(environment, planes)
     drainer = "control" if environment.profile == FULL else "worker"
     return {**planes, drainer: (*planes[drainer], "tenants.services.drain_usage_forever")}

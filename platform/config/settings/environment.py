@@ -41,6 +41,9 @@ class Environment:
     weaviate_grpc_port: int = 50051
     weaviate_api_key: str = field(default="", repr=False)
     storage_url: str = field(default="", repr=False)
+    backups_url: str = field(default="", repr=False)
+    backups_every_h: int = 0
+    backups_keep: int = 0
     embeddings_url: str = ""
     embeddings_model: str = ""
     embeddings_api_key: str = field(default="", repr=False)
@@ -90,6 +93,9 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         weaviate_grpc_port=_number(variables, "ATRIUM_WEAVIATE_GRPC_PORT", 50051, 1, 65535),
         weaviate_api_key=variables.get("ATRIUM_WEAVIATE_API_KEY", ""),
         storage_url=_url(variables, "ATRIUM_STORAGE_URL", ("file", "s3")),
+        backups_url=_url(variables, "ATRIUM_BACKUPS_URL", ("file", "s3")),
+        backups_every_h=_number(variables, "ATRIUM_BACKUPS_EVERY", 0, 0, 8760),
+        backups_keep=_number(variables, "ATRIUM_BACKUPS_KEEP", 0, 0, 10_000),
         embeddings_url=_url(variables, "ATRIUM_EMBEDDINGS_URL", ("http", "https")).rstrip("/"),
         embeddings_model=_embeddings_model(variables),
         embeddings_api_key=variables.get("ATRIUM_EMBEDDINGS_API_KEY", ""),

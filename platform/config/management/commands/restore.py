@@ -10,12 +10,13 @@ from django.core.management.base import CommandError, CommandParser
 from config.keeping.commands import KeepingCommand, outcome_of
 from config.keeping.plan import Plan
 from config.keeping.restoring import restore_backup
-from substrate.schema import read_schema
+from substrate.schema import read_schema, require_schema
 
 
 class Command(KeepingCommand):
     """Restore a backup."""
 
+    needs_schema = False
     help = "Replace everything in this installation by the backup in FILE. A failed restore changes nothing."
 
     def add_own_arguments(self, parser: CommandParser) -> None:
@@ -34,6 +35,7 @@ class Command(KeepingCommand):
         if read_schema().is_empty:
             # An empty installation: its tables come first.
             call_command("migrate", verbosity=0, interactive=False)
+        require_schema()
         keyring = Path(options["keyring"]).absolute() if options["keyring"] else None
         ask = sys.stdin.isatty() and not options["yes"]
         restored = restore_backup(
