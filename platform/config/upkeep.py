@@ -28,6 +28,8 @@ async def keep_up_forever() -> None:
             jobs = await run_unit(forget_old_jobs)
             acts = await run_unit(forget_old_acts)
             traces = await run_unit(forget_old_traces)
-            log.info("kept_up", changes=changes, idempotency_records=records, jobs=jobs, acts=acts, traces=traces)
+            log.info(
+                "kept_up", changes=changes, idempotency_records=records, jobs=jobs, acts=acts, traces=traces
+            )
         except AtriumError as error:
             log.warning("upkeep_failed", error=str(error))

@@ -51,7 +51,6 @@ try:
     BACKENDS = backend_specs(ATRIUM)
     BACKGROUND = background_work(ATRIUM)
     METRICS_FOLDER = metrics_folder(ATRIUM)
-    METRICS_FOLDER = metrics_folder(ATRIUM)
 except SettingError as error:
     sys.exit(f"atrium: {error}")
 
