@@ -16,7 +16,7 @@ setup-dev:
 	@deploy/setup.sh dev
 
 test: setup-dev       ## the hermetic suite: no services, no outside network
-	@$(PY) -m pytest -m "not services and not schema" -n 2 --dist loadgroup
+	@$(PY) -m pytest -m "not services and not schema" -n 2 --dist loadfile
 
 test-schema: setup-dev ## the REST API against its schema, as three roles, 20 cases and more an operation
 	@$(PY) -m pytest -m schema -n 3

@@ -31,6 +31,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 import django  # noqa: E402
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.contrib.auth.hashers import get_hashers, get_hashers_by_algorithm  # noqa: E402
 
 # A busy machine is no failure of the code.
 hypothesis.settings.register_profile("atrium", deadline=None)
@@ -58,6 +60,17 @@ def loopback_only() -> Iterator[None]:
 
     patch = pytest.MonkeyPatch()
     patch.setattr(socket.socket, "connect", connect)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_passwords() -> Iterator[None]:
+    """Hash passwords quickly: the real hasher takes its time and memory on purpose (its choice has a test)."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(settings, "PASSWORD_HASHERS", ["django.contrib.auth.hashers.MD5PasswordHasher"])
+    get_hashers.cache_clear()
+    get_hashers_by_algorithm.cache_clear()
     yield
     patch.undo()
 
