@@ -18,7 +18,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
     rolldownOptions: {
-      input: { main: "src/main.ts", account: "src/account.css" },
+      input: { main: "src/main.ts", console: "src/console/main.ts", account: "src/account.css" },
       output: {
         assetFileNames: (asset) =>
           asset.names.includes("account.css") ? "account.css" : "assets/[name]-[hash][extname]",

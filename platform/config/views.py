@@ -19,16 +19,16 @@ from substrate.rest import problem
 
 
 @cache
-def _bundle() -> dict[str, Any]:
-    """Addresses of the entry's script and styles, from Vite's manifest; empty when the front end is not built."""
+def _bundle(entry: str) -> dict[str, Any]:
+    """Addresses of an entry's script and styles, from Vite's manifest; empty when the front end is not built."""
     collected = Path(settings.STATIC_ROOT) / "web" / ".vite" / "manifest.json"
     found = collected if collected.is_file() else Path(finders.find("web/.vite/manifest.json") or "")
-    if not found.is_file():
+    manifest = json.loads(found.read_text()) if found.is_file() else {}
+    if entry not in manifest:
         return {"entry_js": "", "entry_css": []}
-    manifest = json.loads(found.read_text())
     base = f"{settings.STATIC_URL}web/"
-    styles = dict.fromkeys(_styles(manifest, "src/main.ts"))
-    return {"entry_js": base + manifest["src/main.ts"]["file"], "entry_css": [base + css for css in styles]}
+    styles = dict.fromkeys(_styles(manifest, entry))
+    return {"entry_js": base + manifest[entry]["file"], "entry_css": [base + css for css in styles]}
 
 
 def _styles(manifest: dict[str, Any], name: str) -> list[str]:
@@ -43,7 +43,15 @@ def _styles(manifest: dict[str, Any], name: str) -> list[str]:
 @login_required
 def chat_page(request: HttpRequest) -> HttpResponse:
     """The chat, for people who are signed in; others are sent to the sign-in page."""
-    return render(request, "web/index.html", _bundle())
+    return render(request, "web/index.html", _bundle("src/main.ts"))
+
+
+@require_safe
+@ensure_csrf_cookie
+@login_required
+def console_page(request: HttpRequest) -> HttpResponse:
+    """The console, for people who are signed in: what each may see of it, the REST API decides."""
+    return render(request, "web/console.html", _bundle("src/console/main.ts"))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -15,10 +15,16 @@ export interface ClientSurroundings {
   signedOut: () => void;
 }
 
-type Method = "GET" | "POST" | "PATCH" | "DELETE";
+type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 export interface CallOptions {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
+  /** The version seen: the server refuses with 412 when the thing was changed meanwhile. */
+  ifMatch?: string | undefined;
+  /** Of a POST that may be sent again; else each call has its own. */
+  idempotencyKey?: string | undefined;
+  /** Beside or instead of the client's own. */
+  headers?: Record<string, string> | undefined;
   /** Let the request outlive the page (used when a page closes with a pending deletion). */
   keepalive?: boolean;
 }
@@ -46,8 +52,19 @@ export class ApiClient {
     return this.call<T>("PATCH", path, body, options);
   }
 
+  put<T>(path: string, body: unknown, options: CallOptions = {}): Promise<T> {
+    return this.call<T>("PUT", path, body, options);
+  }
+
   delete(path: string, options: CallOptions = {}): Promise<void> {
     return this.call<void>("DELETE", path, undefined, options);
+  }
+
+  /** An answer as it is, for files and streams. Throws `ApiProblem` as the others do. */
+  async open(path: string, options: CallOptions = {}): Promise<Response> {
+    const response = await this.send("GET", path, undefined, options);
+    if (!response.ok) throw await this.problemOf(response);
+    return response;
   }
 
   /** Headers that authorise a write; also used by uploads, which need XHR for their progress. */
@@ -64,15 +81,23 @@ export class ApiClient {
   }
 
   private async call<T>(method: Method, path: string, body: unknown, options: CallOptions): Promise<T> {
+    return this.read<T>(await this.send(method, path, body, options));
+  }
+
+  private headersFor(method: Method, body: unknown, options: CallOptions): Record<string, string> {
     const headers = this.writeHeaders();
     if (method === "GET") delete headers["X-CSRFToken"];
-    if (method === "POST") headers["Idempotency-Key"] = uniqueId();
+    if (method === "POST") headers["Idempotency-Key"] = options.idempotencyKey ?? uniqueId();
     if (body !== undefined) headers["Content-Type"] = "application/json";
-    let response: Response;
+    if (options.ifMatch !== undefined) headers["If-Match"] = `"${options.ifMatch}"`;
+    return { ...headers, ...options.headers };
+  }
+
+  private async send(method: Method, path: string, body: unknown, options: CallOptions): Promise<Response> {
     try {
-      response = await this.surroundings.fetch(ApiClient.url(path), {
+      return await this.surroundings.fetch(ApiClient.url(path), {
         method,
-        headers,
+        headers: this.headersFor(method, body, options),
         credentials: "same-origin",
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         ...(options.signal ? { signal: options.signal } : {}),
@@ -82,15 +107,16 @@ export class ApiClient {
       if (cause instanceof DOMException && cause.name === "AbortError") throw cause;
       throw new ApiProblem(0, "network", "network");
     }
-    return this.read<T>(response);
+  }
+
+  private async problemOf(response: Response): Promise<ApiProblem> {
+    if (response.status === 401) this.surroundings.signedOut();
+    const text = await response.text().catch(() => "");
+    return problemFrom(response.status, text, response.headers.get("x-request-id"));
   }
 
   private async read<T>(response: Response): Promise<T> {
-    if (!response.ok) {
-      if (response.status === 401) this.surroundings.signedOut();
-      const text = await response.text().catch(() => "");
-      throw problemFrom(response.status, text, response.headers.get("x-request-id"));
-    }
+    if (!response.ok) throw await this.problemOf(response);
     if (response.status === 204 || response.headers.get("content-length") === "0") return undefined as T;
     const text = await response.text();
     if (!text) return undefined as T;

@@ -7,8 +7,12 @@ export interface ProblemBody {
   title?: string;
   detail?: string;
   code?: string;
+  param?: unknown;
   errors?: unknown;
 }
+
+/** Messages by field; a nested field is named with dots, `""` is the whole. */
+export type FieldErrors = Record<string, string[]>;
 
 export class ApiProblem extends Error {
   constructor(
@@ -16,6 +20,7 @@ export class ApiProblem extends Error {
     message: string,
     readonly code: string,
     readonly requestId: string | null = null,
+    readonly fields: FieldErrors = {},
   ) {
     super(message);
     this.name = "ApiProblem";
@@ -25,6 +30,31 @@ export class ApiProblem extends Error {
   get retryable(): boolean {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
+}
+
+const WHOLE = new Set(["non_field_errors", "detail", "__all__"]);
+
+function collect(errors: unknown, at: string, found: FieldErrors): void {
+  if (typeof errors === "string") (found[at] ??= []).push(errors);
+  else if (Array.isArray(errors)) {
+    errors.forEach((one: unknown, index) => {
+      const inside = one !== null && typeof one === "object";
+      collect(one, inside ? (at ? `${at}.${index}` : String(index)) : at, found);
+    });
+  } else if (errors !== null && typeof errors === "object") {
+    for (const [name, value] of Object.entries(errors as Record<string, unknown>)) {
+      const own = WHOLE.has(name) ? at : at ? `${at}.${name}` : name;
+      collect(value, own, found);
+    }
+  }
+}
+
+/** What is wrong, field by field: from `errors`, or from `param` when the problem names one field. */
+export function fieldErrors(body: ProblemBody): FieldErrors {
+  const found: FieldErrors = {};
+  if (body.errors !== undefined) collect(body.errors, "", found);
+  else if (typeof body.param === "string" && body.param) found[body.param] = [body.detail ?? body.title ?? ""];
+  return found;
 }
 
 /** The field errors of a 400, as one readable line: `name: required. slug: taken.` */
@@ -57,5 +87,5 @@ export function problemFrom(status: number, body: string, requestId: string | nu
   const fields = fieldLines(parsed.errors);
   // What is wrong with which field says more than "not valid" in front of it.
   const text = fields || parsed.detail || parsed.title || `HTTP ${status}`;
-  return new ApiProblem(status, text, parsed.code ?? `http_${status}`, requestId);
+  return new ApiProblem(status, text, parsed.code ?? `http_${status}`, requestId, fieldErrors(parsed));
 }

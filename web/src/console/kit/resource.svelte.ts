@@ -1,0 +1,69 @@
+/** Something fetched for a component: its value, whether it is being loaded, what went wrong. */
+
+import { untrack } from "svelte";
+import { ApiProblem } from "../../api/problem";
+import { onChange } from "../live.svelte";
+
+export interface ResourceOptions {
+  /** Kinds of live changes after which it is fetched again. */
+  live?: readonly string[];
+  /** Fetch again after so many seconds while the tab is seen; for what no event tells. */
+  every?: number;
+}
+
+/**
+ * Made in a component's script. `fetch` runs again when something reactive changes that it reads
+ * before its first `await`. The old value stays while a new one is being loaded.
+ */
+export class Resource<T> {
+  value = $state.raw<T | undefined>(undefined);
+  problem = $state.raw<ApiProblem | null>(null);
+  loading = $state(true);
+  private run: AbortController | null = null;
+
+  constructor(
+    private readonly fetch: (signal: AbortSignal) => Promise<T>,
+    options: ResourceOptions = {},
+  ) {
+    $effect(() => {
+      void this.reload();
+      return () => this.run?.abort();
+    });
+    const { live, every } = options;
+    if (live) $effect(() => onChange(live, () => void untrack(() => this.reload())));
+    if (every) {
+      $effect(() => {
+        const timer = setInterval(() => {
+          if (!document.hidden) void untrack(() => this.reload());
+        }, every * 1000);
+        return () => clearInterval(timer);
+      });
+    }
+  }
+
+  /** Fetches again; never throws. */
+  async reload(): Promise<void> {
+    this.run?.abort();
+    const run = new AbortController();
+    this.run = run;
+    let promise: Promise<T>;
+    try {
+      promise = this.fetch(run.signal);
+    } catch (cause) {
+      promise = Promise.reject(cause as Error);
+    }
+    this.loading = true;
+    try {
+      const value = await promise;
+      if (run.signal.aborted) return;
+      this.value = value;
+      this.problem = null;
+    } catch (cause) {
+      if (run.signal.aborted || (cause instanceof DOMException && cause.name === "AbortError")) return;
+      if (!(cause instanceof ApiProblem)) throw cause;
+      this.problem = cause;
+    } finally {
+      if (!run.signal.aborted) this.loading = false;
+    }
+  }
+}

@@ -1,0 +1,15 @@
+/** A failure in words a person can act on. */
+
+import type { ApiProblem } from "../../api/problem";
+import { kit } from "../i18n/index.svelte";
+
+export function problemText(problem: ApiProblem): string {
+  const t = kit().problem;
+  if (problem.status === 0) return t.network;
+  if (problem.status === 403) return t.forbidden;
+  if (problem.status === 404) return t.missing;
+  if (problem.status === 413) return t.tooLarge;
+  // What a page writes for a 503 is worth reading; a bare "HTTP 502" is not.
+  if (problem.status >= 500 && problem.code.startsWith("http_")) return t.busy;
+  return problem.message;
+}
