@@ -4,11 +4,11 @@ from typing import Any
 
 from django.contrib.auth.hashers import check_password, make_password
 
-from config.settings import security
+from config.settings.security import PASSWORD_HASHERS
 
 
 def test_new_passwords_are_hashed_by_argon2id(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = security.PASSWORD_HASHERS
+    settings.PASSWORD_HASHERS = PASSWORD_HASHERS
     stored = make_password("correct horse battery staple")
     assert stored.startswith("argon2$argon2id$")
     assert check_password("correct horse battery staple", stored)
