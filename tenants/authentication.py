@@ -10,6 +10,7 @@ from rest_framework.request import Request
 
 from kernel.actors import Actor, act_as
 from kernel.errors import NotSignedIn, PermissionDenied
+from kernel.hops import note_asker
 from tenants.models import User
 from tenants.selectors import principal_of_membership
 from tenants.services.sign_in import (
@@ -50,6 +51,7 @@ class SessionOrKeyAuthentication(BaseAuthentication):
         if wanted and wanted != principal.tenant_slug:
             raise PermissionDenied("This API key belongs to another tenant.")
         act_as(Actor("key", f"atr_{principal.api_key_prefix}", principal.user_id))
+        note_asker(principal)
         return AnonymousUser(), principal
 
     def _by_session(self, request: Request) -> tuple[User, Principal] | None:
@@ -60,6 +62,7 @@ class SessionOrKeyAuthentication(BaseAuthentication):
         _enforce_csrf(django_request)
         principal = _session_principal(django_request, user)
         act_as(Actor("operator" if principal.visiting else "user", user.email, user.id))
+        note_asker(principal)
         return user, principal
 
 

@@ -19,6 +19,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: E40
 from config.health import health  # noqa: E402
 from config.lifespan import Lifespan  # noqa: E402
 from config.seeing.exposition import Exposition  # noqa: E402
+from config.seeing.rest_door import RestDoor  # noqa: E402
 from config.static import Receive, Scope, Send, StaticFiles  # noqa: E402
 from console.api.live import Live  # noqa: E402
 from gateway.application import application as gateway  # noqa: E402
@@ -40,7 +41,7 @@ class Atrium:
         self._metrics = Exposition(settings.METRICS_FOLDER, token=settings.ATRIUM.metrics_token)
         self._sockets = _behind_proxies(ChatConsumer.as_asgi())
         self._live = Live()
-        self._django = _behind_proxies(_django)
+        self._django = _behind_proxies(RestDoor(cast(AsgiApplication, _django)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Switch on the kind of connection and its path."""

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from kernel.errors import AtriumError, NotSignedIn
+from kernel.ids import parse_parent_span, parse_traceparent
 
 SUBPROTOCOL = "atrium.v1"
 KEY_SUBPROTOCOL = "atrium.bearer."
@@ -53,6 +54,15 @@ def credential_of(
         raise NotSignedIn
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     return Credential(session=session, tenant=(query.get("tenant") or [None])[0])
+
+
+def offered_trace(scope: Mapping[str, Any]) -> tuple[str, str]:
+    """(trace id, parent span id) of a handshake's `traceparent`; empty where it has none."""
+    for name, value in scope.get("headers", ()):
+        if name.lower() == b"traceparent":
+            parent = value.decode("latin-1")
+            return parse_traceparent(parent) or "", parse_parent_span(parent)
+    return "", ""
 
 
 def is_own_origin(origin: str, host: str, allowed_origins: Iterable[str]) -> bool:

@@ -137,6 +137,20 @@ def note_hop(name: str, began: float, facts: Facts = {}) -> None:  # noqa: B006 
         trail.note(name, began, facts)
 
 
+def note_asker(asker: Asker) -> None:
+    """Say on the trail at hand, if any, who asked."""
+    trail = _current.get()
+    if trail is not None:
+        trail.asker = asker
+
+
+def note_error(code: str) -> None:
+    """Say on the trail at hand, if any, what went wrong."""
+    trail = _current.get()
+    if trail is not None:
+        trail.error = code
+
+
 class hop:
     """Notes its block as one hop; facts found meanwhile go into `facts`. An error is noted by its code."""
 

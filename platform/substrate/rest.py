@@ -22,6 +22,7 @@ from rest_framework.views import APIView, set_rollback
 
 from kernel.context import ensure_request
 from kernel.errors import AtriumError, BadInput, TooLarge, Unavailable
+from kernel.hops import note_error
 from kernel.ids import parse_uuid
 from substrate.idempotency import begin_once, finish_once, forget_once
 
@@ -74,6 +75,7 @@ class CursorPages(pagination.CursorPagination):
 
 def problem(error: AtriumError, *, errors: object = None) -> Response:
     """The problem document (RFC 9457) of an error."""
+    note_error(error.code)
     body: dict[str, object] = {
         "type": f"urn:atrium:error:{error.code}",
         "title": error.message,
@@ -116,6 +118,7 @@ def answer_exception(error: Exception, context: dict[str, Any]) -> Response | No
 def _problem_of_drf(error: exceptions.APIException) -> Response:
     fields = error.detail if isinstance(error, exceptions.ValidationError) else None
     code = error.get_codes() if isinstance(error.get_codes(), str) else "invalid_request_error"
+    note_error(str(code))
     detail = "The request is not valid." if fields is not None else str(error.detail)
     body = {
         "type": f"urn:atrium:error:{code}",
