@@ -1,6 +1,7 @@
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
 import { compressed } from "./compress";
+import { licences } from "./licences";
 
 /**
  * The bundle goes where Django finds static files. Hashed names come from Vite and must reach the
@@ -8,7 +9,7 @@ import { compressed } from "./compress";
  * pages that Django renders itself, keeps a plain name.
  */
 export default defineConfig({
-  plugins: [svelte(), compressed()],
+  plugins: [svelte(), compressed(), licences()],
   base: "/static/web/",
   build: {
     outDir: "../platform/config/static/web",
