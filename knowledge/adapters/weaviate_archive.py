@@ -82,12 +82,29 @@ class _ArchiveStore(WeaviateVectorStore):
         return await self._asked(ask, [])
 
     async def write(self, collection: Collection, points: Sequence[StoredPoint]) -> None:
-        """Insert, some hundreds at a time, and wait for the index once."""
+        """Insert what is not there, some hundreds at a time, and wait for the index once.
+
+        An id follows from document, version and position, so a point of the same id is the same point; and writing it
+        again would shift Weaviate's idea of how long texts are, and with it every keyword score.
+        """
         for start in range(0, len(points), BATCH):
-            await self._insert(
-                collection, [_object(collection, point) for point in points[start : start + BATCH]]
-            )
+            part = points[start : start + BATCH]
+            there = await self._there(collection, [point.chunk_id for point in part])
+            missing = [_object(collection, point) for point in part if point.chunk_id not in there]
+            if missing:
+                await self._insert(collection, missing)
         await self._until_indexed(collection)
+
+    async def _there(self, collection: Collection, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+        objects = await self._readable(collection)
+
+        async def ask() -> set[uuid.UUID]:
+            found = await objects.query.fetch_objects_by_ids(
+                list(ids), limit=len(ids), return_properties=["version"]
+            )
+            return {uuid.UUID(int=each.uuid.int) for each in found.objects}
+
+        return await self._asked(ask, set())
 
     async def forget(self, collection: Collection, document_ids: Sequence[uuid.UUID]) -> None:
         """Delete the points of the documents."""
@@ -109,7 +126,8 @@ def _point(found: Any) -> StoredPoint:
     vector = found.vector[VECTOR]
     terms = Counter(str(found.properties["search_text"]).split())
     return StoredPoint(
-        chunk_id=found.uuid,
+        # The client has a class of its own for them, which is no UUID to everybody.
+        chunk_id=uuid.UUID(int=found.uuid.int),
         document_id=uuid.UUID(str(found.properties["document_id"])),
         knowledge_base_id=uuid.UUID(str(found.properties["knowledge_base_id"])),
         version=int(found.properties["version"]),

@@ -70,6 +70,10 @@ class Writer:
         self._zip.close()
         return manifest
 
+    def abandon(self) -> None:
+        """Leave the file as it is, which is no backup: a zip that is thrown away would try to end itself well."""
+        self._zip.fp = None
+
     @contextmanager
     def _member(self, name: str) -> Iterator["_Hashed"]:
         with self._zip.open(name, "w", force_zip64=True) as file:

@@ -92,8 +92,15 @@ def take_backup(path: Path, progress: Progress) -> Manifest:
 
 
 def _write(file: Any, folder: Path, progress: Progress) -> Manifest:
-    began, taken_at = time.monotonic(), datetime.now(UTC)
     writer = Writer(file)
+    try:
+        return _write_all(writer, folder, progress)
+    finally:
+        writer.abandon()
+
+
+def _write_all(writer: Writer, folder: Path, progress: Progress) -> Manifest:
+    began, taken_at = time.monotonic(), datetime.now(UTC)
     archive: VectorArchive = backends["vector_archive"]
     with Loop() as loop, Scratch(folder) as scratch:
         with snapshot() as moment:
