@@ -41,6 +41,13 @@ def _loop() -> LoopThread:
     return LoopThread()
 
 
+@cache
+def _heartbeat() -> Any:
+    from config.heartbeat import CeleryHeartbeat
+
+    return CeleryHeartbeat()
+
+
 @app.task(name="atrium.run_job")
 def run_job(job_id: str) -> None:
     """Claim the job and run it; nothing happens when another worker has it or it is done."""
@@ -51,10 +58,11 @@ def run_job(job_id: str) -> None:
 
 @app.task(name="atrium.sweep_jobs")
 def sweep_jobs() -> None:
-    """Tell workers again of jobs that are due and that nobody runs."""
+    """Tell workers again of jobs that are due and that nobody runs; and that this worker and beat are there."""
     from config.background import tell_stranded
 
     tell_stranded()
+    _loop().run(_heartbeat().tell())
 
 
 def _refuse_other_schema(**kwargs: Any) -> None:

@@ -8,6 +8,7 @@ import structlog
 from django.conf import settings
 
 from assistants.services import close_runs
+from config.heartbeat import take_leave, tell_forever
 from config.static import Receive, Scope, Send
 from kernel.backends import backends, import_object
 from kernel.streams import Supervisor
@@ -58,6 +59,7 @@ class Lifespan:
             tail.listen(directory.on_change)
             await directory.start()
         self._supervisor.start("change_tail", keep_running("change_tail", tail.run))
+        self._supervisor.start("heartbeat", keep_running("heartbeat", tell_forever))
         role = settings.ATRIUM.role
         for plane, paths in settings.BACKGROUND.items():
             if plane == role or (role == "all" and plane != "worker"):
@@ -70,6 +72,7 @@ class Lifespan:
         """End runs and background work, then close connections."""
         await close_runs()
         await self._supervisor.close()
+        await take_leave()
         await backends.close()
         await asyncio.to_thread(close_units)
         log.info("stopped")

@@ -10,6 +10,7 @@ from substrate.audit import forget_old_acts
 from substrate.changes import forget_old_changes
 from substrate.idempotency import forget_old_records
 from substrate.jobs import forget_old_jobs
+from substrate.processes import forget_gone_processes
 from substrate.units import run_unit
 from tenants.services import forget_old_traces
 
@@ -27,6 +28,7 @@ async def keep_up_forever() -> None:
             records = await run_unit(forget_old_records)
             jobs = await run_unit(forget_old_jobs)
             acts = await run_unit(forget_old_acts)
+            await run_unit(forget_gone_processes)
             traces = await run_unit(forget_old_traces)
             log.info(
                 "kept_up", changes=changes, idempotency_records=records, jobs=jobs, acts=acts, traces=traces

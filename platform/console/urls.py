@@ -5,9 +5,11 @@ from django.urls import URLPattern, re_path
 from console.api.acts import ActsView
 from console.api.live import LiveView
 from console.api.overview import OverviewView
+from console.api.system import SystemView
 
 urlpatterns: list[URLPattern] = [
     re_path(r"^acts/?$", ActsView.as_view()),
     re_path(r"^live/?$", LiveView.as_view()),
     re_path(r"^overview/?$", OverviewView.as_view()),
+    re_path(r"^system/?$", SystemView.as_view()),
 ]

@@ -156,3 +156,19 @@ class TenantAct(Act, TenantOwned):
         """Listed by tenant, the newest first (ids are in order of time)."""
 
         indexes: ClassVar = [models.Index(fields=["tenant", "id"], name="act_by_tenant")]
+
+
+class ServerProcess(Identified):
+    """A process of the installation that said it is there. Heard of within 90 s: it runs; not for an hour: forgotten."""
+
+    name = models.CharField(max_length=200, unique=True)
+    role = models.CharField(max_length=16)
+    host = models.CharField(max_length=128, blank=True)
+    pid = models.PositiveIntegerField(default=0)
+    version = models.CharField(max_length=64)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        """Role, host and process id."""
+        return self.name

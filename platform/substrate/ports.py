@@ -1,7 +1,7 @@
 """Ports of the substrate."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,4 +103,12 @@ class Directory(Protocol):
 
     def on_change(self, event: "ChangeEvent") -> None:
         """Drop or reload the entry that changed. Quick, never raises."""
+        ...
+
+
+class ServiceVersions(Protocol):
+    """Asks the services beside Atrium for their versions: for the system page, never on a request's way."""
+
+    def ask(self) -> Mapping[str, str]:
+        """What each calls itself, by the service's name; empty for one that does not answer within two seconds."""
         ...

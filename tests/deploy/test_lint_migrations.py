@@ -31,12 +31,12 @@ def test_a_review_that_is_not_needed_is_found() -> None:
     )
 
     assert done.returncode == 1
-    assert done.stdout.splitlines()[0] == "tenants.0001_initial: DROP_TABLE is reviewed but not broken"
+    assert "tenants.0001_initial: DROP_TABLE is reviewed but not broken" in done.stdout.splitlines()
 
 
 def test_a_column_that_running_processes_could_not_fill_is_found() -> None:
     code = (
-        "lint.prepare_django(); from django.db import migrations, models; "
+        "from django.db import migrations, models; "
         "from django.db.migrations.loader import MigrationLoader as L; "
         "extra = type('M', (migrations.Migration,), {'dependencies': [('tenants', '0001_initial')], 'operations': "
         "[migrations.AddField('tenant', 'colour', models.CharField(max_length=9, default='red'))]}); "

@@ -33,6 +33,7 @@ from config.settings.identity import (
     LOGOUT_REDIRECT_URL,
 )
 from config.settings.observability import logging_settings, metrics_folder
+from config.settings.origins import configured_values
 from config.settings.rest import REST_FRAMEWORK, SPECTACULAR_SETTINGS
 from config.settings.security import (
     ADMIN_CONTENT_POLICY,
@@ -53,6 +54,9 @@ try:
     METRICS_FOLDER = metrics_folder(ATRIUM)
 except SettingError as error:
     sys.exit(f"atrium: {error}")
+
+# What the system page shows: every variable, where it comes from, never a secret.
+CONFIGURATION = configured_values(os.environ, ATRIUM)
 
 DEBUG = ATRIUM.debug
 SECRET_KEY = ATRIUM.secret_key

@@ -82,6 +82,9 @@ def _in_process(environment: Environment) -> dict[str, BackendSpec]:
         "vector_store": BackendSpec(
             "knowledge.ports.VectorStore", "knowledge.adapters.embedded_store.EmbeddedVectorStore"
         ),
+        "service_versions": BackendSpec(
+            "substrate.ports.ServiceVersions", "substrate.adapters.service_versions.NoServices"
+        ),
         "vector_archive": BackendSpec(
             "knowledge.ports.VectorArchive", "knowledge.adapters.embedded_archive.EmbeddedVectorArchive"
         ),
@@ -136,6 +139,15 @@ def _full(environment: Environment) -> dict[str, BackendSpec]:
             "assistants.ports.RunLog", "assistants.adapters.redis_run_log.RedisRunLog", {"url": redis}
         ),
         "runner": BackendSpec("assistants.services.runner.Runner", "assistants.services.runner.Runner"),
+        "service_versions": BackendSpec(
+            "substrate.ports.ServiceVersions",
+            "substrate.adapters.service_versions.FullProfileServices",
+            {
+                "redis_url": redis,
+                "weaviate_url": environment.weaviate_url,
+                "weaviate_api_key": environment.weaviate_api_key,
+            },
+        ),
     }
 
 

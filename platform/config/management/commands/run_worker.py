@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.background import close_connections, start_directories
+from config.heartbeat import take_leave, tell_forever
 from config.lifespan import keep_running
 from kernel.backends import backends, import_object
 from kernel.streams import PeerGone, run_until
@@ -59,6 +60,7 @@ async def _work(concurrency: int, parent: int) -> None:
     except PeerGone:
         return
     finally:
+        await take_leave()
         await close_connections()
 
 
@@ -66,6 +68,7 @@ async def _all(tail: ChangeTail, worker: Worker) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(tail.run())
         group.create_task(worker.run())
+        group.create_task(keep_running("heartbeat", tell_forever))
         for path in settings.BACKGROUND["worker"]:
             group.create_task(keep_running(path, import_object(path)))
 
