@@ -4,7 +4,7 @@ ATRIUM_HOME ?= $(CURDIR)/var
 export ATRIUM_HOME
 PY := .venv/bin/python
 
-.PHONY: run test test-schema check services services-stop run-production test-services bench fuzz setup setup-dev format
+.PHONY: run test test-schema test-pages check services services-stop run-production test-services bench fuzz setup setup-dev format
 
 run: setup            ## install, migrate, build, serve on HOST:PORT until Ctrl-C
 	@exec $(PY) manage.py serve
@@ -16,10 +16,13 @@ setup-dev:
 	@deploy/setup.sh dev
 
 test: setup-dev       ## the hermetic suite: no services, no outside network
-	@$(PY) -m pytest -m "not services and not schema" -n 2 --dist loadfile
+	@$(PY) -m pytest -m "not services and not schema and not pages" -n 2 --dist loadfile
 
 test-schema: setup-dev ## the REST API against its schema, as three roles, 20 cases and more an operation
 	@$(PY) -m pytest -m schema -n 3
+
+test-pages: setup-dev ## every page of the console in a browser, as four roles; screenshots under ATRIUM_HOME
+	@ATRIUM_TEST_SCREENSHOTS=$(ATRIUM_HOME)/screenshots $(PY) -m pytest -m pages tests/console_pages
 
 check: setup-dev      ## lint, types, import laws, migrations, deployment settings
 	@.venv/bin/ruff check .

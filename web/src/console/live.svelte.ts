@@ -132,6 +132,7 @@ class Live {
   }
 
   private take(name: string, text: string): void {
+    if (name === "reset") this.catchUp();
     if (name !== "change") return;
     const change = JSON.parse(text) as Change;
     for (const listener of this.listeners) {

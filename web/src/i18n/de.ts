@@ -73,6 +73,7 @@ export const de: Catalogue = {
     toDark: "Dunkel anzeigen",
     toLight: "Hell anzeigen",
     language: "Sprache",
+    console: "Konsole öffnen",
     password: "Passwort ändern",
     api: "API-Referenz",
     backOffice: "Back-Office",

@@ -71,6 +71,7 @@ export const en = {
     toDark: "Switch to dark",
     toLight: "Switch to light",
     language: "Language",
+    console: "Open the console",
     password: "Change password",
     api: "API reference",
     backOffice: "Back-office",

@@ -1,0 +1,138 @@
+"""One server, one browser and one signed-in page for each role, shared by all tests of the console."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.console import PASSWORD, ROLES, ConsolePage, Person, sign_in
+from fakes.demo import Demo, start_demo
+from playwright.sync_api import Browser, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SECOND = "harbour"
+BUILT = Path(__file__).resolve().parents[2] / "platform/config/static/web"
+
+_PEOPLE = """
+import json
+from tenants.services import create_tenant, create_user
+create_tenant(slug={second!r}, name="Harbour Authority")
+create_user(email="harbour@people.test", tenant_slug={second!r}, role="owner", password={password!r})
+for role in ("owner", "member", "viewer"):
+    create_user(email=role + "@people.test", tenant_slug={tenant!r}, role=role, password={password!r})
+print(json.dumps("made"))
+"""
+
+
+@dataclass(slots=True)
+class Installation:
+    """A server with a demo tenant, a second tenant (`harbour`), and people of each role in the demo tenant.
+
+    `people` maps `operator`, `owner`, `member`, `viewer` (and `harbour`, the owner of the second tenant) to their
+    sign-in; `operator` also owns the demo tenant. The demo's documents may still be on their way:
+    `demo.wait_for_documents()` for tests that need them.
+    """
+
+    demo: Demo
+    people: dict[str, Person]
+    keys: dict[str, str] = field(default_factory=dict)
+    second: str = SECOND
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return self.demo.url
+
+    def key(self, role: str = "owner") -> str:
+        """An API key of the demo tenant with the rights of `role` (owner, admin, member, viewer)."""
+        if role not in self.keys:
+            self.keys[role] = self.demo.issue_key(role)
+        return self.keys[role]
+
+    def request(self, method: str, path: str, *, role: str = "owner", body: Any = None) -> tuple[int, Any]:
+        """A REST call with a key of `role` in the demo tenant: status and parsed answer."""
+        return self.demo.server.request(method, path, key=self.key(role), body=body)
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The server. `ATRIUM_TEST_WEB` names another build of the front end than the checkout's."""
+    home = tmp_path_factory.mktemp("console") / "home"
+    built = os.environ.get("ATRIUM_TEST_WEB")
+    if built:
+        shutil.copytree(built, home / "static" / "web")
+    elif not (BUILT / ".vite/manifest.json").is_file():
+        pytest.skip("the front end has not been built: run `make test-pages`")
+    demo = start_demo(home, documents=False)
+    made = _PEOPLE.format(second=SECOND, tenant=demo.tenant, password=PASSWORD)
+    assert demo.server.run_code(made) == "made"
+    people = {role: Person(f"{role}@people.test", PASSWORD) for role in (*ROLES[1:], "harbour")}
+    people["operator"] = Person(demo.admin_email, demo.admin_password)
+    yield Installation(demo, people)
+    demo.server.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for the whole run."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        flags = [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-component-update",
+        ]
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots go: `ATRIUM_TEST_SCREENSHOTS`, else a folder of the run."""
+    named = os.environ.get("ATRIUM_TEST_SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _console_pages(
+    browser: Browser, installation: Installation, pictures: Path
+) -> Callable[[str], ConsolePage]:
+    opened: dict[str, ConsolePage] = {}
+
+    def page_of(role: str) -> ConsolePage:
+        if role not in opened:
+            context = browser.new_context(
+                viewport={"width": 1280, "height": 800},
+                locale="en-GB",
+                timezone_id="Europe/Berlin",
+                reduced_motion="reduce",
+                accept_downloads=True,
+            )
+            page = context.new_page()
+            sign_in(page, installation.url, installation.people[role])
+            opened[role] = ConsolePage(page, installation.url, pictures)
+        return opened[role]
+
+    return page_of
+
+
+@pytest.fixture
+def open_console(_console_pages: Callable[[str], ConsolePage]) -> Callable[..., ConsolePage]:
+    """`open_console(role, width=1280)`: the signed-in page of `role`, made once a run, errors counted anew."""
+
+    def open_as(role: str = "owner", width: int = 1280) -> ConsolePage:
+        console = _console_pages(role)
+        console.forget()
+        console.resize(width)
+        console.wear("light")
+        return console
+
+    return open_as
