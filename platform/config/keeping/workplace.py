@@ -6,6 +6,7 @@ import fcntl
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +24,7 @@ T = TypeVar("T")
 KEEPING_LOCK = 7_301_944_612
 _BUSY = "Another backup or restore is under way; wait until it has ended."
 FOLDER = "keeping"
+OLD_S = 3600.0
 
 
 def atrium_version() -> str:
@@ -93,11 +95,21 @@ def work_folder() -> Path:
 def workplace() -> Iterator[Path]:
     """A private folder that is removed at the end. What the disk refuses meanwhile comes out as KeepingFailed."""
     with disk_told():
+        _sweep(work_folder())
         folder = Path(tempfile.mkdtemp(dir=work_folder(), prefix="work-"))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """What killed processes left; the lock is ours, so none of them is at work. Uploads of an hour ago are nobody's."""
+    for path in folder.glob("work-*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in [*folder.glob("upload-*"), *folder.glob(".atrium-*.partial-*"), *folder.glob("copies/*")]:
+        if time.time() - path.stat().st_mtime > OLD_S:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
