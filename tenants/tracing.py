@@ -40,7 +40,7 @@ def entry_of(trail: Trail, state: TraceState) -> TraceEntry | None:
     if asker is None:
         return None
     served = _last(trail, "attempt")
-    settled = [hop.facts for hop in trail.hops if hop.name == "settle"]
+    settled = [facts for name, _, _, facts in trail.hops if name == "settle"]
     return TraceEntry(
         record_id=uuid7(),
         request_id=trail.request_id,
@@ -63,7 +63,7 @@ def entry_of(trail: Trail, state: TraceState) -> TraceEntry | None:
         completion_tokens=sum(int(each["completion_tokens"]) for each in settled),
         cost_nano=sum(int(each["cost_nano"]) for each in settled),
         started_at=datetime.now(UTC) - timedelta(milliseconds=trail.total_ms),
-        queue_ms=round(sum(_ms(hop.ended - hop.began) for hop in trail.hops if hop.name == "queue")),
+        queue_ms=round(sum(_ms(ended - began) for name, began, ended, _ in trail.hops if name == "queue")),
         first_byte_ms=round(trail.first_byte_ms),
         total_ms=round(trail.total_ms),
         hops=tuple(_hops(trail)),
@@ -72,14 +72,14 @@ def entry_of(trail: Trail, state: TraceState) -> TraceEntry | None:
 
 def _last(trail: Trail, name: str) -> dict[str, object]:
     """The facts of the last hop of this name that concerned the answer itself."""
-    found = [hop for hop in trail.hops if hop.name == name]
-    return dict(found[-1].facts) if found else {}
+    found = [facts for each, _, _, facts in trail.hops if each == name]
+    return dict(found[-1]) if found else {}
 
 
 def _hops(trail: Trail) -> Iterable[TraceHop]:
     yield TraceHop("door", 0.0, _ms(trail.ended - trail.began), {"door": trail.door, "status": trail.status})
-    for hop in sorted(trail.hops, key=lambda each: each.began):
-        yield TraceHop(hop.name, _ms(hop.began - trail.began), _ms(hop.ended - hop.began), dict(hop.facts))
+    for name, began, ended, facts in sorted(trail.hops, key=lambda hop: hop[1]):
+        yield TraceHop(name, _ms(began - trail.began), _ms(ended - began), dict(facts))
     if trail.first_byte:
         yield TraceHop("first_byte", _ms(trail.first_byte - trail.began), 0.0)
 

@@ -1,12 +1,13 @@
 """`POST /v1/chat/completions`: a model's answer, or an assistant's, whole or streamed."""
 
+from time import perf_counter
+
 from assistants.types import TurnRequest
 from gateway.answers import send_completion, send_stream
 from gateway.bodies import ChatRequest, read_chat
 from gateway.doors import Doors
 from gateway.exchange import Exchange
 from inference.types import Surface
-from kernel.hops import hop
 from kernel.ids import make_traceparent
 from routing.types import ModelCall
 from tenants.types import Principal
@@ -17,8 +18,9 @@ ASSISTANT_PREFIX = "assistant/"
 async def answer_chat(exchange: Exchange, doors: Doors, principal: Principal) -> None:
     """Answer a chat request. Raises AtriumError before the first byte; after it errors are events of the stream."""
     doors.require(principal, "chat.use")
-    with hop("validate"):
-        request = read_chat(await exchange.read_body(), principal)
+    began = perf_counter()
+    request = read_chat(await exchange.read_body(), principal)
+    exchange.trail.note("validate", began)
     known = request.known
     exchange.model = known.model
     with exchange.attend():

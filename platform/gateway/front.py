@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 import structlog
 
@@ -24,7 +25,7 @@ from gateway.limits import GatewayLimits
 from gateway.models import MODELS_PATH, answer_models
 from kernel.context import RequestContext, request_context
 from kernel.errors import AtriumError, Internal, NotFound, ServerOverloaded
-from kernel.hops import hop, on_trail
+from kernel.hops import on_trail
 from kernel.streams import PeerGone
 from tenants.types import Principal
 
@@ -85,8 +86,9 @@ class Gateway:
     async def _serve(self, exchange: Exchange) -> None:
         try:
             route = _find_route(exchange)
-            with hop("authenticate"):
-                principal = await self._doors.authenticate(bearer_key(exchange.headers))
+            began = perf_counter()
+            principal = await self._doors.authenticate(bearer_key(exchange.headers))
+            exchange.trail.note("authenticate", began)
             exchange.trail.asker = principal
             exchange.tenant, exchange.key_prefix = (
                 principal.tenant_slug,

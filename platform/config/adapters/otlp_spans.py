@@ -105,20 +105,21 @@ class OtlpSpans:
         return [root, *(self._span_of(hop, context) for hop in trail.hops)]
 
     def _span_of(self, hop: Hop, parent: SpanContext) -> ReadableSpan:
-        span_id = str(hop.facts.get("span") or new_span_id())
-        outcome = str(hop.facts.get("outcome", "ok"))
+        name, began, ended, facts = hop
+        span_id = str(facts.get("span") or new_span_id())
+        outcome = str(facts.get("outcome", "ok"))
         return ReadableSpan(
-            name=hop.name,
+            name=name,
             context=SpanContext(parent.trace_id, int(span_id, 16), is_remote=False, trace_flags=_SAMPLED),
             parent=parent,
             resource=self._resource,
-            attributes={f"atrium.{name}": value for name, value in hop.facts.items() if name != "span"},
-            kind=SpanKind.CLIENT if hop.name == "attempt" else SpanKind.INTERNAL,
+            attributes={f"atrium.{fact}": value for fact, value in facts.items() if fact != "span"},
+            kind=SpanKind.CLIENT if name == "attempt" else SpanKind.INTERNAL,
             status=Status(StatusCode.UNSET)
             if outcome in ("ok", "off")
             else Status(StatusCode.ERROR, outcome),
-            start_time=self._moment(hop.began),
-            end_time=self._moment(hop.ended),
+            start_time=self._moment(began),
+            end_time=self._moment(ended),
             instrumentation_scope=SCOPE,
         )
 

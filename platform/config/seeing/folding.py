@@ -1,18 +1,14 @@
 """Many ended requests into few writes: figures are gathered by series and labels, then written once each.
 
-A write to a shared series costs a microsecond, and one request touches a dozen; gathered, they cost a quarter of it.
+A write to a shared series costs a microsecond, and one request touches a dozen; gathered, they cost a fraction of it.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-
-from prometheus_client import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 from config.seeing import series
 from config.seeing.series import Histogram
 from kernel.hops import Facts, Hop, Trail
-
-Labels = tuple[str, ...]
 
 OTHER = "other"
 # What an attempt, or the wait for one, may end with; an engine may say anything else.
@@ -25,111 +21,127 @@ OUTCOMES = frozenset(
 )  # fmt: skip
 DOORS = frozenset({"v1", "ws"})
 
-
-def outcome_of(facts: Facts) -> str:
-    """The outcome as a label."""
-    outcome = str(facts.get("outcome", "ok"))
-    return outcome if outcome in OUTCOMES else OTHER
+# Values by labels; of what is only counted, how often.
+Values = defaultdict[tuple[str, ...], list[float]]
 
 
 class Fold:
     """What some requests add to the series."""
 
+    __slots__ = (
+        "attempts", "cache", "first_bytes", "gaps", "jobs", "longest", "passages", "queues", "refused", "requests",
+        "retrievals", "used",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         """Empty."""
-        self._counts: defaultdict[tuple[Counter, Labels], float] = defaultdict(float)
-        self._values: defaultdict[tuple[Histogram, Labels], list[float]] = defaultdict(list)
-
-    def write(self) -> None:
-        """Add it to the series."""
-        for (counter, labels), amount in self._counts.items():
-            (counter.labels(*labels) if labels else counter).inc(amount)
-        for (histogram, labels), values in self._values.items():
-            (histogram.labels(*labels) if labels else histogram).observe_many(values)
+        # (door, route, status class)
+        self.requests: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
+        self.first_bytes: Values = defaultdict(list)
+        self.jobs: Values = defaultdict(list)
+        # (model, pool, outcome)
+        self.attempts: Values = defaultdict(list)
+        self.queues: Values = defaultdict(list)
+        self.refused: Counter[tuple[str, str]] = Counter()
+        self.gaps: Values = defaultdict(list)
+        self.longest: Values = defaultdict(list)
+        # By model: tokens in, tokens out, cost.
+        self.used: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+        self.cache: Counter[str] = Counter()
+        self.retrievals: Values = defaultdict(list)
+        self.passages: list[float] = []
 
     def take(self, trail: Trail) -> None:
         """Count an ended request or job with all its hops."""
+        door = trail.door
         seconds = trail.ended - trail.began
-        if trail.door == "job":
-            outcome = "ok" if trail.state == "completed" else trail.state
-            self._values[series.JOB_SECONDS, (trail.route, outcome)].append(seconds)
-        elif trail.door in DOORS:
-            route = trail.route or OTHER
-            self._counts[series.REQUESTS, (trail.door, route, f"{trail.status // 100}xx")] += 1
-            self._values[series.REQUEST_SECONDS, (trail.door, route)].append(seconds)
+        if door in DOORS:
+            self.requests[door, trail.route or OTHER, trail.status // 100].append(seconds)
+        elif door == "job":
+            self.jobs[trail.route, "ok" if trail.state == "completed" else trail.state].append(seconds)
         called = None
         cached = False
         for hop in trail.hops:
-            taken = HOPS.get(hop.name)
-            if taken is not None:
-                taken(self, hop)
-            if hop.name == "attempt":
-                called = hop.facts
-            cached = cached or hop.name == "cache"
+            name = hop[0]
+            if name == "attempt":
+                called = hop[3]
+            elif name == "cache":
+                cached = True
+            self.hop(hop)
         if called is None:
             return
         if not cached:
-            self._counts[series.CACHE, ("off",)] += 1
-        if trail.stream and trail.first_byte and trail.door in DOORS:
-            waited = trail.first_byte - trail.began
-            self._values[series.FIRST_BYTE_SECONDS, (trail.door, str(called["model"]))].append(waited)
+            self.cache["off"] += 1
+        if trail.stream and trail.first_byte and door in DOORS:
+            self.first_bytes[door, str(called["model"])].append(trail.first_byte - trail.began)
 
     def hop(self, hop: Hop) -> None:
         """Count one hop."""
-        taken = HOPS.get(hop.name)
-        if taken is not None:
-            taken(self, hop)
+        name, began, ended, facts = hop
+        if name == "queue":
+            pool = str(facts["pool"])
+            self.queues[pool,].append(ended - began)
+            if facts["outcome"] != "ok":
+                self.refused[pool, _outcome(facts)] += 1
+        elif name == "attempt":
+            self.attempts[str(facts["model"]), str(facts["pool"]), _outcome(facts)].append(ended - began)
+        elif name == "settle":
+            used = self.used[str(facts["model"])]
+            used[0] += int(facts["prompt_tokens"])
+            used[1] += int(facts["completion_tokens"])
+            used[2] += int(facts["cost_nano"])
+        elif name == "stream":
+            gaps = int(facts["chunks"]) - 1
+            if gaps > 0:
+                model = str(facts["model"])
+                self.gaps[model,].append((ended - began) / gaps)
+                self.longest[model,].append(float(facts["longest_gap_ms"]) / 1000)
+        elif name == "retrieve":
+            self.retrievals[_outcome(facts),].append(ended - began)
+            if "passages" in facts:
+                self.passages.append(float(facts["passages"]))
+        elif name == "cache":
+            self.cache[str(facts.get("outcome", "off"))] += 1
 
-    def attempt(self, hop: Hop) -> None:
-        """A call of a replica."""
-        facts = hop.facts
-        model, pool = str(facts["model"]), str(facts["pool"])
-        self._counts[series.ATTEMPTS, (model, pool, outcome_of(facts))] += 1
-        self._values[series.ATTEMPT_SECONDS, (model, pool)].append(hop.ended - hop.began)
-
-    def queue(self, hop: Hop) -> None:
-        """A wait for a slot."""
-        pool, outcome = str(hop.facts["pool"]), outcome_of(hop.facts)
-        self._values[series.QUEUE_SECONDS, (pool,)].append(hop.ended - hop.began)
-        if outcome != "ok":
-            self._counts[series.QUEUE_REFUSED, (pool, outcome)] += 1
-
-    def stream(self, hop: Hop) -> None:
-        """A stream that ended."""
-        facts = hop.facts
-        gaps = int(facts["chunks"]) - 1
-        if gaps > 0:
-            model = (str(facts["model"]),)
-            self._values[series.CHUNK_GAP_SECONDS, model].append((hop.ended - hop.began) / gaps)
-            self._values[series.LONGEST_GAP_SECONDS, model].append(float(facts["longest_gap_ms"]) / 1000)
-
-    def settle(self, hop: Hop) -> None:
-        """A metered call."""
-        facts = hop.facts
-        model = str(facts["model"])
-        self._counts[series.TOKENS, (model, "in")] += int(facts["prompt_tokens"])
-        self._counts[series.TOKENS, (model, "out")] += int(facts["completion_tokens"])
-        self._counts[series.COST, (model,)] += int(facts["cost_nano"])
-
-    def cache(self, hop: Hop) -> None:
-        """What the cache said."""
-        self._counts[series.CACHE, (str(hop.facts.get("outcome", "off")),)] += 1
-
-    def retrieve(self, hop: Hop) -> None:
-        """A search."""
-        self._values[series.RETRIEVAL_SECONDS, (outcome_of(hop.facts),)].append(hop.ended - hop.began)
-        if "passages" in hop.facts:
-            self._values[series.RETRIEVAL_PASSAGES, ()].append(float(hop.facts["passages"]))
+    def write(self) -> None:
+        """Add it to the series."""
+        by_route: Values = defaultdict(list)
+        for (door, route, status), seconds in self.requests.items():
+            series.REQUESTS.labels(door, route, f"{status}xx").inc(len(seconds))
+            by_route[door, route] += seconds
+        by_pool: Values = defaultdict(list)
+        for labels, seconds in self.attempts.items():
+            series.ATTEMPTS.labels(*labels).inc(len(seconds))
+            by_pool[labels[:2]] += seconds
+        _observe(series.REQUEST_SECONDS, by_route)
+        _observe(series.ATTEMPT_SECONDS, by_pool)
+        _observe(series.FIRST_BYTE_SECONDS, self.first_bytes)
+        _observe(series.JOB_SECONDS, self.jobs)
+        _observe(series.QUEUE_SECONDS, self.queues)
+        _observe(series.CHUNK_GAP_SECONDS, self.gaps)
+        _observe(series.LONGEST_GAP_SECONDS, self.longest)
+        _observe(series.RETRIEVAL_SECONDS, self.retrievals)
+        if self.passages:
+            series.RETRIEVAL_PASSAGES.observe_many(self.passages)
+        for (pool, outcome), count in self.refused.items():
+            series.QUEUE_REFUSED.labels(pool, outcome).inc(count)
+        for outcome, count in self.cache.items():
+            series.CACHE.labels(outcome).inc(count)
+        for model, (given, made, cost) in self.used.items():
+            series.TOKENS.labels(model, "in").inc(given)
+            series.TOKENS.labels(model, "out").inc(made)
+            series.COST.labels(model).inc(cost)
 
 
-HOPS: dict[str, Callable[[Fold, Hop], None]] = {
-    "attempt": Fold.attempt,
-    "queue": Fold.queue,
-    "stream": Fold.stream,
-    "settle": Fold.settle,
-    "cache": Fold.cache,
-    "retrieve": Fold.retrieve,
-}
+def _observe(histogram: Histogram, values: Mapping[tuple[str, ...], list[float]]) -> None:
+    for labels, seconds in values.items():
+        histogram.labels(*labels).observe_many(seconds)
+
+
+def _outcome(facts: Facts) -> str:
+    """The outcome as a label."""
+    outcome = str(facts.get("outcome", "ok"))
+    return outcome if outcome in OUTCOMES else OTHER
 
 
 def fold(trails: Sequence[Trail], hops: Sequence[Hop]) -> None:
