@@ -9,6 +9,11 @@ from django.db import models
 
 from kernel.ids import uuid7
 from substrate.models import Identified, TenantOwned
+from tenants.rollup_models import PlatformHour as PlatformHour
+from tenants.rollup_models import TenantDay as TenantDay
+from tenants.rollup_models import TenantHour as TenantHour
+from tenants.rollup_models import UsageDay as UsageDay
+from tenants.rollup_models import UsageHour as UsageHour
 from tenants.types import (
     EMAIL_LENGTH,
     MESSAGE_LENGTH,
@@ -252,13 +257,10 @@ class UsageRecord(TenantOwned):
     estimated = models.BooleanField(default=False)
 
     class Meta(TenantOwned.Meta):
-        """Summed per day, model, user and key within a tenant."""
+        """Read by time within a tenant; sums of longer ranges are in the rollups."""
 
         indexes: ClassVar = [
             models.Index(fields=["tenant", "started_at"], name="usage_by_day"),
-            models.Index(fields=["tenant", "model", "started_at"], name="usage_by_model"),
-            models.Index(fields=["tenant", "user_id", "started_at"], name="usage_by_user"),
-            models.Index(fields=["tenant", "api_key_id", "started_at"], name="usage_by_key"),
             models.Index(fields=["request_id"], name="usage_by_request"),
         ]
 

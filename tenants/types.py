@@ -359,6 +359,20 @@ class UsageFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class RollupDrift:
+    """A day (an hour of the platform's) whose rollups of one kind do not sum what the ledger holds.
+
+    Both sums are: completed, cancelled, failed, tokens in, tokens out, money; empty without a row.
+    """
+
+    kind: str
+    tenant: str
+    start: datetime
+    ledger: tuple[int, ...]
+    rollup: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EndingKey:
     """An API key that ends soon."""
 

@@ -17,7 +17,7 @@ from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants import selectors
-from tenants.ledger import insert_usage
+from tenants.ledger import book_usage
 from tenants.models import ApiKey, Tenant, UsageRecord, User
 from tenants.permissions import require
 from tenants.ports import UsageSpool
@@ -82,7 +82,7 @@ def store_usage(entries: Sequence[UsageEntry]) -> None:
             log.warning("usage_without_tenant", count=len(entries) - len(owned))
         try:
             with transaction.atomic():
-                insert_usage(owned)
+                book_usage(owned)
         except (DataError, IntegrityError):
             _store_singly(owned)
         _touch_keys(entries)
@@ -92,7 +92,7 @@ def _store_singly(entries: Iterable[UsageEntry]) -> None:
     for entry in entries:
         try:
             with transaction.atomic():
-                insert_usage([entry])
+                book_usage([entry])
         except (DataError, IntegrityError) as error:
             log.error("usage_row_refused", record_id=str(entry.record_id), error=str(error))
 

@@ -26,6 +26,7 @@ GLOBAL_MODELS = {
     "substrate.ServerProcess": "the processes serve all tenants",
     "tenants.Tenant": "the tenants themselves",
     "tenants.User": "a person may be a member of several tenants",
+    "tenants.PlatformHour": "sums over all tenants, for operators; they outlive tenants",
     "inference.Model": "models are shared by all tenants",
     "inference.Pool": "pools are shared by all tenants",
     "inference.Replica": "replicas are shared by all tenants",
