@@ -16,6 +16,10 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
     shared = {
         "blob_store": _blob_store(environment),
         "shelf": _shelf(environment),
+        "backup_catalogue": BackendSpec(
+            "console.keeping.BackupCatalogue", "config.keeping.keeper.ShelfCatalogue"
+        ),
+        "keeper": BackendSpec("console.keeping.Keeper", "config.keeping.keeper.ProcessKeeper"),
         "engine.openai": BackendSpec(
             "inference.ports.InferenceEngine", "inference.adapters.openai_compatible.OpenAICompatibleEngine"
         ),
@@ -202,6 +206,7 @@ def _s3_options(name: str, url: str) -> dict[str, str]:
 JOB_HANDLERS = {
     "knowledge.ingest": ("knowledge.tasks.ingest_document", "knowledge.tasks.give_up_ingestion"),
     "knowledge.delete_document": ("knowledge.tasks.delete_document", "knowledge.tasks.give_up_deletion"),
+    "knowledge.purge": ("knowledge.tasks.purge", "knowledge.tasks.give_up_purge"),
 }
 
 DIRECTORIES = ("key_directory", "model_directory", "assistant_directory", "live_changes")
@@ -228,7 +233,11 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
     """
     planes = {
         "gateway": ("inference.services.probe_replicas_forever", "assistants.services.sweep_runs_forever"),
-        "control": ("config.upkeep.keep_up_forever", "tenants.services.keep_retention_forever"),
+        "control": (
+            "config.upkeep.keep_up_forever",
+            "tenants.services.keep_retention_forever",
+            "config.keeping.schedule.keep_backups_forever",
+        ),
         "worker": (),
     }
     if environment.role == "control":
