@@ -45,6 +45,12 @@ async def store_content(tenant_id: uuid.UUID, pieces: Iterable[bytes], *, limit:
     return StoredContent(key, size, digest.hexdigest())
 
 
+async def read_content(key: str) -> bytes:
+    """The content of `key`. Raises NotFound, Unavailable."""
+    blobs: BlobStore = backends["blob_store"]
+    return await blobs.read(key)
+
+
 async def store_texts(tenant_id: uuid.UUID, texts: Sequence[str]) -> list[StoredContent]:
     """Store several texts, some at once; what comes back is in order. Raises Unavailable."""
     stored: list[StoredContent] = []

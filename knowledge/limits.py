@@ -14,3 +14,5 @@ MAX_FILTER_VALUES = 200
 MAX_FILTERED_DOCUMENTS = 5_000
 MAX_CHUNKS = 50_000
 MAX_PASSAGES = 100
+# Documents named in one request that acts on many.
+MAX_CHOSEN_DOCUMENTS = 500

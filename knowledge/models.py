@@ -13,6 +13,8 @@ class KnowledgeBase(TenantOwned):
 
     `embedding_model`, `embedder` (the fingerprint of its vectors) and `dimensions` are empty until the first document
     is embedded; then they stay, for vectors of different models cannot be compared. `alpha` weighs the legs of a hybrid search: 1 is meaning alone, 0 words alone.
+    With `deleted_at` it is hidden from everything, its documents too, its name is free, and it can be restored until
+    the purge comes.
     """
 
     name = models.CharField(max_length=200)
@@ -21,12 +23,17 @@ class KnowledgeBase(TenantOwned):
     embedding_model = models.CharField(max_length=200, blank=True)
     embedder = models.CharField(max_length=200, blank=True)
     dimensions = models.PositiveIntegerField(default=0)
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(TenantOwned.Meta):
-        """A name is given once per tenant."""
+        """A name is given once per tenant, among those that are not deleted."""
 
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["tenant", "name"], name="knowledge_base_name_once"),
+            models.UniqueConstraint(
+                fields=["tenant", "name"],
+                condition=models.Q(deleted_at=None),
+                name="knowledge_base_name_while_there",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -79,11 +86,48 @@ class Document(TenantOwned):
         indexes: ClassVar = [
             models.Index(fields=["tenant", "knowledge_base", "id"], name="document_by_base"),
             models.Index(fields=["tenant", "state"], name="document_by_state"),
+            # Each order that the list of a base can have; the first of them also answers for the counts by state, the
+            # second for searches in titles.
+            models.Index(fields=["tenant", "knowledge_base", "state", "id"], name="document_in_base_state"),
+            models.Index(fields=["tenant", "knowledge_base", "title", "id"], name="document_in_base_title"),
+            models.Index(fields=["tenant", "knowledge_base", "size", "id"], name="document_in_base_size"),
+            models.Index(
+                fields=["tenant", "knowledge_base", "chunk_count", "id"], name="document_in_base_chunks"
+            ),
+            models.Index(
+                fields=["tenant", "knowledge_base", "updated_at", "id"], name="document_in_base_changed"
+            ),
         ]
 
     def __str__(self) -> str:
         """Its title."""
         return self.title
+
+
+class RemovedDocument(TenantOwned):
+    """A document that was deleted and can still be restored: its row as it was (`kept`), and where its file lies.
+
+    Its id is the document's. Its passages and vectors are gone at once; restoring it ingests the file again. The
+    purge removes the file and this row. The id of the knowledge base is no foreign key: the base may go first.
+    """
+
+    knowledge_base_id = models.UUIDField()
+    title = models.CharField(max_length=500)
+    blob_key = models.CharField(max_length=200)
+    kept = models.JSONField()
+
+    class Meta(TenantOwned.Meta):
+        """Listed by knowledge base, the last deleted first."""
+
+        indexes: ClassVar = [
+            models.Index(
+                fields=["tenant", "knowledge_base_id", "-created_at"], name="removed_document_by_base"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Its id: it is deleted."""
+        return str(self.id)
 
 
 class Chunk(TenantOwned):

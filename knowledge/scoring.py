@@ -81,6 +81,13 @@ def normalised(scores: Mapping[UUID, float]) -> dict[UUID, float]:
     return {key: (score - low) / (high - low) for key, score in scores.items()}
 
 
+def places(scores: Mapping[UUID, float | None]) -> dict[UUID, int]:
+    """Each key's place by score, the greatest first, from 1; what a leg did not find (None) has none."""
+    found = [(score, key) for key, score in scores.items() if score is not None]
+    order = sorted(found, key=lambda each: (-each[0], each[1]))
+    return {key: place for place, (_, key) in enumerate(order, start=1)}
+
+
 def reciprocal_ranks(*orders: Sequence[UUID], k: int = RRF_K) -> dict[UUID, float]:
     """Reciprocal rank fusion of several orders, best first: Σ 1 / (k + rank) (Cormack et al. 2009).
 

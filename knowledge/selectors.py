@@ -7,41 +7,62 @@ from django.db.models import Count, F, QuerySet
 from django.db.models.fields.json import KeyTransform
 
 from knowledge.limits import MAX_FILTERED_DOCUMENTS
-from knowledge.models import Chunk, Document, KnowledgeBase
+from knowledge.models import Chunk, Document, KnowledgeBase, RemovedDocument
 from knowledge.naming import chunk_id
 from knowledge.types import (
     DocumentPassage,
     DocumentState,
     DocumentView,
     KnowledgeBaseView,
+    RemovedDocumentView,
     SearchFilters,
 )
+from substrate.versions import version_of
 
 # How many versions back a citation may point.
 OLDER_VERSIONS = 5
 
 
-def knowledge_bases() -> QuerySet[KnowledgeBase]:
-    """All knowledge bases."""
-    return KnowledgeBase.objects.all()
+def knowledge_bases(*, deleted: bool = False) -> QuerySet[KnowledgeBase]:
+    """All knowledge bases, or those that are deleted and not yet purged."""
+    return KnowledgeBase.objects.filter(deleted_at__isnull=not deleted)
 
 
-def documents(knowledge_base_id: uuid.UUID, *, state: str = "") -> QuerySet[Document]:
-    """The documents of a base, of one state when given."""
-    rows = Document.objects.filter(knowledge_base_id=knowledge_base_id)
-    return rows.filter(state=state) if state else rows
+def removed_documents(knowledge_base_id: uuid.UUID) -> QuerySet[RemovedDocument]:
+    """The documents of a base that were deleted and can be restored."""
+    return RemovedDocument.objects.filter(knowledge_base_id=knowledge_base_id)
 
 
-def count_documents(bases: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
-    """How many documents each base has; bases without any are left out."""
+def removed_view(row: RemovedDocument) -> RemovedDocumentView:
+    """The view of a deleted document."""
+    return RemovedDocumentView(
+        row.id, row.knowledge_base_id, row.title, int(row.kept.get("size", 0)), row.created_at
+    )
+
+
+def documents(knowledge_base_id: uuid.UUID) -> QuerySet[Document]:
+    """The documents of a base."""
+    return Document.objects.filter(knowledge_base_id=knowledge_base_id)
+
+
+def documents_in_sight() -> QuerySet[Document]:
+    """The documents of all bases that are not deleted."""
+    return Document.objects.exclude(knowledge_base__in=knowledge_bases(deleted=True))
+
+
+def count_states(bases: Iterable[uuid.UUID]) -> dict[uuid.UUID, dict[str, int]]:
+    """How many documents each base has in each state; what there is none of is left out."""
     rows = Document.objects.filter(knowledge_base_id__in=list(bases)).order_by()
-    return dict(rows.values_list("knowledge_base_id").annotate(count=Count("id")))
+    found: dict[uuid.UUID, dict[str, int]] = {}
+    for base, state, count in rows.values_list("knowledge_base_id", "state").annotate(count=Count("id")):
+        found.setdefault(base, {})[state] = count
+    return found
 
 
 def base_views(rows: Sequence[KnowledgeBase]) -> list[KnowledgeBaseView]:
     """Views of several bases, their documents counted in one query."""
-    counts = count_documents(row.id for row in rows)
-    return [_base_view(row, counts.get(row.id, 0)) for row in rows]
+    counts = count_states(row.id for row in rows)
+    return [_base_view(row, counts.get(row.id, {})) for row in rows]
 
 
 def base_view(row: KnowledgeBase) -> KnowledgeBaseView:
@@ -49,7 +70,7 @@ def base_view(row: KnowledgeBase) -> KnowledgeBaseView:
     return base_views([row])[0]
 
 
-def _base_view(row: KnowledgeBase, count: int) -> KnowledgeBaseView:
+def _base_view(row: KnowledgeBase, states: dict[str, int]) -> KnowledgeBaseView:
     return KnowledgeBaseView(
         id=row.id,
         name=row.name,
@@ -57,9 +78,12 @@ def _base_view(row: KnowledgeBase, count: int) -> KnowledgeBaseView:
         alpha=row.alpha,
         embedding_model=row.embedding_model,
         dimensions=row.dimensions,
-        document_count=count,
+        document_count=sum(states.values()),
         created_at=row.created_at,
         updated_at=row.updated_at,
+        version=version_of(row.updated_at),
+        states={state.value: states.get(state.value, 0) for state in DocumentState},
+        deleted_at=row.deleted_at,
     )
 
 
@@ -84,6 +108,7 @@ def document_view(row: Document) -> DocumentView:
         version=row.version,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        revision=version_of(row.updated_at),
     )
 
 

@@ -13,6 +13,7 @@ from rest_framework import serializers
 from kernel.ids import parse_uuid
 from knowledge.limits import (
     MAX_ACL_ENTRIES,
+    MAX_CHOSEN_DOCUMENTS,
     MAX_FILTER_VALUES,
     MAX_HITS,
     MAX_METADATA_BYTES,
@@ -127,8 +128,17 @@ class KnowledgeBaseChange(StrictSerializer):
     alpha = AlphaField(required=False)
 
 
+class StatesOutput(serializers.Serializer[Any]):
+    """How many documents are in each state."""
+
+    queued = serializers.IntegerField()
+    processing = serializers.IntegerField()
+    ready = serializers.IntegerField()
+    failed = serializers.IntegerField()
+
+
 class KnowledgeBaseOutput(serializers.Serializer[Any]):
-    """A knowledge base."""
+    """A knowledge base. `deleted_at` is null unless it is deleted and can be restored. `version` is for `If-Match`."""
 
     id = serializers.CharField()
     name = serializers.CharField()
@@ -137,6 +147,9 @@ class KnowledgeBaseOutput(serializers.Serializer[Any]):
     embedding_model = serializers.CharField(allow_blank=True)
     dimensions = serializers.IntegerField()
     document_count = serializers.IntegerField()
+    states = StatesOutput()
+    version = serializers.CharField()
+    deleted_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
 
@@ -172,8 +185,52 @@ class UploadInput(_Described):
     title = serializers.CharField(max_length=500, required=False, allow_blank=True)
 
 
+class DocumentChange(StrictSerializer):
+    """What describes a document, to be replaced; its content stays."""
+
+    url = WebAddressField(max_length=2000, required=False, allow_blank=True)
+    metadata = MetadataField(required=False)
+
+
+class DocumentsChosen(StrictSerializer):
+    """Some documents of a base."""
+
+    document_ids = serializers.ListField(
+        child=serializers.UUIDField(), min_length=1, max_length=MAX_CHOSEN_DOCUMENTS
+    )
+
+
+class RetryInput(StrictSerializer):
+    """Some documents of a base; without `document_ids` all that failed, 500 at a time."""
+
+    document_ids = serializers.ListField(
+        child=serializers.UUIDField(), min_length=1, max_length=MAX_CHOSEN_DOCUMENTS, required=False
+    )
+
+
+class BulkOutcomeOutput(serializers.Serializer[Any]):
+    """How many documents were reached; `remaining`: how many are left for the same request again."""
+
+    done = serializers.IntegerField()
+    remaining = serializers.IntegerField()
+
+
+class RemovedDocumentOutput(serializers.Serializer[Any]):
+    """A document that was deleted and can still be restored."""
+
+    id = serializers.CharField()
+    knowledge_base_id = serializers.CharField()
+    title = serializers.CharField()
+    size_bytes = serializers.IntegerField()
+    deleted_at = serializers.DateTimeField()
+
+
 class DocumentOutput(serializers.Serializer[Any]):
-    """A document. `error` says for people why it failed."""
+    """A document. `error` says for people why it failed, `error_code` names the reason for good.
+
+    `error_code` of a queued document says why its last attempt ended. `version` counts its contents; `revision` is for
+    `If-Match`. `metadata` and `acl` are empty to who may not read knowledge.
+    """
 
     id = serializers.CharField()
     knowledge_base_id = serializers.CharField()
@@ -191,6 +248,7 @@ class DocumentOutput(serializers.Serializer[Any]):
     chunk_count = serializers.IntegerField()
     page_count = serializers.IntegerField()
     version = serializers.IntegerField()
+    revision = serializers.CharField()
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
 
@@ -262,7 +320,10 @@ class SearchInput(StrictSerializer):
 
 
 class PassageOutput(serializers.Serializer[Any]):
-    """A passage that answers. `score` is 0–1 and comparable within one answer only; a leg that missed it is null."""
+    """A passage that answers. `score` is 0–1 and comparable within one answer only; a leg that missed it is null.
+
+    `vector_rank` and `keyword_rank` are its places in each leg among what was found, from 1.
+    """
 
     document_id = serializers.CharField()
     external_id = serializers.CharField(allow_blank=True)
@@ -276,6 +337,8 @@ class PassageOutput(serializers.Serializer[Any]):
     score = serializers.FloatField()
     vector_score = serializers.FloatField(allow_null=True)
     keyword_score = serializers.FloatField(allow_null=True)
+    vector_rank = serializers.IntegerField(allow_null=True)
+    keyword_rank = serializers.IntegerField(allow_null=True)
 
 
 class SearchOutput(serializers.Serializer[Any]):

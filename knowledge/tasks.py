@@ -24,11 +24,13 @@ from knowledge.parsing import plain_text
 from knowledge.parsing.blocks import ParsedDocument
 from knowledge.parsing.runner import DocumentUnreadable, parse_document
 from knowledge.ports import VectorStore
-from knowledge.services import ingestion
+from knowledge.services import ingestion, purging
 from knowledge.services.ingestion import IngestionPlan
 from knowledge.types import ChunkPoint, Collection
 from routing.services import embed
 from routing.types import ModelCall
+from substrate.job_board import CANCELLED
+from substrate.job_progress import JobProgress
 from substrate.jobs import ClaimedJob
 from substrate.ports import BlobStore
 from substrate.units import run_unit
@@ -59,7 +61,7 @@ async def ingest_document(job: ClaimedJob) -> None:
             await _ingest(plan, job)
     except AtriumError as error:
         if error.retryable:
-            await run_unit(ingestion.note_waiting, job.tenant_id, document_id, version)
+            await run_unit(ingestion.note_waiting, job.tenant_id, document_id, version, code=error.code)
         else:
             await run_unit(
                 ingestion.note_failure,
@@ -75,19 +77,52 @@ async def ingest_document(job: ClaimedJob) -> None:
 async def give_up_ingestion(job: ClaimedJob, reason: str) -> None:
     """Write the reason to the document."""
     document_id, version = uuid.UUID(job.payload["document_id"]), int(job.payload["version"])
-    await run_unit(ingestion.note_failure, job.tenant_id, document_id, version, reason=reason)
+    code = "cancelled" if reason == CANCELLED else ""
+    await run_unit(ingestion.note_failure, job.tenant_id, document_id, version, reason=reason, code=code)
 
 
 async def delete_document(job: ClaimedJob) -> None:
     """Remove points and files of documents whose rows are gone. Safe to run again. Raises Unavailable."""
-    store: VectorStore = backends["vector_store"]
     blobs: BlobStore = backends["blob_store"]
     if job.payload["embedder"]:
         collection = Collection(job.tenant_id, job.payload["embedder"], job.payload["dimensions"])
-        for document_id in job.payload["documents"]:
-            await store.delete_document(collection, uuid.UUID(document_id))
+        await _delete_points(collection, [uuid.UUID(each) for each in job.payload["documents"]])
     for key in job.payload["blob_keys"]:
         await blobs.delete(key)
+
+
+async def _delete_points(collection: Collection, document_ids: Sequence[uuid.UUID]) -> None:
+    """Remove the points of documents, but of those that were restored meanwhile."""
+    store: VectorStore = backends["vector_store"]
+    restored = await run_unit(ingestion.find_again, collection.tenant_id, document_ids)
+    gone = [each for each in document_ids if each not in restored]
+    for document_id in gone:
+        await store.delete_document(collection, document_id)
+    # Restored while its points were deleted: some of the new ones may be among them.
+    late = await run_unit(ingestion.find_again, collection.tenant_id, gone)
+    for document_id in late:
+        await run_unit(purging.ingest_again, collection.tenant_id, document_id)
+
+
+async def purge(job: ClaimedJob) -> None:
+    """Remove for good what was deleted seven days ago: a base with all it holds, or some documents' files.
+
+    What was restored meanwhile stays. Safe to run again. Raises Unavailable.
+    """
+    base = job.payload.get("knowledge_base_id")
+    if base is not None:
+        while not await run_unit(
+            purging.purge_base, job.tenant_id, uuid.UUID(base), job.payload["deleted_at"]
+        ):
+            continue
+        return
+    documents = [uuid.UUID(each) for each in job.payload["documents"]]
+    await run_unit(purging.purge_documents, job.tenant_id, documents)
+
+
+async def give_up_purge(job: ClaimedJob, reason: str) -> None:
+    """Say that something stays behind, hidden."""
+    log.error("purge_given_up", reason=reason, tenant_id=str(job.tenant_id), **job.payload)
 
 
 async def give_up_deletion(job: ClaimedJob, reason: str) -> None:
@@ -110,15 +145,17 @@ async def _ingest(plan: IngestionPlan, job: ClaimedJob) -> None:
     if len(chunks) > MAX_CHUNKS:
         raise DocumentUnreadable("The document holds more text than can be indexed.", code="too_large")
     model = plan.embedding_model or settings.EMBEDDING_MODEL
+    progress = JobProgress(job)
+    done = 0
     await ensure_models()
     collection = plan.collection
     store: VectorStore = backends["vector_store"]
     for part in _batches(chunks, WRITE_BATCH):
-        vectors = [
-            vector
-            for batch in _batches(part, EMBED_BATCH)
-            for vector in await _embed(plan, parsed, batch, model, job)
-        ]
+        vectors: list[Sequence[float]] = []
+        for batch in _batches(part, EMBED_BATCH):
+            vectors += await _embed(plan, parsed, batch, model, job)
+            await progress.tell(done + len(vectors), len(chunks), "embedding")
+        done += len(part)
         if collection is None:
             collection = await run_unit(
                 ingestion.fix_embedder,

@@ -30,7 +30,7 @@ class Passage:
     """A chunk of a document that answers a query. Scores are comparable within one result only.
 
     `score` is the fused score in 0–1; `vector_score` and `keyword_score` are the legs' own, None when the leg did
-    not find it.
+    not find it; `vector_rank` and `keyword_rank` are its places in each leg among what was found, from 1.
     """
 
     document_id: uuid.UUID
@@ -46,6 +46,8 @@ class Passage:
     heading: str = ""
     position: int = 0
     page: int = 0
+    vector_rank: int | None = None
+    keyword_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,10 @@ class SearchFilters:
 
 @dataclass(frozen=True, slots=True)
 class KnowledgeBaseView:
-    """A knowledge base as the outside sees it. `embedding_model` is empty until its first document is embedded."""
+    """A knowledge base as the outside sees it. `embedding_model` is empty until its first document is embedded.
+
+    `states` counts its documents by state. `deleted_at` is None unless it waits for its purge.
+    """
 
     id: uuid.UUID
     name: str
@@ -178,11 +183,63 @@ class KnowledgeBaseView:
     document_count: int
     created_at: datetime
     updated_at: datetime
+    version: str = ""
+    states: Mapping[str, int] = field(default_factory=dict)
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentName:
+    """What a document is called, and where it is."""
+
+    id: uuid.UUID
+    knowledge_base_id: uuid.UUID
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedDocumentView:
+    """A document that was deleted and can still be restored."""
+
+    id: uuid.UUID
+    knowledge_base_id: uuid.UUID
+    title: str
+    size_bytes: int
+    deleted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFile:
+    """A document's file, to be saved. `content` is all of it."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BulkOutcome:
+    """How many documents an act on many reached, and how many are left that it may be asked for again."""
+
+    done: int
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeFound:
+    """Knowledge bases and documents whose names match, best first."""
+
+    bases: tuple[tuple[uuid.UUID, str], ...]
+    documents: tuple[tuple[DocumentName, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentView:
-    """A document as the outside sees it. `error` is None unless it failed; sizes are bytes."""
+    """A document as the outside sees it. `error` is None unless it failed; sizes are bytes.
+
+    `error_code` of a document that waits says why its last attempt ended. `version` counts its contents, `revision`
+    is the version of its description, for `If-Match`.
+    """
 
     id: uuid.UUID
     knowledge_base_id: uuid.UUID
@@ -202,6 +259,7 @@ class DocumentView:
     version: int
     created_at: datetime
     updated_at: datetime
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

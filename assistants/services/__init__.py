@@ -16,6 +16,7 @@ from assistants.services.conversations import (
     get_conversation,
     rename_conversation,
 )
+from assistants.services.finding import find_assistants, find_conversations
 from assistants.services.runs import (
     close_runs,
     find_message,
@@ -36,6 +37,8 @@ __all__ = [
     "delete_assistant",
     "delete_conversation",
     "find_assistant",
+    "find_assistants",
+    "find_conversations",
     "find_message",
     "follow_run",
     "get_assistant",

@@ -1,4 +1,4 @@
-"""Documents: handed in, replaced, tried again, deleted.
+"""Documents: handed in and replaced.
 
 The content is stored first; then one transaction writes the row and queues its ingestion. A failure between the two
 leaves a file that nothing refers to, never a document without its file.
@@ -18,8 +18,9 @@ from knowledge.contents import forget_contents, store_content, store_texts
 from knowledge.limits import MAX_FILE_BYTES, MAX_TEXT_CHARS
 from knowledge.models import Document, KnowledgeBase
 from knowledge.services.bases import find_base
-from knowledge.services.removal import enqueue_forgetting, enqueue_removal
-from knowledge.types import DocumentState, DocumentView, NewDocument, StoredContent, Upserted, UpsertOutcome
+from knowledge.services.removal import enqueue_forgetting
+from knowledge.types import DocumentState, NewDocument, StoredContent, Upserted, UpsertOutcome
+from substrate.audit import record_act
 from substrate.changes import record_change
 from substrate.jobs import enqueue_job
 from substrate.scoping import tenant_scope
@@ -95,7 +96,11 @@ def upsert_documents(
                 if row.external_id:
                     known[row.external_id] = row
                 done.append(Upserted(selectors.document_view(row), outcome))
-            record_change(kind="knowledge_base", object_id=base.id, tenant_id=base.tenant_id)
+            tell_documents(base)
+            for each in done:
+                if each.outcome is not UpsertOutcome.UNCHANGED:
+                    act = "created" if each.outcome is UpsertOutcome.CREATED else "changed"
+                    note_act(act, each.document.id, each.document.title, base.tenant_id)
             return done
     except IntegrityError as error:
         raise Conflict(
@@ -118,12 +123,12 @@ def _upsert(
         outcome = UpsertOutcome.UPDATED
         if stored.blob_key:
             enqueue_forgetting(base, [row.blob_key])
-    _describe(row, new)
+    describe(row, new)
     row.media_type, row.file_name = new.media_type, new.file_name
     row.blob_key = stored.blob_key or row.blob_key
     row.size, row.content_hash = stored.size, stored.sha256
     row.version += 1
-    _queue(row)
+    queue_ingestion(row)
     return row, outcome
 
 
@@ -132,7 +137,7 @@ def _keep(
 ) -> tuple[Document, UpsertOutcome]:
     """The same content again: only what describes it may have changed."""
     before = (row.url, row.metadata, row.acl)
-    _describe(row, new)
+    describe(row, new)
     changed = before != (row.url, row.metadata, row.acl)
     if changed:
         row.save()
@@ -141,12 +146,14 @@ def _keep(
     return row, UpsertOutcome.UPDATED if changed else UpsertOutcome.UNCHANGED
 
 
-def _describe(row: Document, new: NewDocument) -> None:
+def describe(row: Document, new: NewDocument) -> None:
+    """Put what describes the document, beside its content, into the row."""
     row.title, row.url = new.title, new.url
     row.metadata, row.acl = dict(new.metadata), list(new.acl)
 
 
-def _queue(row: Document) -> None:
+def queue_ingestion(row: Document) -> None:
+    """Save the row and queue the ingestion of the version it has now."""
     row.state, row.error, row.error_code = DocumentState.QUEUED.value, "", ""
     row.save()
     enqueue_job(
@@ -157,47 +164,24 @@ def _queue(row: Document) -> None:
     )
 
 
-def retry_document(
-    *, principal: Principal, document_id: uuid.UUID, knowledge_base_id: uuid.UUID | None = None
-) -> DocumentView:
-    """Queue a failed (or ready) document's content again. Raises PermissionDenied, NotFound, Conflict while at work."""
-    require(principal, "knowledge.write")
-    with tenant_scope(principal.tenant_id):
-        row = find_document(document_id, knowledge_base_id, lock=True)
-        if row.state in (DocumentState.QUEUED, DocumentState.PROCESSING):
-            raise Conflict("The document is already queued.")
-        row.version += 1
-        _queue(row)
-        return selectors.document_view(row)
+def tell_documents(base: KnowledgeBase) -> None:
+    """Say, in the transaction at hand, that documents of the base changed."""
+    record_change(kind="document", object_id=base.id, tenant_id=base.tenant_id)
+    record_change(kind="knowledge_base", object_id=base.id, tenant_id=base.tenant_id)
 
 
-def delete_document(
-    *, principal: Principal, document_id: uuid.UUID, knowledge_base_id: uuid.UUID | None = None
-) -> None:
-    """Delete the document at once; its vectors and file follow by a job. Raises PermissionDenied, NotFound."""
-    require(principal, "knowledge.write")
-    with tenant_scope(principal.tenant_id):
-        row = find_document(document_id, knowledge_base_id, lock=True)
-        base = find_base(row.knowledge_base_id)
-        enqueue_removal(base, [(row.id, row.blob_key)])
-        record_change(kind="knowledge_base", object_id=base.id, tenant_id=base.tenant_id)
-        row.delete()
-
-
-def get_document(
-    *, principal: Principal, document_id: uuid.UUID, knowledge_base_id: uuid.UUID | None = None
-) -> DocumentView:
-    """One document. Raises PermissionDenied, NotFound."""
-    require(principal, "knowledge.read")
-    with tenant_scope(principal.tenant_id, read_only=True):
-        return selectors.document_view(find_document(document_id, knowledge_base_id))
+def note_act(act: str, document_id: uuid.UUID, title: str, tenant_id: uuid.UUID) -> None:
+    """Record who did what to a document."""
+    record_act(act=act, kind="document", object_id=document_id, label=title, tenant_id=tenant_id)
 
 
 def find_document(
     document_id: uuid.UUID, knowledge_base_id: uuid.UUID | None, *, lock: bool = False
 ) -> Document:
-    """The row, in the scope at hand, within the given base. Raises NotFound."""
-    rows = Document.objects.select_for_update() if lock else Document.objects.all()
+    """The row, in the scope at hand, within the given base, unless that is deleted. Raises NotFound."""
+    rows = selectors.documents_in_sight()
+    if lock:
+        rows = rows.select_for_update()
     if knowledge_base_id is not None:
         rows = rows.filter(knowledge_base_id=knowledge_base_id)
     row = rows.filter(id=document_id).first()

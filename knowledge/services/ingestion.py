@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kernel.clock import SYSTEM_CLOCK
 from knowledge.chunking import TextChunk
 from knowledge.models import Chunk, Document, KnowledgeBase
 from knowledge.naming import chunk_id
@@ -50,6 +51,7 @@ def begin(tenant_id: uuid.UUID, document_id: uuid.UUID, version: int) -> Ingesti
         live = row.live_version == version
         if not live:
             _set_state(tenant_id, document_id, version, DocumentState.PROCESSING)
+            _tell(base.id, tenant_id)
         return IngestionPlan(
             principal=principal,
             document_id=row.id,
@@ -124,6 +126,7 @@ def publish(plan: IngestionPlan, *, chunk_count: int, page_count: int) -> bool:
             document_id=plan.document_id, version=plan.version, position__gte=chunk_count
         ).delete()
         record_change(kind="knowledge_base", object_id=plan.knowledge_base_id, tenant_id=tenant_id)
+        _tell(plan.knowledge_base_id, tenant_id)
         return True
 
 
@@ -137,12 +140,22 @@ def note_failure(
             row.state, row.error = DocumentState.FAILED.value, reason
             row.error_code = code or row.error_code or "ingestion_failed"
             row.save(update_fields=["state", "error", "error_code", "updated_at"])
+            _tell(row.knowledge_base_id, tenant_id)
 
 
-def note_waiting(tenant_id: uuid.UUID, document_id: uuid.UUID, version: int) -> None:
-    """Write that this version waits for its next attempt."""
+def note_waiting(tenant_id: uuid.UUID, document_id: uuid.UUID, version: int, *, code: str) -> None:
+    """Write that this version waits for its next attempt, and why the last one ended."""
     with tenant_scope(tenant_id):
-        _set_state(tenant_id, document_id, version, DocumentState.QUEUED)
+        _set_state(tenant_id, document_id, version, DocumentState.QUEUED, code=code)
+        base_id = Document.objects.filter(id=document_id).values_list("knowledge_base_id", flat=True).first()
+        if base_id is not None:
+            _tell(base_id, tenant_id)
+
+
+def find_again(tenant_id: uuid.UUID, document_ids: Sequence[uuid.UUID]) -> frozenset[uuid.UUID]:
+    """Those of the documents that are there: they were restored after they had been deleted."""
+    with tenant_scope(tenant_id, read_only=True):
+        return frozenset(Document.objects.filter(id__in=document_ids).values_list("id", flat=True))
 
 
 def live_version(tenant_id: uuid.UUID, document_id: uuid.UUID) -> int | None:
@@ -151,10 +164,17 @@ def live_version(tenant_id: uuid.UUID, document_id: uuid.UUID) -> int | None:
         return Document.objects.filter(id=document_id).values_list("live_version", flat=True).first()
 
 
-def _set_state(tenant_id: uuid.UUID, document_id: uuid.UUID, version: int, state: DocumentState) -> None:
+def _set_state(
+    tenant_id: uuid.UUID, document_id: uuid.UUID, version: int, state: DocumentState, *, code: str = ""
+) -> None:
+    told = {"error_code": code} if code else {}
     Document.objects.filter(id=document_id, version=version).exclude(live_version=version).update(
-        state=state.value
+        state=state.value, updated_at=SYSTEM_CLOCK.now(), **told
     )
+
+
+def _tell(knowledge_base_id: uuid.UUID, tenant_id: uuid.UUID) -> None:
+    record_change(kind="document", object_id=knowledge_base_id, tenant_id=tenant_id)
 
 
 def _locked(plan: IngestionPlan) -> Document | None:

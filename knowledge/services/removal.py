@@ -12,10 +12,13 @@ ATTEMPTS = 8
 
 
 def enqueue_removal(base: KnowledgeBase, documents: Sequence[tuple[uuid.UUID, str]]) -> None:
-    """Queue the removal of documents (id, blob key), in the transaction that deletes their rows."""
+    """Queue the removal of documents (id, blob key), in the transaction that deletes their rows.
+
+    An empty key keeps the file.
+    """
     for start in range(0, len(documents), PER_JOB):
         part = documents[start : start + PER_JOB]
-        _enqueue(base, [str(document) for document, _ in part], [key for _, key in part])
+        _enqueue(base, [str(document) for document, _ in part], [key for _, key in part if key])
 
 
 def enqueue_forgetting(base: KnowledgeBase, blob_keys: Iterable[str]) -> None:

@@ -23,6 +23,7 @@ from knowledge.bridge import wait_for
 from knowledge.limits import MAX_FILTERED_DOCUMENTS, MAX_HITS, MAX_QUERY_CHARS
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.ports import VectorStore
+from knowledge.scoring import places
 from knowledge.types import Collection, Hit, Passage, SearchFilters, SearchMode, VectorQuery
 from routing.services import embed
 from routing.types import ModelCall
@@ -187,7 +188,7 @@ def _plan(
     tenant_id: uuid.UUID, base_ids: Sequence[uuid.UUID], filters: SearchFilters, *, skip_missing: bool
 ) -> _Plan:
     with tenant_scope(tenant_id, read_only=True):
-        bases = list(KnowledgeBase.objects.filter(id__in=base_ids))
+        bases = list(selectors.knowledge_bases().filter(id__in=base_ids))
         if len(bases) < len(base_ids) and not skip_missing:
             raise NotFound("There is no such knowledge base.")
         document_ids = None
@@ -222,10 +223,16 @@ def _grouped(tenant_id: uuid.UUID, bases: Sequence[KnowledgeBase]) -> tuple[_Gro
 def _passages(tenant_id: uuid.UUID, hits: Sequence[Hit], limit: int) -> list[Passage]:
     with tenant_scope(tenant_id, read_only=True):
         chunks = selectors.live_chunks(hit.chunk_id for hit in hits)
-        return [_passage(hit, chunks[hit.chunk_id]) for hit in hits if hit.chunk_id in chunks][:limit]
+    there = [hit for hit in hits if hit.chunk_id in chunks]
+    meaning = places({hit.chunk_id: hit.vector_score for hit in there})
+    words = places({hit.chunk_id: hit.keyword_score for hit in there})
+    return [
+        _passage(hit, chunks[hit.chunk_id], meaning.get(hit.chunk_id), words.get(hit.chunk_id))
+        for hit in there[:limit]
+    ]
 
 
-def _passage(hit: Hit, chunk: Chunk) -> Passage:
+def _passage(hit: Hit, chunk: Chunk, vector_rank: int | None, keyword_rank: int | None) -> Passage:
     document = chunk.document
     return Passage(
         document_id=document.id,
@@ -241,4 +248,6 @@ def _passage(hit: Hit, chunk: Chunk) -> Passage:
         heading=chunk.heading,
         position=chunk.position,
         page=chunk.page,
+        vector_rank=vector_rank,
+        keyword_rank=keyword_rank,
     )

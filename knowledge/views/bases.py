@@ -4,10 +4,12 @@ import time
 from collections.abc import Mapping
 from typing import ClassVar
 
-from drf_spectacular.utils import extend_schema
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kernel.errors import BadInput
 from knowledge import selectors
 from knowledge.serializers import (
     KnowledgeBaseChange,
@@ -20,36 +22,51 @@ from knowledge.services import (
     create_knowledge_base,
     delete_knowledge_base,
     get_knowledge_base,
+    restore_knowledge_base,
     search,
     update_knowledge_base,
 )
+from knowledge.types import KnowledgeBaseView as BaseFound
 from knowledge.types import SearchMode
-from knowledge.views.shared import base_id
-from substrate.openapi import PAGE_PARAMETERS, answers, page_of
-from substrate.rest import AtriumView, CursorPages
+from knowledge.views.shared import IF_MATCH, base_id
+from substrate.listings import Listing
+from substrate.openapi import answers, page_of
+from substrate.rest import AtriumView
 from substrate.scoping import tenant_scope
+from substrate.versions import expected_version
 from tenants.rest import principal
 
-READ, WRITE = "knowledge.read", "knowledge.write"
+INSPECT, READ, WRITE = "knowledge.inspect", "knowledge.read", "knowledge.write"
+LISTING = Listing(
+    sorts={"created_at": "id", "name": "name", "updated_at": "updated_at"},
+    default="-created_at",
+    search=("name", "description"),
+    csv=("id", "name", "description", "document_count", "embedding_model", "created_at", "updated_at"),
+    file_name="knowledge-bases",
+)
+DELETED = OpenApiParameter(
+    "deleted", bool, description="Those that are deleted and can be restored, in place of the others."
+)
 
 
 class KnowledgeBasesView(AtriumView):
     """Knowledge bases of the tenant."""
 
-    required_permission: ClassVar[Mapping[str, str]] = {"GET": READ, "POST": WRITE}
+    required_permission: ClassVar[Mapping[str, str]] = {"GET": INSPECT, "POST": WRITE}
 
     @extend_schema(
         operation_id="knowledge_bases_list",
-        parameters=PAGE_PARAMETERS,
+        parameters=[*LISTING.parameters(), DELETED],
         responses=answers({200: page_of("KnowledgeBasePage", KnowledgeBaseOutput)}),
     )
-    def get(self, request: Request) -> Response:
-        """Knowledge bases, the newest first."""
-        pages = CursorPages()
+    def get(self, request: Request) -> HttpResponseBase:
+        """Knowledge bases, the newest first, with how many documents are in each state."""
+        deleted = request.query_params.get("deleted", "false")
+        if deleted not in ("true", "false"):
+            raise BadInput("deleted is true or false.", param="deleted")
         with tenant_scope(principal(request).tenant_id, read_only=True):
-            rows = pages.paginate_queryset(selectors.knowledge_bases(), request, view=self) or []
-            views = selectors.base_views(list(rows))
-        return pages.get_paginated_response(KnowledgeBaseOutput(views, many=True).data)
+            rows = selectors.knowledge_bases(deleted=deleted == "true")
+            return LISTING.answer(request, rows, selectors.base_views, KnowledgeBaseOutput)
 
     @extend_schema(
         operation_id="knowledge_bases_create",
@@ -67,33 +84,55 @@ class KnowledgeBasesView(AtriumView):
 class KnowledgeBaseView(AtriumView):
     """One knowledge base."""
 
-    required_permission: ClassVar[Mapping[str, str]] = {"GET": READ, "PATCH": WRITE, "DELETE": WRITE}
+    required_permission: ClassVar[Mapping[str, str]] = {"GET": INSPECT, "PATCH": WRITE, "DELETE": WRITE}
 
     @extend_schema(operation_id="knowledge_bases_get", responses=answers({200: KnowledgeBaseOutput}))
     def get(self, request: Request, knowledge_base_id: str) -> Response:
         """One knowledge base."""
         found = get_knowledge_base(principal=principal(request), knowledge_base_id=base_id(knowledge_base_id))
-        return Response(KnowledgeBaseOutput(found).data)
+        return _answer(found)
 
     @extend_schema(
         operation_id="knowledge_bases_change",
         request=KnowledgeBaseChange,
-        responses=answers({200: KnowledgeBaseOutput}, 409),
+        parameters=[IF_MATCH],
+        responses=answers({200: KnowledgeBaseOutput}, 409, 412),
     )
     def patch(self, request: Request, knowledge_base_id: str) -> Response:
         """Change its name, description or alpha."""
         form = KnowledgeBaseChange(data=request.data)
         form.is_valid(raise_exception=True)
         changed = update_knowledge_base(
-            principal=principal(request), knowledge_base_id=base_id(knowledge_base_id), **form.validated_data
+            principal=principal(request),
+            knowledge_base_id=base_id(knowledge_base_id),
+            expected=expected_version(request),
+            **form.validated_data,
         )
-        return Response(KnowledgeBaseOutput(changed).data)
+        return _answer(changed)
 
     @extend_schema(operation_id="knowledge_bases_delete", responses=answers({204: None}))
     def delete(self, request: Request, knowledge_base_id: str) -> Response:
-        """Delete it with all its documents; searches and citations end at once."""
+        """Delete it with all its documents; searches and citations end at once. For seven days it can be restored."""
         delete_knowledge_base(principal=principal(request), knowledge_base_id=base_id(knowledge_base_id))
         return Response(status=204)
+
+
+class RestoreBaseView(AtriumView):
+    """Bring a deleted knowledge base back."""
+
+    required_permission: ClassVar[str] = WRITE
+
+    @extend_schema(
+        operation_id="knowledge_bases_restore",
+        request=None,
+        responses=answers({200: KnowledgeBaseOutput}, 409),
+    )
+    def post(self, request: Request, knowledge_base_id: str) -> Response:
+        """Restore it with all its documents, as it was; possible for seven days."""
+        restored = restore_knowledge_base(
+            principal=principal(request), knowledge_base_id=base_id(knowledge_base_id)
+        )
+        return _answer(restored)
 
 
 class SearchView(AtriumView):
@@ -123,3 +162,7 @@ class SearchView(AtriumView):
         )
         took_ms = round((time.perf_counter() - began) * 1000, 2)
         return Response(SearchOutput({"results": found, "took_ms": took_ms}).data)
+
+
+def _answer(view: BaseFound) -> Response:
+    return Response(KnowledgeBaseOutput(view).data, headers={"ETag": f'"{view.version}"'})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.parsers import JSONParser, MultiPartParser
@@ -15,6 +16,7 @@ from knowledge import selectors
 from knowledge.limits import MAX_PASSAGES
 from knowledge.serializers import (
     STATES,
+    DocumentChange,
     DocumentOutput,
     PassagesOutput,
     TextDocumentInput,
@@ -23,46 +25,77 @@ from knowledge.serializers import (
 from knowledge.services import (
     create_text_document,
     delete_document,
+    describe_document,
     get_document,
     get_knowledge_base,
     list_passages,
     retry_document,
     upload_document,
+    without_content,
 )
+from knowledge.types import DocumentView as DocumentFound
 from knowledge.types import NewDocument, Upserted, UpsertOutcome
-from knowledge.views.shared import BoundedView, base_id, document_id
-from substrate.openapi import PAGE_PARAMETERS, answers, page_of
-from substrate.rest import AtriumView, CursorPages
+from knowledge.views.shared import IF_MATCH, BoundedView, base_id, document_id
+from substrate.listings import Listing, choice_filter
+from substrate.openapi import answers, page_of
+from substrate.rest import AtriumView
 from substrate.scoping import tenant_scope
+from substrate.versions import expected_version
 from tenants.rest import principal
 
-READ, WRITE = "knowledge.read", "knowledge.write"
+INSPECT, READ, WRITE = "knowledge.inspect", "knowledge.read", "knowledge.write"
+LISTING = Listing(
+    sorts={
+        "created_at": "id",
+        "title": "title",
+        "state": "state",
+        "size_bytes": "size",
+        "chunk_count": "chunk_count",
+        "updated_at": "updated_at",
+    },
+    default="-created_at",
+    search=("title",),
+    filters={"state": choice_filter("state", STATES)},
+    csv=(
+        "id",
+        "title",
+        "external_id",
+        "state",
+        "error_code",
+        "error",
+        "media_type",
+        "size_bytes",
+        "chunk_count",
+        "page_count",
+        "created_at",
+        "updated_at",
+    ),
+    file_name="documents",
+)
 DEFAULT_PASSAGES = 20
 
 
 class DocumentsView(BoundedView):
     """Documents of a knowledge base."""
 
-    required_permission: ClassVar[Mapping[str, str]] = {"GET": READ, "POST": WRITE}
+    required_permission: ClassVar[Mapping[str, str]] = {"GET": INSPECT, "POST": WRITE}
     parser_classes = (JSONParser, MultiPartParser)
 
     @extend_schema(
         operation_id="documents_list",
-        parameters=[*PAGE_PARAMETERS, OpenApiParameter("state", OpenApiTypes.STR, enum=STATES)],
+        parameters=LISTING.parameters(),
         responses=answers({200: page_of("DocumentPage", DocumentOutput)}),
     )
-    def get(self, request: Request, knowledge_base_id: str) -> Response:
-        """Documents, the newest first; `state` shows one state alone."""
+    def get(self, request: Request, knowledge_base_id: str) -> HttpResponseBase:
+        """Documents, the newest first."""
         who, base = principal(request), base_id(knowledge_base_id)
-        state = request.query_params.get("state", "")
-        if state and state not in STATES:
-            raise BadInput(f"state is one of {', '.join(STATES)}.", param="state")
         get_knowledge_base(principal=who, knowledge_base_id=base)
-        pages = CursorPages()
+
+        def show(rows: list[Any]) -> list[DocumentFound]:
+            return [without_content(who, selectors.document_view(row)) for row in rows]
+
         with tenant_scope(who.tenant_id, read_only=True):
-            rows = pages.paginate_queryset(selectors.documents(base, state=state), request, view=self) or []
-            views = [selectors.document_view(row) for row in rows]
-        return pages.get_paginated_response(DocumentOutput(views, many=True).data)
+            return LISTING.answer(request, selectors.documents(base), show, DocumentOutput)
 
     @extend_schema(
         operation_id="documents_create",
@@ -110,7 +143,7 @@ class DocumentsView(BoundedView):
 class DocumentInBaseView(AtriumView):
     """One document of a knowledge base."""
 
-    required_permission: ClassVar[Mapping[str, str]] = {"GET": READ, "DELETE": WRITE}
+    required_permission: ClassVar[Mapping[str, str]] = {"GET": INSPECT, "DELETE": WRITE}
 
     @extend_schema(operation_id="documents_get_in_base", responses=answers({200: DocumentOutput}))
     def get(self, request: Request, knowledge_base_id: str, document: str) -> Response:
@@ -154,17 +187,34 @@ class RetryView(AtriumView):
 class DocumentView(AtriumView):
     """One document, by its id alone."""
 
-    required_permission: ClassVar[Mapping[str, str]] = {"GET": READ, "DELETE": WRITE}
+    required_permission: ClassVar[Mapping[str, str]] = {"GET": INSPECT, "PATCH": WRITE, "DELETE": WRITE}
 
     @extend_schema(operation_id="documents_get", responses=answers({200: DocumentOutput}))
     def get(self, request: Request, document: str) -> Response:
         """One document."""
-        found = get_document(principal=principal(request), document_id=document_id(document))
-        return Response(DocumentOutput(found).data)
+        return _answer(get_document(principal=principal(request), document_id=document_id(document)))
+
+    @extend_schema(
+        operation_id="documents_change",
+        request=DocumentChange,
+        parameters=[IF_MATCH],
+        responses=answers({200: DocumentOutput}, 412),
+    )
+    def patch(self, request: Request, document: str) -> Response:
+        """Replace its address or metadata; the content stays, nothing is ingested again."""
+        form = DocumentChange(data=request.data)
+        form.is_valid(raise_exception=True)
+        changed = describe_document(
+            principal=principal(request),
+            document_id=document_id(document),
+            expected=expected_version(request),
+            **form.validated_data,
+        )
+        return _answer(changed)
 
     @extend_schema(operation_id="documents_delete", responses=answers({204: None}))
     def delete(self, request: Request, document: str) -> Response:
-        """Delete it; searches and citations end at once."""
+        """Delete it; searches and citations end at once. For seven days it can be restored."""
         delete_document(principal=principal(request), document_id=document_id(document))
         return Response(status=204)
 
@@ -200,6 +250,10 @@ class PassagesView(AtriumView):
             limit=_limit(request.query_params.get("limit", "")),
         )
         return Response(PassagesOutput({"document": found, "passages": passages}).data)
+
+
+def _answer(view: DocumentFound) -> Response:
+    return Response(DocumentOutput(view).data, headers={"ETag": f'"{view.revision}"'})
 
 
 def _limit(text: str) -> int:

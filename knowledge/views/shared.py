@@ -4,6 +4,8 @@ import uuid
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from kernel.errors import NotFound, TooLarge
@@ -11,6 +13,12 @@ from kernel.ids import parse_uuid
 from knowledge.limits import MAX_FILE_BYTES
 from substrate.rest import AtriumView
 
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="The version that was read; another one answers 412.",
+)
 # Boundaries, field names and the other fields of a form.
 FORM_BYTES = 1024 * 1024
 

@@ -3,13 +3,21 @@
 from django.urls import URLPattern, re_path
 
 from console.api.acts import ActsView
+from console.api.jobs import JobCancelView, JobKindsView, JobRetryView, JobsView, OneJobView
 from console.api.live import LiveView
 from console.api.overview import OverviewView
+from console.api.palette import PaletteView
 from console.api.system import SystemView
 
 urlpatterns: list[URLPattern] = [
     re_path(r"^acts/?$", ActsView.as_view()),
+    re_path(r"^jobs/?$", JobsView.as_view()),
+    re_path(r"^jobs/kinds/?$", JobKindsView.as_view()),
+    re_path(r"^jobs/(?P<job>[^/]+)/?$", OneJobView.as_view()),
+    re_path(r"^jobs/(?P<job>[^/]+)/retry/?$", JobRetryView.as_view()),
+    re_path(r"^jobs/(?P<job>[^/]+)/cancel/?$", JobCancelView.as_view()),
     re_path(r"^live/?$", LiveView.as_view()),
     re_path(r"^overview/?$", OverviewView.as_view()),
+    re_path(r"^palette/?$", PaletteView.as_view()),
     re_path(r"^system/?$", SystemView.as_view()),
 ]

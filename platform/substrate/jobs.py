@@ -16,13 +16,14 @@ from typing import Any, cast
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, Q, QuerySet
 
 from kernel.backends import backends, import_object
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.context import RequestContext, ensure_request, request_context
 from kernel.errors import AtriumError, Internal, Unavailable
 from kernel.hops import Trail, on_trail
+from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.models import Job
 from substrate.ports import JobNudge
@@ -36,6 +37,8 @@ RENEW_EVERY_S = 10.0
 FIRST_RETRY = timedelta(seconds=2)
 LONGEST_RETRY = timedelta(minutes=5)
 KEEP_DONE = timedelta(days=7)
+# Later than any retry: a job that is due after this waits for its day, not for a worker.
+FOR_LATER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,13 @@ def enqueue_job(
     kind: str,
     payload: dict[str, Any],
     max_attempts: int = 3,
+    delay: timedelta = timedelta(),
     clock: Clock = SYSTEM_CLOCK,
 ) -> uuid.UUID:
-    """Queue a job in the transaction at hand; workers hear of it once that is committed. Returns its id."""
+    """Queue a job in the transaction at hand, to run after `delay`; workers hear of it once that is committed.
+
+    Returns its id.
+    """
     if kind not in settings.JOB_HANDLERS:
         raise LookupError(f"no handler for jobs of kind {kind!r}")
     request = ensure_request()
@@ -75,12 +82,24 @@ def enqueue_job(
             kind=kind,
             payload=payload,
             max_attempts=max_attempts,
-            run_after=clock.now(),
+            run_after=clock.now() + delay,
             request_id=request.request_id,
             trace_id=request.trace_id,
         )
-        transaction.on_commit(lambda: _nudge(job.id), robust=True)
+        tell_job(tenant_id)
+        if not delay:
+            nudge_job(job.id)
     return job.id
+
+
+def nudge_job(job_id: uuid.UUID) -> None:
+    """Tell a worker of the job once the transaction at hand is committed."""
+    transaction.on_commit(lambda: _nudge(job_id), robust=True)
+
+
+def tell_job(tenant_id: uuid.UUID) -> None:
+    """Say, in the transaction at hand, that jobs of the tenant changed: one change, however many they are."""
+    record_change(kind="job", object_id="", tenant_id=tenant_id)
 
 
 def _nudge(job_id: uuid.UUID) -> None:
@@ -105,7 +124,9 @@ def claim_job(
         job.attempts += 1
         job.lease_owner = owner
         job.lease_until = now + LEASE
-        job.save(update_fields=["state", "attempts", "lease_owner", "lease_until", "updated_at"])
+        job.progress_done = job.progress_total = None
+        job.save(update_fields=_CLAIM)
+        tell_job(job.tenant_id)
         return ClaimedJob(
             id=job.id,
             tenant_id=job.tenant_id,
@@ -119,6 +140,17 @@ def claim_job(
         )
 
 
+_CLAIM = (
+    "state",
+    "attempts",
+    "lease_owner",
+    "lease_until",
+    "progress_done",
+    "progress_total",
+    "updated_at",
+)
+
+
 def _mine(job: ClaimedJob) -> Q:
     return Q(id=job.id, lease_owner=job.lease_owner, attempts=job.attempts, state=Job.State.RUNNING)
 
@@ -129,10 +161,13 @@ def renew_lease(job: ClaimedJob, *, clock: Clock = SYSTEM_CLOCK) -> bool:
         return Job.objects.filter(_mine(job)).update(lease_until=clock.now() + LEASE) == 1
 
 
-def finish_job(job: ClaimedJob) -> None:
+def finish_job(job: ClaimedJob, *, clock: Clock = SYSTEM_CLOCK) -> None:
     """Write that the job is done."""
     with tenant_scope(job.tenant_id):
-        Job.objects.filter(_mine(job)).update(state=Job.State.DONE, error="", lease_until=None)
+        Job.objects.filter(_mine(job)).update(
+            state=Job.State.DONE, error="", lease_until=None, updated_at=clock.now()
+        )
+        tell_job(job.tenant_id)
 
 
 def fail_job(job: ClaimedJob, *, error: str, retry: bool, clock: Clock = SYSTEM_CLOCK) -> bool:
@@ -148,14 +183,20 @@ def fail_job(job: ClaimedJob, *, error: str, retry: bool, clock: Clock = SYSTEM_
             run_after=clock.now() + delay if again else F("run_after"),
             error=error[:2000],
             lease_until=None,
+            updated_at=clock.now(),
         )
+        tell_job(job.tenant_id)
     return written == 1 and not again
 
 
-def count_jobs() -> dict[str, int]:
-    """How many jobs of all tenants are in each state."""
+def _without_later(clock: Clock) -> QuerySet[Job]:
+    return Job.objects.exclude(state=Job.State.QUEUED, run_after__gt=clock.now() + FOR_LATER)
+
+
+def count_jobs(*, clock: Clock = SYSTEM_CLOCK) -> dict[str, int]:
+    """How many jobs of all tenants are in each state, without those that are meant for later."""
     with system_scope("count jobs", read_only=True):
-        return dict(Job.objects.values_list("state").annotate(count=Count("id")))
+        return dict(_without_later(clock).values_list("state").annotate(count=Count("id")))
 
 
 def find_stranded_jobs(*, clock: Clock = SYSTEM_CLOCK, limit: int = 500) -> list[uuid.UUID]:
@@ -187,7 +228,7 @@ def count_waiting_jobs(*, clock: Clock = SYSTEM_CLOCK) -> Waiting:
     states = (Job.State.QUEUED, Job.State.RUNNING, Job.State.FAILED)
     due = Q(state=Job.State.QUEUED, run_after__lte=clock.now())
     with system_scope("count jobs", read_only=True):
-        found = Job.objects.filter(state__in=states).values_list("state").annotate(Count("id"))
+        found = _without_later(clock).filter(state__in=states).values_list("state").annotate(Count("id"))
         oldest = Job.objects.filter(due).order_by("run_after").values_list("run_after", flat=True).first()
         return Waiting({state.value: 0 for state in states} | dict(found), oldest)
 

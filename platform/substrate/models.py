@@ -73,8 +73,9 @@ class Job(TenantOwned):
     """One piece of background work; this row is the truth, a queue only says that it is there.
 
     queued → running → done | failed; a running job whose lease ran out is queued again (`attempts` grows), and fails
-    for good after `max_attempts`. `run_after` delays a retry. A job written in the transaction of the act that asks
-    for it is that act's outbox entry.
+    for good after `max_attempts`; a queued one may be cancelled. `run_after` delays a retry, or a job meant for later.
+    A job written in the transaction of the act that asks for it is that act's outbox entry. `progress_done` of
+    `progress_total` (None: unknown) is how far the attempt at hand has come, in pieces of the kind's own.
     """
 
     class State(models.TextChoices):
@@ -84,6 +85,7 @@ class Job(TenantOwned):
         RUNNING = "running"
         DONE = "done"
         FAILED = "failed"
+        CANCELLED = "cancelled"
 
     kind = models.CharField(max_length=64)
     payload = models.JSONField(default=dict)
@@ -96,6 +98,9 @@ class Job(TenantOwned):
     error = models.TextField(blank=True)
     request_id = models.CharField(max_length=128, blank=True)
     trace_id = models.CharField(max_length=32, blank=True)
+    progress_done = models.PositiveIntegerField(null=True, blank=True)
+    progress_total = models.PositiveIntegerField(null=True, blank=True)
+    progress_message = models.CharField(max_length=200, blank=True, db_default="")
 
     class Meta(TenantOwned.Meta):
         """Claimed by state and time across tenants; listed by tenant."""
@@ -103,6 +108,7 @@ class Job(TenantOwned):
         indexes: ClassVar = [
             models.Index(fields=["state", "run_after"], name="job_by_state"),
             models.Index(fields=["tenant", "created_at"], name="job_by_tenant"),
+            models.Index(fields=["tenant", "state", "id"], name="job_by_tenant_state"),
         ]
 
 

@@ -2,6 +2,7 @@
 
 from tenants.permissions import require
 from tenants.services.figures import RANGES, range_bounds, usage_figures
+from tenants.services.finding import find_tenants
 from tenants.services.invitations import (
     get_invitation,
     invite,
@@ -91,6 +92,7 @@ __all__ = [
     "find_offer",
     "find_request",
     "find_tenant",
+    "find_tenants",
     "forget_old_traces",
     "get_invitation",
     "get_key",
