@@ -4,11 +4,13 @@ again. Everything here runs in the scope at hand, which is the system's.
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from django.db.models import F
 
 from inference.services import local_fingerprints
-from knowledge.models import Document, KnowledgeBase
+from knowledge.models import Document, KnowledgeBase, RemovedDocument
+from knowledge.services.bases import KEEP_DELETED
 from knowledge.services.removal import ATTEMPTS as REMOVAL_ATTEMPTS
 from knowledge.services.removal import PER_JOB
 from knowledge.types import Collection, DocumentState, KeptDocument
@@ -19,7 +21,7 @@ _WAITING = (DocumentState.QUEUED.value, DocumentState.PROCESSING.value)
 
 
 def kept_documents() -> Iterator[KeptDocument]:
-    """Every document of every tenant, read piece by piece."""
+    """Every document of every tenant, those that can still be restored too; read piece by piece."""
     rows = Document.objects.order_by("tenant_id", "id").values_list(
         "tenant_id",
         "id",
@@ -32,6 +34,11 @@ def kept_documents() -> Iterator[KeptDocument]:
     )
     for row in rows.iterator(chunk_size=1000):
         yield KeptDocument(*row)
+    removed = RemovedDocument.objects.order_by("tenant_id", "id")
+    for tenant_id, document_id, base_id, key in removed.values_list(
+        "tenant_id", "id", "knowledge_base_id", "blob_key"
+    ).iterator(chunk_size=1000):
+        yield KeptDocument(tenant_id, document_id, base_id, key, 0, 0, "", 0)
 
 
 def collections_in_use() -> list[Collection]:
@@ -53,8 +60,12 @@ def forget_embedders(embedders: Iterable[str]) -> int:
     return rows.update(embedding_model="", embedder="", dimensions=0)
 
 
-def resume_ingestions() -> int:
-    """Queue every document that waits for its ingestion; returns how many."""
+def resume_work() -> int:
+    """Queue every document that waits for its ingestion, and the purge of what is deleted; returns how many wait.
+
+    The time in which deleted things can be restored begins anew.
+    """
+    _queue_purges()
     waiting = Document.objects.filter(state__in=_WAITING).values_list("tenant_id", "id", "version")
     count = 0
     for tenant_id, document_id, version in waiting.iterator(chunk_size=1000):
@@ -101,4 +112,29 @@ def _ingest(tenant_id: uuid.UUID, document_id: uuid.UUID, version: int) -> None:
         kind="knowledge.ingest",
         payload={"document_id": str(document_id), "version": version},
         max_attempts=INGESTION_ATTEMPTS,
+    )
+
+
+def _queue_purges() -> None:
+    for base in KnowledgeBase.objects.exclude(deleted_at=None):
+        deleted_at = base.deleted_at.isoformat() if base.deleted_at else ""
+        _purge(base.tenant_id, {"knowledge_base_id": str(base.id), "deleted_at": deleted_at})
+    waiting: dict[uuid.UUID, list[str]] = {}
+    rows = RemovedDocument.objects.order_by("tenant_id").values_list("tenant_id", "id")
+    for tenant_id, document_id in rows.iterator(chunk_size=1000):
+        mine = waiting.setdefault(tenant_id, [])
+        mine.append(str(document_id))
+        if len(mine) == PER_JOB:
+            _purge(tenant_id, {"documents": waiting.pop(tenant_id)})
+    for tenant_id, documents in waiting.items():
+        _purge(tenant_id, {"documents": documents})
+
+
+def _purge(tenant_id: uuid.UUID, payload: dict[str, Any]) -> None:
+    enqueue_job(
+        tenant_id=tenant_id,
+        kind="knowledge.purge",
+        payload=payload,
+        max_attempts=REMOVAL_ATTEMPTS,
+        delay=KEEP_DELETED,
     )

@@ -47,6 +47,7 @@ LEFT_OUT: dict[str, tuple[Fate, str]] = {
     ),
     "account.EmailConfirmation": (Fate.IS_EMPTIED, "links sent by mail that are valid for days"),
     "substrate.Change": (Fate.STAYS, "tells running processes of edits; an hour old at most"),
+    "substrate.ServerProcess": (Fate.STAYS, "processes that run now, each of which says so again"),
     "substrate.Job": (
         Fate.IS_EMPTIED,
         "queued work of one moment; a restore queues anew what restored documents wait for",

@@ -38,7 +38,7 @@ from knowledge.services.keeping import (
     forget_embedders,
     index_anew,
     kept_documents,
-    resume_ingestions,
+    resume_work,
     sweep_documents,
 )
 from knowledge.types import Collection, KeptDocument, StoredPoint
@@ -75,6 +75,7 @@ class Restored:
     remarks: tuple[str, ...]
 
 
+_NOT_LIVE = {"live_version": 0, "chunk_count": 0}
 Told = Callable[[Plan], object]
 
 
@@ -167,6 +168,8 @@ class _Restore:
             self._scratch.add_tenants("old", tenants.objects.values_list("id", flat=True).iterator())
         self._scratch.add_tenants("new", (uuid.UUID(row["id"]) for row in self._parsed("tenants.tenant")))
         self._scratch.add_documents("new", (_document(row) for row in self._parsed("knowledge.document")))
+        removed = self._parsed("knowledge.removeddocument")
+        self._scratch.add_documents("new", (_document({**row, **_NOT_LIVE}) for row in removed))
         self._scratch.give_embedders(
             (uuid.UUID(row["id"]), row["embedder"], row["dimensions"])
             for row in self._parsed("knowledge.knowledgebase")
@@ -271,7 +274,7 @@ class _Restore:
 
     def _queue_work(self) -> None:
         """Queue what restored documents wait for, and the removal of what only the old state had."""
-        self._resumed = resume_ingestions()
+        self._resumed = resume_work()
         if self._plan.unknown_embedders:
             forget_embedders(self._plan.unknown_embedders)
             self._index_anew(self._scratch.unknown(self._plan.unknown_embedders))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from config.keeping.failures import KeepingBusy, KeepingFailed
 from kernel.backends import backends
@@ -123,6 +123,9 @@ def disk_told() -> Iterator[None]:
         if error.filename is None:
             raise
         raise KeepingFailed(f"{error.filename}: {error.strerror or error}.") from error
+    except DatabaseError as error:
+        lines = str(error).strip().splitlines()
+        raise KeepingFailed(f"The database refused: {lines[0] if lines else type(error).__name__}") from error
     except sqlite3.Error as error:
         raise KeepingFailed(f"The work folder cannot be used: {error}.") from error
 
