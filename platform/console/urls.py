@@ -3,6 +3,15 @@
 from django.urls import URLPattern, re_path
 
 from console.api.acts import ActsView
+from console.api.backups import (
+    BackupFileView,
+    BackupsView,
+    BackupView,
+    RestorationView,
+    RestorePlanView,
+    RestoreView,
+    UploadBackupView,
+)
 from console.api.jobs import JobCancelView, JobKindsView, JobRetryView, JobsView, OneJobView
 from console.api.live import LiveView
 from console.api.overview import OverviewView
@@ -16,6 +25,13 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^jobs/(?P<job>[^/]+)/?$", OneJobView.as_view()),
     re_path(r"^jobs/(?P<job>[^/]+)/retry/?$", JobRetryView.as_view()),
     re_path(r"^jobs/(?P<job>[^/]+)/cancel/?$", JobCancelView.as_view()),
+    re_path(r"^backups/?$", BackupsView.as_view()),
+    re_path(r"^backups/upload/?$", UploadBackupView.as_view()),
+    re_path(r"^backups/restore/?$", RestorationView.as_view()),
+    re_path(r"^backups/(?P<backup_id>atrium-[^/]+)/?$", BackupView.as_view()),
+    re_path(r"^backups/(?P<backup_id>atrium-[^/]+)/file/?$", BackupFileView.as_view()),
+    re_path(r"^backups/(?P<backup_id>atrium-[^/]+)/plan/?$", RestorePlanView.as_view()),
+    re_path(r"^backups/(?P<backup_id>atrium-[^/]+)/restore/?$", RestoreView.as_view()),
     re_path(r"^live/?$", LiveView.as_view()),
     re_path(r"^overview/?$", OverviewView.as_view()),
     re_path(r"^palette/?$", PaletteView.as_view()),
