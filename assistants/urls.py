@@ -3,7 +3,7 @@
 from django.urls import URLPattern, re_path
 
 from assistants.views.assistants import AssistantsView, AssistantView
-from assistants.views.conversations import ConversationsView, ConversationView, MessagesView
+from assistants.views.conversations import ConversationsView, ConversationView, ExportView, MessagesView
 
 urlpatterns: list[URLPattern] = [
     re_path(r"^assistants/?$", AssistantsView.as_view()),
@@ -11,4 +11,5 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^conversations/?$", ConversationsView.as_view()),
     re_path(r"^conversations/(?P<conversation_id>[^/]+)/?$", ConversationView.as_view()),
     re_path(r"^conversations/(?P<conversation_id>[^/]+)/messages/?$", MessagesView.as_view()),
+    re_path(r"^conversations/(?P<conversation_id>[^/]+)/export/?$", ExportView.as_view()),
 ]

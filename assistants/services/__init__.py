@@ -13,6 +13,7 @@ from assistants.services.catalogue import (
 from assistants.services.conversations import (
     create_conversation,
     delete_conversation,
+    export_conversation,
     get_conversation,
     rename_conversation,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "create_conversation",
     "delete_assistant",
     "delete_conversation",
+    "export_conversation",
     "find_assistant",
     "find_assistants",
     "find_conversations",

@@ -1,11 +1,13 @@
 """Conversations: made, renamed, deleted. Each is its owner's alone."""
 
+import re
 import uuid
+from dataclasses import dataclass
 
 from assistants import selectors
 from assistants.models import Conversation
 from assistants.ownership import owner_of
-from assistants.types import ConversationView
+from assistants.types import ConversationView, MessageRole, MessageView
 from kernel.errors import BadInput
 from substrate.scoping import tenant_scope
 from tenants.services import require
@@ -49,3 +51,36 @@ def delete_conversation(*, principal: Principal, conversation_id: uuid.UUID) -> 
     require(principal, "conversations.own")
     with tenant_scope(principal.tenant_id):
         selectors.find_conversation(owner_of(principal), conversation_id).delete()
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedConversation:
+    """A conversation with all its messages, the oldest first."""
+
+    conversation: ConversationView
+    messages: tuple[MessageView, ...]
+
+    @property
+    def file_name(self) -> str:
+        """A plain name of a file, without its ending."""
+        words = re.sub(r"[^\w-]+", "-", self.conversation.title).strip("-")
+        return words[:60] or "conversation"
+
+    def as_markdown(self) -> str:
+        """As people read it: who said what, each answer with the sources it names."""
+        parts = [f"# {self.conversation.title or 'Conversation'}"]
+        for message in self.messages:
+            who = "You" if message.role is MessageRole.USER else (message.model or "Assistant")
+            parts.append(f"## {who}, {message.created_at:%Y-%m-%d %H:%M} UTC\n\n{message.content}")
+            if message.citations:
+                parts.append("\n".join(f"[{each.index}] {each.title}" for each in message.citations))
+        return "\n\n".join(parts) + "\n"
+
+
+def export_conversation(*, principal: Principal, conversation_id: uuid.UUID) -> ExportedConversation:
+    """The caller's own conversation, whole. Raises PermissionDenied, NotFound."""
+    require(principal, "conversations.own")
+    with tenant_scope(principal.tenant_id, read_only=True):
+        row = selectors.find_conversation(owner_of(principal), conversation_id)
+        messages = tuple(selectors.message_view(each) for each in selectors.messages(row))
+        return ExportedConversation(selectors.conversation_view(row), messages)

@@ -3,11 +3,14 @@
 import uuid
 from collections.abc import Callable
 from typing import ClassVar
+from urllib.parse import quote
 
-from django.utils.dateparse import parse_datetime
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import exceptions, pagination
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -24,11 +27,13 @@ from assistants.services import (
     ask,
     create_conversation,
     delete_conversation,
+    export_conversation,
     get_conversation,
     rename_conversation,
 )
 from kernel.errors import BadInput, NotFound
 from kernel.ids import new_request_id, parse_uuid
+from substrate.listings import Listing, text_filter
 from substrate.openapi import PAGE_PARAMETERS, answers, page_of
 from substrate.rest import AtriumView, CursorPages
 from substrate.scoping import tenant_scope
@@ -37,17 +42,13 @@ from tenants.rest import principal
 SEARCH_LENGTH = 200
 
 
-class ConversationPages(CursorPages):
-    """The one last written in first."""
-
-    ordering = ("-updated_at", "-id")
-
-    def decode_cursor(self, request: Request) -> pagination.Cursor | None:
-        """The cursor of the request. Raises NotFound for one that this server did not make."""
-        cursor = super().decode_cursor(request)
-        if cursor is not None and cursor.position is not None:
-            _own_position(parse_datetime, str(cursor.position))
-        return cursor
+LISTING = Listing(
+    sorts={"updated_at": "updated_at", "created_at": "created_at", "title": "title"},
+    default="-updated_at",
+    filters={"assistant": text_filter("assistant", "The assistant's slug.", longest=64)},
+    csv=("id", "title", "assistant", "created_at", "updated_at"),
+    file_name="conversations",
+)
 
 
 class MessagePages(CursorPages):
@@ -71,23 +72,28 @@ class ConversationsView(AtriumView):
     @extend_schema(
         operation_id="conversations_list",
         parameters=[
-            *PAGE_PARAMETERS,
-            OpenApiParameter("q", OpenApiTypes.STR, description="Words of the title or of a message."),
+            *LISTING.parameters(),
+            OpenApiParameter(
+                "q",
+                {"type": "string", "maxLength": SEARCH_LENGTH},
+                description="Words of the title or of a message.",
+            ),
         ],
         responses=answers({200: page_of("ConversationPage", ConversationOutput)}),
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponseBase:
         """The conversations, the one last written in first."""
         who = principal(request)
         search = request.query_params.get("q", "").strip()
         if len(search) > SEARCH_LENGTH or not _is_plain(search):
             raise BadInput(f"`q` has at most {SEARCH_LENGTH} characters, and no NUL.", param="q")
-        pages = ConversationPages()
         with tenant_scope(who.tenant_id, read_only=True):
-            found = selectors.conversations(owner_of(who), search=search)
-            rows = pages.paginate_queryset(found, request, view=self) or []
-        views = [selectors.conversation_view(row) for row in rows]
-        return pages.get_paginated_response(ConversationOutput(views, many=True).data)
+            return LISTING.answer(
+                request,
+                selectors.conversations(owner_of(who), search=search),
+                lambda rows: [selectors.conversation_view(row) for row in rows],
+                ConversationOutput,
+            )
 
     @extend_schema(
         operation_id="conversations_create",
@@ -136,6 +142,35 @@ class ConversationView(AtriumView):
         return Response(status=204)
 
 
+class ExportView(AtriumView):
+    """One's own conversation as a file."""
+
+    required_permission: ClassVar[str] = "conversations.own"
+
+    @extend_schema(
+        operation_id="conversations_export",
+        parameters=[OpenApiParameter("format", OpenApiTypes.STR, enum=["markdown", "json"])],
+        responses={
+            **answers({}),
+            (200, "application/json"): OpenApiTypes.OBJECT,
+            (200, "text/markdown"): OpenApiTypes.STR,
+        },
+    )
+    def get(self, request: Request, conversation_id: str) -> HttpResponse:
+        """All its messages with their citations: for people (`markdown`, the default) or for programs (`json`)."""
+        form = request.query_params.get("format", "markdown")
+        if form not in ("markdown", "json"):
+            raise BadInput("format is markdown or json.", param="format")
+        found = export_conversation(principal=principal(request), conversation_id=_id(conversation_id))
+        if form == "json":
+            body = {
+                "conversation": ConversationOutput(found.conversation).data,
+                "messages": MessageOutput(found.messages, many=True).data,
+            }
+            return _file(JSONRenderer().render(body), "application/json", f"{found.file_name}.json")
+        return _file(found.as_markdown().encode(), "text/markdown; charset=utf-8", f"{found.file_name}.md")
+
+
 class MessagesView(AtriumView):
     """The messages of a conversation of the caller."""
 
@@ -180,6 +215,19 @@ class MessagesView(AtriumView):
             model=model,
         )
         return Response(MessageOutput(answer).data, status=201)
+
+
+def _file(content: bytes, media_type: str, name: str) -> HttpResponse:
+    """Saved, never shown by the browser: what people and models wrote must not run as a page of ours."""
+    return HttpResponse(
+        content,
+        content_type=media_type,
+        headers={
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, no-store",
+        },
+    )
 
 
 def _id(text: str) -> uuid.UUID:

@@ -21,6 +21,7 @@ from tenants.ledger import book_usage
 from tenants.models import ApiKey, Tenant, UsageRecord, User
 from tenants.permissions import require
 from tenants.ports import UsageSpool
+from tenants.services.ticks import UsageTicks
 from tenants.services.traces import split_entries, store_traces
 from tenants.types import PlatformSummary, Principal, TenantState, UsageEntry, UsageState, UsageSum
 
@@ -40,13 +41,18 @@ async def record_usage(entry: UsageEntry) -> None:
     await spool.append(entry)
 
 
-async def drain_usage_once() -> int:
-    """Move one batch from the spool into the ledger; returns how many entries were taken. Raises Unavailable."""
+async def drain_usage_once(ticks: UsageTicks | None = None) -> int:
+    """Move one batch from the spool into the ledger; returns how many entries were taken. Raises Unavailable.
+
+    `ticks` notes whose usage it was.
+    """
     spool: UsageSpool = backends["usage_spool"]
     batch = await spool.take(BATCH)
     usage, traces = split_entries(batch.entries)
     if usage:
         await run_unit(store_usage, usage)
+        if ticks is not None:
+            ticks.note(each.tenant_id for each in usage)
     if traces:
         await run_unit(store_traces, traces)
     await spool.confirm(batch)
@@ -56,9 +62,11 @@ async def drain_usage_once() -> int:
 async def drain_usage_forever() -> None:
     """Drain for ever. A database or spool that is away is tried again after a growing pause."""
     pause = IDLE_S
+    ticks = UsageTicks()
     while True:
         try:
-            taken = await drain_usage_once()
+            taken = await drain_usage_once(ticks)
+            await ticks.tell()
             pause = IDLE_S
         except Unavailable as error:
             log.warning("usage_drain_failed", error=str(error), again_in_s=pause)

@@ -33,14 +33,14 @@ KINDS = ("tenant", "assistant", "knowledge_base", "document", "model", "conversa
 
 @dataclass(frozen=True, slots=True)
 class PaletteHit:
-    """Something of this name. `path` is where the console shows it; `hint` tells it from others of the name."""
+    """Something of this name. `href` is where the console shows it; `hint` tells it from others of the name."""
 
     kind: str
     id: str
     label: str
     hint: str
     tenant: str | None
-    path: str
+    href: str
 
 
 class PaletteHitOutput(serializers.Serializer[Any]):
@@ -51,7 +51,7 @@ class PaletteHitOutput(serializers.Serializer[Any]):
     label = serializers.CharField()  # type: ignore[assignment]
     hint = serializers.CharField(allow_blank=True)
     tenant = serializers.CharField(allow_null=True)
-    path = serializers.CharField()
+    href = serializers.CharField()
 
 
 class PaletteOutput(serializers.Serializer[Any]):
@@ -114,7 +114,7 @@ def _begins(hit: PaletteHit, begin: str) -> bool:
 
 def _tenants(who: Principal, text: str) -> Iterator[PaletteHit]:
     for slug, name in find_tenants(principal=who, text=text, limit=OF_EACH):
-        yield PaletteHit("tenant", slug, name, slug, slug, f"/console/tenants/{quote(slug, safe='')}")
+        yield PaletteHit("tenant", slug, name, slug, slug, f"/console/?in={quote(slug, safe='')}")
 
 
 def _models(who: Principal, text: str) -> Iterator[PaletteHit]:
@@ -144,7 +144,7 @@ def _knowledge(who: Principal, text: str) -> Iterator[PaletteHit]:
             "knowledge_base", str(base_id), name, "", who.tenant_slug, f"/console/knowledge/{base_id}"
         )
     for document, base_name in found.documents:
-        path = f"/console/knowledge/{document.knowledge_base_id}?document={document.id}"
+        path = f"/console/knowledge/{document.knowledge_base_id}/{document.id}"
         yield PaletteHit("document", str(document.id), document.title, base_name, who.tenant_slug, path)
 
 
