@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -38,6 +39,7 @@ def assistant_view(row: Assistant) -> AssistantView:
         suggestions=tuple(row.suggestions),
         created_at=row.created_at,
         updated_at=row.updated_at,
+        deleted_at=row.deleted_at,
     )
 
 
@@ -73,13 +75,18 @@ def citation_rows(citations: Sequence[Citation]) -> list[dict[str, Any]]:
 def load_assistant(tenant_id: uuid.UUID, slug: str) -> AssistantView | None:
     """The assistant of this name; opens its own scope."""
     with tenant_scope(tenant_id, read_only=True):
-        row = Assistant.objects.filter(slug=slug).first()
+        row = assistants().filter(slug=slug).first()
         return assistant_view(row) if row is not None else None
 
 
 def assistants() -> QuerySet[Assistant]:
-    """All assistants of the tenant, by slug."""
-    return Assistant.objects.order_by("slug")
+    """All assistants of the tenant that are not deleted, by slug."""
+    return Assistant.objects.filter(deleted_at=None).order_by("slug")
+
+
+def deleted_assistants(since: datetime) -> QuerySet[Assistant]:
+    """Those that were deleted after `since`: they can be restored."""
+    return Assistant.objects.filter(deleted_at__gte=since)
 
 
 def conversations(owner: str, *, search: str = "") -> QuerySet[Conversation]:

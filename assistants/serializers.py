@@ -8,6 +8,7 @@ from rest_framework import serializers
 from assistants.services.runs import CONTENT_LIMIT
 from assistants.types import MessageRole, MessageState, MessageView
 from substrate.rest import StrictSerializer
+from substrate.versions import version_of
 
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
 MODEL_LENGTH = 256
@@ -34,8 +35,15 @@ class AssistantInput(AssistantChange):
     name = serializers.CharField(max_length=200)
 
 
+class AssistantCopy(StrictSerializer):
+    """How a copy is called; without a slug the first free one of `<slug>-copy`, `<slug>-copy-2` …"""
+
+    slug = serializers.RegexField(SLUG_PATTERN, max_length=64, required=False)
+    name = serializers.CharField(max_length=200, required=False)
+
+
 class AssistantOutput(serializers.Serializer[Any]):
-    """An assistant; callers of models name it `assistant/<slug>`."""
+    """An assistant; callers of models name it `assistant/<slug>`. `version` goes back in `If-Match`."""
 
     id = serializers.CharField()
     slug = serializers.CharField()
@@ -47,6 +55,12 @@ class AssistantOutput(serializers.Serializer[Any]):
     suggestions = serializers.ListField(child=serializers.CharField())
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
+    deleted_at = serializers.DateTimeField(allow_null=True)
+    version = serializers.SerializerMethodField()
+
+    def get_version(self, view: Any) -> str:
+        """The version of its last change."""
+        return version_of(view.updated_at)
 
 
 class ConversationInput(StrictSerializer):

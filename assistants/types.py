@@ -75,6 +75,17 @@ class AssistantView:
     suggestions: tuple[str, ...]
     created_at: datetime
     updated_at: datetime
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantDraft:
+    """An assistant as its editor holds it, not saved yet."""
+
+    name: str
+    instructions: str
+    model: str
+    knowledge_base_ids: tuple[uuid.UUID, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,9 @@ class TurnRequest:
     `messages` are OpenAI's, the last one the question; with `conversation_id` exactly one, the user's. Either
     `assistant` (a slug) or `model` (an id or `auto`) says who answers. `knowledge_base_ids` None means the
     assistant's own. `body` is the rest of the OpenAI body. `priority` is already clamped to the principal's cap.
+
+    A `draft` answers instead of any stored assistant; `history` are the turns before the question, oldest first, that
+    its caller keeps, for nothing of a draft's conversation is stored.
     """
 
     principal: Principal
@@ -136,3 +150,5 @@ class TurnRequest:
     stream: bool = False
     priority: PriorityClass = PriorityClass.STANDARD
     traceparent: str = ""
+    draft: AssistantDraft | None = None
+    history: Sequence[Turn] = ()

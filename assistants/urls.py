@@ -2,12 +2,19 @@
 
 from django.urls import URLPattern, re_path
 
-from assistants.views.assistants import AssistantsView, AssistantView
+from assistants.views.assistants import (
+    AssistantCopyView,
+    AssistantRestoreView,
+    AssistantsView,
+    AssistantView,
+)
 from assistants.views.conversations import ConversationsView, ConversationView, ExportView, MessagesView
 
 urlpatterns: list[URLPattern] = [
     re_path(r"^assistants/?$", AssistantsView.as_view()),
     re_path(r"^assistants/(?P<slug>[^/]+)/?$", AssistantView.as_view()),
+    re_path(r"^assistants/(?P<slug>[^/]+)/restore/?$", AssistantRestoreView.as_view()),
+    re_path(r"^assistants/(?P<slug>[^/]+)/duplicate/?$", AssistantCopyView.as_view()),
     re_path(r"^conversations/?$", ConversationsView.as_view()),
     re_path(r"^conversations/(?P<conversation_id>[^/]+)/?$", ConversationView.as_view()),
     re_path(r"^conversations/(?P<conversation_id>[^/]+)/messages/?$", MessagesView.as_view()),

@@ -5,9 +5,13 @@ from assistants.services.asking import ask
 from assistants.services.catalogue import (
     create_assistant,
     delete_assistant,
+    duplicate_assistant,
     find_assistant,
+    forget_deleted_assistants,
     get_assistant,
     list_assistants,
+    restore_assistant,
+    show_assistants,
     update_assistant,
 )
 from assistants.services.conversations import (
@@ -27,9 +31,11 @@ from assistants.services.runs import (
     sweep_runs,
     sweep_runs_forever,
 )
+from assistants.services.trials import Trial, start_trial
 
 __all__ = [
     "Answer",
+    "Trial",
     "answer",
     "ask",
     "close_runs",
@@ -37,17 +43,22 @@ __all__ = [
     "create_conversation",
     "delete_assistant",
     "delete_conversation",
+    "duplicate_assistant",
     "export_conversation",
     "find_assistant",
     "find_assistants",
     "find_conversations",
     "find_message",
     "follow_run",
+    "forget_deleted_assistants",
     "get_assistant",
     "get_conversation",
     "list_assistants",
     "rename_conversation",
+    "restore_assistant",
+    "show_assistants",
     "start_run",
+    "start_trial",
     "stop_run",
     "sweep_runs",
     "sweep_runs_forever",

@@ -1,7 +1,9 @@
-"""Assistants: made, changed, deleted, found. Every change is in the change log."""
+"""Assistants: made, changed, copied, deleted, restored, found. Every change is in the change log, and recorded."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 
@@ -9,13 +11,22 @@ from assistants import selectors
 from assistants.directory import CHANGE_KIND, AssistantDirectory
 from assistants.models import Assistant
 from assistants.types import AUTO_MODEL, AssistantView
+from inference.services import require_answering_model
 from kernel.backends import backends
+from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import BadInput, Conflict, NotFound
-from knowledge.services import get_knowledge_base
+from knowledge.services import existing_knowledge_bases
+from substrate.audit import record_act
 from substrate.changes import record_change
+from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
+from substrate.versions import check_version
 from tenants.services import require
 from tenants.types import Principal
+
+KEEP_DELETED = timedelta(days=30)
+SLUG_LENGTH = 64
+NAME_LENGTH = 200
 
 
 async def find_assistant(*, principal: Principal, slug: str) -> AssistantView | None:
@@ -31,11 +42,22 @@ def list_assistants(*, principal: Principal) -> tuple[AssistantView, ...]:
         return tuple(selectors.assistant_view(row) for row in selectors.assistants())
 
 
+def show_assistants(*, tenant_id: uuid.UUID, rows: Iterable[Assistant]) -> list[AssistantView]:
+    """Views of the tenant's rows, without the knowledge bases that are gone meanwhile."""
+    views = [selectors.assistant_view(row) for row in rows]
+    named = {each for view in views for each in view.knowledge_base_ids}
+    there = existing_knowledge_bases(tenant_id=tenant_id, knowledge_base_ids=named)
+    return [
+        replace(view, knowledge_base_ids=tuple(each for each in view.knowledge_base_ids if each in there))
+        for view in views
+    ]
+
+
 def get_assistant(*, principal: Principal, slug: str) -> AssistantView:
     """One assistant. Raises PermissionDenied, NotFound."""
     require(principal, "assistants.read")
     with tenant_scope(principal.tenant_id, read_only=True):
-        return selectors.assistant_view(_row(slug))
+        return _shown(principal, _row(slug))
 
 
 def create_assistant(
@@ -49,26 +71,27 @@ def create_assistant(
     knowledge_base_ids: Sequence[uuid.UUID] = (),
     suggestions: Sequence[str] = (),
 ) -> AssistantView:
-    """Make an assistant. Raises PermissionDenied, BadInput for an unknown knowledge base, Conflict for a taken slug."""
+    """Make an assistant.
+
+    Raises PermissionDenied, BadInput for an unknown model or knowledge base, Conflict for a taken slug.
+    """
     require(principal, "assistants.write")
-    _check_knowledge(principal, knowledge_base_ids)
     with tenant_scope(principal.tenant_id):
-        try:
-            with transaction.atomic():
-                row = Assistant.objects.create(
-                    tenant_id=principal.tenant_id,
-                    slug=slug,
-                    name=name,
-                    instructions=instructions,
-                    description=description,
-                    model=model,
-                    knowledge_base_ids=[str(each) for each in dict.fromkeys(knowledge_base_ids)],
-                    suggestions=list(suggestions),
-                )
-        except IntegrityError as error:
-            raise Conflict(f"An assistant with the slug {slug!r} exists.", param="slug") from error
-        _tell(principal, slug)
-        return selectors.assistant_view(row)
+        _check_model(principal, model)
+        _check_knowledge(principal, knowledge_base_ids)
+        return _made(
+            principal,
+            Assistant(
+                tenant_id=principal.tenant_id,
+                slug=slug,
+                name=name,
+                instructions=instructions,
+                description=description,
+                model=model,
+                knowledge_base_ids=[str(each) for each in dict.fromkeys(knowledge_base_ids)],
+                suggestions=list(suggestions),
+            ),
+        )
 
 
 def update_assistant(
@@ -81,11 +104,13 @@ def update_assistant(
     model: str | None = None,
     knowledge_base_ids: Sequence[uuid.UUID] | None = None,
     suggestions: Sequence[str] | None = None,
+    expected: str | None = None,
 ) -> AssistantView:
-    """Change what is given. Raises PermissionDenied, NotFound, BadInput for an unknown knowledge base."""
+    """Change what is given; `expected` is the version that the caller has seen.
+
+    Raises PermissionDenied, NotFound, Stale, BadInput for an unknown model or knowledge base.
+    """
     require(principal, "assistants.write")
-    if knowledge_base_ids is not None:
-        _check_knowledge(principal, knowledge_base_ids)
     given = {
         "name": name,
         "instructions": instructions,
@@ -97,37 +122,128 @@ def update_assistant(
         "suggestions": None if suggestions is None else list(suggestions),
     }
     with tenant_scope(principal.tenant_id):
-        row = _row(slug)
+        row = _row(slug, lock=True)
+        check_version(row.updated_at, expected)
+        # What it has already stays as it is: an assistant whose model is gone can still be renamed.
+        if model is not None and model != row.model:
+            _check_model(principal, model)
+        _check_knowledge(principal, knowledge_base_ids or ())
         for field, value in given.items():
             if value is not None:
                 setattr(row, field, value)
         row.save()
-        _tell(principal, slug)
-        return selectors.assistant_view(row)
+        _tell(principal, row, "changed")
+        return _shown(principal, row)
 
 
-def delete_assistant(*, principal: Principal, slug: str) -> None:
-    """Delete it; conversations held with it stay. Raises PermissionDenied, NotFound."""
+def duplicate_assistant(
+    *, principal: Principal, slug: str, new_slug: str | None = None, name: str | None = None
+) -> AssistantView:
+    """A copy under another slug (the first free `slug-copy`, `slug-copy-2` … when none is given).
+
+    Raises PermissionDenied, NotFound, Conflict for a taken slug.
+    """
     require(principal, "assistants.write")
     with tenant_scope(principal.tenant_id):
-        _row(slug).delete()
-        _tell(principal, slug)
+        row = _row(slug)
+        copy = Assistant(
+            tenant_id=principal.tenant_id,
+            slug=new_slug or _free_slug(slug),
+            name=name or f"{row.name[: NAME_LENGTH - 7]} (copy)",
+            instructions=row.instructions,
+            description=row.description,
+            model=row.model,
+            knowledge_base_ids=list(row.knowledge_base_ids),
+            suggestions=list(row.suggestions),
+        )
+        return _made(principal, copy)
 
 
-def _row(slug: str) -> Assistant:
-    row = Assistant.objects.filter(slug=slug).first()
+def delete_assistant(
+    *, principal: Principal, slug: str, expected: str | None = None, clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Delete it; conversations held with it stay. It can be restored for thirty days.
+
+    Raises PermissionDenied, NotFound, Stale.
+    """
+    require(principal, "assistants.write")
+    with tenant_scope(principal.tenant_id):
+        row = _row(slug, lock=True)
+        check_version(row.updated_at, expected)
+        row.deleted_at = clock.now()
+        row.save(update_fields=["deleted_at", "updated_at"])
+        _tell(principal, row, "deleted")
+
+
+def restore_assistant(*, principal: Principal, slug: str, clock: Clock = SYSTEM_CLOCK) -> AssistantView:
+    """Bring back the assistant of this slug that was deleted last.
+
+    Raises PermissionDenied, NotFound after thirty days, Conflict when the slug was taken meanwhile.
+    """
+    require(principal, "assistants.write")
+    with tenant_scope(principal.tenant_id):
+        gone = selectors.deleted_assistants(clock.now() - KEEP_DELETED).filter(slug=slug)
+        row = gone.select_for_update().order_by("-deleted_at").first()
+        if row is None:
+            raise NotFound("There is no deleted assistant of this name.")
+        row.deleted_at = None
+        try:
+            with transaction.atomic():
+                row.save(update_fields=["deleted_at", "updated_at"])
+        except IntegrityError as error:
+            raise Conflict(f"Another assistant has the slug {slug!r} meanwhile.", param="slug") from error
+        _tell(principal, row, "restored")
+        return _shown(principal, row)
+
+
+def forget_deleted_assistants(*, clock: Clock = SYSTEM_CLOCK) -> int:
+    """Delete for good what was deleted more than thirty days ago, of all tenants; returns how many rows."""
+    with system_scope("forget deleted assistants"):
+        count, _ = Assistant.objects.filter(deleted_at__lt=clock.now() - KEEP_DELETED).delete()
+    return count
+
+
+def _made(principal: Principal, row: Assistant) -> AssistantView:
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError as error:
+        raise Conflict(f"An assistant with the slug {row.slug!r} exists.", param="slug") from error
+    _tell(principal, row, "created")
+    return _shown(principal, row)
+
+
+def _free_slug(slug: str) -> str:
+    base = f"{slug[: SLUG_LENGTH - 9].rstrip('-')}-copy"
+    taken = set(selectors.assistants().filter(slug__startswith=base).values_list("slug", flat=True))
+    names = (base if number == 1 else f"{base}-{number}" for number in range(1, len(taken) + 2))
+    return next(name for name in names if name not in taken)
+
+
+def _shown(principal: Principal, row: Assistant) -> AssistantView:
+    return show_assistants(tenant_id=principal.tenant_id, rows=[row])[0]
+
+
+def _row(slug: str, *, lock: bool = False) -> Assistant:
+    rows = selectors.assistants().filter(slug=slug)
+    row = (rows.select_for_update() if lock else rows).first()
     if row is None:
         raise NotFound("There is no such assistant.")
     return row
 
 
+def _check_model(principal: Principal, model: str) -> None:
+    if model != AUTO_MODEL:
+        require_answering_model(model_id=model, tenant_id=principal.tenant_id)
+
+
 def _check_knowledge(principal: Principal, knowledge_base_ids: Sequence[uuid.UUID]) -> None:
+    there = existing_knowledge_bases(tenant_id=principal.tenant_id, knowledge_base_ids=knowledge_base_ids)
     for each in knowledge_base_ids:
-        try:
-            get_knowledge_base(principal=principal, knowledge_base_id=each)
-        except NotFound as error:
-            raise BadInput(f"There is no knowledge base {each}.", param="knowledge_base_ids") from error
+        if each not in there:
+            raise BadInput(f"There is no knowledge base {each}.", param="knowledge_base_ids")
 
 
-def _tell(principal: Principal, slug: str) -> None:
-    record_change(kind=CHANGE_KIND, object_id=slug, tenant_id=principal.tenant_id)
+def _tell(principal: Principal, row: Assistant, act: str) -> None:
+    record_change(kind=CHANGE_KIND, object_id=row.slug, tenant_id=principal.tenant_id)
+    record_act(act=act, kind=CHANGE_KIND, object_id=row.slug, label=row.name, tenant_id=principal.tenant_id)

@@ -74,7 +74,7 @@ async def start_run(
     """
     require(principal, "chat.use")
     require(principal, "conversations.own")
-    _check_input(request_id, content, assistant, model)
+    check_input(request_id, content, assistant, model)
     owner = owner_of(principal)
     found = await run_unit(find_run, principal.tenant_id, owner, request_id)
     if found is not None:
@@ -320,10 +320,12 @@ async def _give_up(new: NewRun, error: BaseException) -> None:
 async def _check_model(turn: TurnRequest) -> None:
     """Raises ModelNotFound before anything is stored."""
     assistant = await resolve_assistant(turn)
-    await context_of(assistant.model if assistant is not None else turn.model or AUTO_MODEL)
+    model = assistant.model if assistant is not None else turn.model or AUTO_MODEL
+    await context_of(model, turn.principal.tenant_id)
 
 
-def _check_input(request_id: str, content: str, assistant: str | None, model: str | None) -> None:
+def check_input(request_id: str, content: str, assistant: str | None, model: str | None) -> None:
+    """Return when a question is well-formed. Raises BadInput."""
     if not 1 <= len(request_id) <= REQUEST_ID_LIMIT or not request_id.isprintable():
         raise BadInput(f"`request_id` has 1 to {REQUEST_ID_LIMIT} printable characters.", param="request_id")
     if not content.strip():

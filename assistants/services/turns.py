@@ -13,9 +13,10 @@ from assistants import selectors
 from assistants.ownership import owner_of
 from assistants.prompting import PromptParts, build_prompt, question_of, search_query
 from assistants.services.catalogue import find_assistant
-from assistants.types import AUTO_MODEL, AssistantView, Citation, Turn, TurnRequest
+from assistants.types import AUTO_MODEL, AssistantDraft, AssistantView, Citation, Turn, TurnRequest
 from inference.services import ensure_models, get_model, list_models
 from inference.types import ContextPassage, ModelKind, Surface
+from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import (
     AtriumError,
     BadInput,
@@ -27,7 +28,7 @@ from kernel.errors import (
     UpstreamFailed,
 )
 from kernel.hops import hop
-from kernel.ids import parse_uuid
+from kernel.ids import parse_uuid, uuid7
 from knowledge.services import retrieve
 from knowledge.types import Passage
 from routing.services import Flow, dispatch
@@ -87,7 +88,7 @@ async def prepare_turn(
     with hop("assistant"):
         assistant = await resolve_assistant(turn)
         model = assistant.model if assistant is not None else turn.model or AUTO_MODEL
-        context_tokens = await context_of(model)
+        context_tokens = await context_of(model, turn.principal.tenant_id)
     with hop("history") as found_history:
         conversation_id, history = await _history(turn, answering)
         found_history.facts["messages"] = len(history)
@@ -133,7 +134,9 @@ async def prepare_turn(
 
 
 async def resolve_assistant(turn: TurnRequest) -> AssistantView | None:
-    """The assistant that the turn names, None for a plain model. Raises ModelNotFound, Unavailable."""
+    """The assistant that the turn names or drafts, None for a plain model. Raises ModelNotFound, Unavailable."""
+    if turn.draft is not None:
+        return _drafted(turn.principal.tenant_id, turn.draft)
     if turn.assistant is None:
         return None
     found = await find_assistant(principal=turn.principal, slug=turn.assistant)
@@ -142,15 +145,32 @@ async def resolve_assistant(turn: TurnRequest) -> AssistantView | None:
     return found
 
 
-async def context_of(model: str) -> int:
-    """The model's context in tokens, 0 when unknown; for `auto` the longest of those in service.
+def _drafted(tenant_id: uuid.UUID, draft: AssistantDraft) -> AssistantView:
+    now = SYSTEM_CLOCK.now()
+    return AssistantView(
+        id=uuid7(),
+        tenant_id=tenant_id,
+        slug="",
+        name=draft.name,
+        description="",
+        instructions=draft.instructions,
+        model=draft.model,
+        knowledge_base_ids=draft.knowledge_base_ids,
+        suggestions=(),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+async def context_of(model: str, tenant_id: uuid.UUID) -> int:
+    """The model's context in tokens, 0 when unknown; for `auto` the longest of those that the tenant can use.
 
     Raises ModelNotFound, Unavailable.
     """
     await ensure_models()
     if model != AUTO_MODEL:
-        return get_model(model).context_length
-    chat = [spec for spec in list_models() if spec.kind is ModelKind.CHAT]
+        return get_model(model, tenant_id=tenant_id).context_length
+    chat = [spec for spec in list_models(tenant_id=tenant_id) if spec.kind is ModelKind.CHAT]
     real = [spec for spec in chat if not spec.built_in] or chat
     return max((spec.context_length for spec in real), default=0)
 
@@ -159,7 +179,7 @@ async def _history(
     turn: TurnRequest, answering: uuid.UUID | None
 ) -> tuple[uuid.UUID | None, tuple[Turn, ...]]:
     if turn.conversation_id is None:
-        return None, ()
+        return None, tuple(turn.history)
     require(turn.principal, "conversations.own")
     if len(turn.messages) != 1 or turn.messages[0].get("role") != "user":
         raise BadInput(
@@ -179,7 +199,8 @@ async def _knowledge(
     turn: TurnRequest, assistant: AssistantView | None, question: str, history: tuple[Turn, ...]
 ) -> tuple[list[Passage], bool, bool]:
     """(passages best first, whether knowledge was looked for, whether it was away)."""
-    asked = turn.knowledge_base_ids
+    # A base that somebody names must exist; one that a stored assistant names may be gone by now.
+    asked = turn.draft.knowledge_base_ids if turn.draft is not None else turn.knowledge_base_ids
     bases: list[uuid.UUID | str] = list(
         asked if asked is not None else assistant.knowledge_base_ids if assistant else ()
     )

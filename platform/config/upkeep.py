@@ -5,6 +5,7 @@ import random
 
 import structlog
 
+from assistants.services import forget_deleted_assistants
 from kernel.errors import AtriumError
 from substrate.audit import forget_old_acts
 from substrate.changes import forget_old_changes
@@ -30,8 +31,15 @@ async def keep_up_forever() -> None:
             acts = await run_unit(forget_old_acts)
             await run_unit(forget_gone_processes)
             traces = await run_unit(forget_old_traces)
+            assistants = await run_unit(forget_deleted_assistants)
             log.info(
-                "kept_up", changes=changes, idempotency_records=records, jobs=jobs, acts=acts, traces=traces
+                "kept_up",
+                changes=changes,
+                idempotency_records=records,
+                jobs=jobs,
+                acts=acts,
+                traces=traces,
+                assistants=assistants,
             )
         except AtriumError as error:
             log.warning("upkeep_failed", error=str(error))

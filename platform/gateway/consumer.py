@@ -18,7 +18,8 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
 from assistants import services as assistants
-from assistants.types import RunEvent, StartedRun
+from assistants.services import Trial
+from assistants.types import MessageRole, RunEvent, StartedRun, Turn
 from gateway.frames import (
     FRAME_BYTES,
     ClientFrame,
@@ -26,11 +27,12 @@ from gateway.frames import (
     MessageStop,
     Ping,
     Resume,
+    drafted,
     read_frame,
     request_id_of,
 )
-from gateway.sockets import Credential, ForeignOrigin, chosen_subprotocol, credential_of
-from kernel.context import RequestContext, request_context
+from gateway.sockets import Credential, ForeignOrigin, chosen_subprotocol, credential_of, offered_trace
+from kernel.context import RequestContext, ensure_request, request_context
 from kernel.errors import (
     AtriumError,
     BadInput,
@@ -41,7 +43,8 @@ from kernel.errors import (
     RateLimited,
     Unavailable,
 )
-from kernel.ids import new_request_id, new_trace_id, parse_uuid
+from kernel.hops import Trail, current_trail, meters, on_trail
+from kernel.ids import accept_request_id, new_request_id, new_trace_id, parse_uuid
 from kernel.streams import Supervisor
 from tenants.services import authenticate_key, authenticate_session
 from tenants.types import Principal
@@ -75,6 +78,7 @@ class SocketDoors:
     start_run: Callable[..., Awaitable[StartedRun]] = assistants.start_run
     follow_run: Callable[..., AsyncGenerator[RunEvent, None]] = assistants.follow_run
     stop_run: Callable[..., Awaitable[None]] = assistants.stop_run
+    start_trial: Callable[..., Trial] = assistants.start_trial
 
 
 class ChatConsumer(AsyncWebsocketConsumer):
@@ -92,7 +96,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._tokens = self._limits.frame_burst
         self._refilled_at = time.monotonic()
         self._followers: dict[uuid.UUID, asyncio.Task[None]] = {}
+        self._trials: dict[uuid.UUID, Trial] = {}
         self._tasks = Supervisor(limit=self._limits.followed + 1, on_error=_report)
+        self._counted = False
+        # What the handshake offered: every message of the socket goes on with it.
+        self._trace_id = self._parent = ""
 
     async def connect(self) -> None:
         """Accept who is signed in; refuse pages of other sites; tell the others by the close code why."""
@@ -112,6 +120,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
             return
         # Accepted first: a browser sees a close code only of a socket that stood.
         await self.accept(chosen_subprotocol(self.scope))
+        self._counted = True
+        meters().level("websockets", 1)
+        self._trace_id, self._parent = offered_trace(self.scope)
         if await self._check_caller() and self._principal is not None:
             log.info(
                 "socket_opened", tenant_id=str(self._principal.tenant_id), key=self._principal.api_key_prefix
@@ -127,7 +138,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         ):
             await self._end(TOO_LONG)
             return
-        with request_context(RequestContext(new_request_id(), new_trace_id())):
+        with request_context(RequestContext(new_request_id(), self._trace_id or new_trace_id())):
             try:
                 self._spend_token()
                 await self._act(read_frame(raw))
@@ -141,6 +152,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         """Stop following; the messages go on."""
         self._closed = True
+        if self._counted:
+            self._counted = False
+            meters().level("websockets", -1)
         await self._tasks.close()
 
     async def _act(self, frame: ClientFrame) -> None:
@@ -157,14 +171,38 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._resume(frame)
 
     async def _create(self, principal: Principal, frame: MessageCreate) -> None:
+        """The frame's request id is the request's, where it is well formed; its Run ends the trail."""
+        context = RequestContext(accept_request_id(frame.request_id), ensure_request().trace_id)
+        trail = Trail("ws", context.request_id, context.trace_id)
+        trail.route, trail.parent, trail.asker = "message.create", self._parent, principal
+        trail.model, trail.assistant = frame.model or "", frame.assistant or ""
+        with request_context(context), on_trail(trail):
+            try:
+                started = await self._start_run(principal, frame)
+            except AtriumError as error:
+                trail.state, trail.status, trail.error = "failed", error.status, error.code
+                trail.finish()
+                raise
+        if started is None:
+            return
+        if started.repeated:
+            trail.status = 200
+            trail.finish()
+        self._follow(started.message_id, 0)
+
+    async def _start_run(self, principal: Principal, frame: MessageCreate) -> StartedRun | None:
+        """The Run of the frame; None for a draft's trial, which is followed already."""
         if frame.attachments:
             raise BadInput(
                 "Attachments are not taken here: upload documents into a knowledge base.", param="attachments"
             )
+        if frame.draft is not None or frame.history is not None:
+            self._try(principal, frame)
+            return None
         if frame.assistant is None and frame.model is None:
             raise BadInput("Name an `assistant` or a `model`.", param="model")
         self._want_place(None)
-        started = await self._doors.start_run(
+        return await self._doors.start_run(
             principal=principal,
             request_id=frame.request_id,
             content=frame.content,
@@ -174,10 +212,29 @@ class ChatConsumer(AsyncWebsocketConsumer):
             knowledge_base_ids=frame.knowledge_base_ids,
             origin="ws",
         )
-        self._follow(started.message_id, 0)
+
+    def _try(self, principal: Principal, frame: MessageCreate) -> None:
+        """Try a draft: its events go to this socket alone, and end with it."""
+        self._want_place(None)
+        trial = self._doors.start_trial(
+            principal=principal,
+            request_id=frame.request_id,
+            content=frame.content,
+            draft=drafted(frame),
+            history=tuple(Turn(MessageRole(turn.role), turn.content) for turn in frame.history or ()),
+        )
+        self._trials[trial.message_id] = trial
+        task = self._tasks.start(f"try-{trial.message_id}", self._pump(trial.message_id, trial.events()))
+        trail = current_trail()
+        task.add_done_callback(lambda _: _end_trial(trail))
+        self._followers[trial.message_id] = task
 
     async def _stop(self, principal: Principal, frame: MessageStop) -> None:
         message_id = _message_id(frame.message_id)
+        trial = self._trials.get(message_id)
+        if trial is not None:
+            trial.stop()
+            return
         try:
             await self._doors.stop_run(principal=principal, message_id=message_id)
         except NotFound as error:
@@ -203,14 +260,17 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._followers[message_id] = task
 
     async def _read(self, message_id: uuid.UUID, last_seq: int, earlier: asyncio.Task[None] | None) -> None:
+        """Follow one message until its end, once who followed it before has given way."""
+        if earlier is not None:
+            await asyncio.wait({earlier})
+        principal = self._principal
+        if principal is not None:
+            events = self._doors.follow_run(principal=principal, message_id=message_id, last_seq=last_seq)
+            await self._pump(message_id, events)
+
+    async def _pump(self, message_id: uuid.UUID, events: AsyncGenerator[RunEvent, None]) -> None:
         """Send the events of one message until its end."""
         try:
-            if earlier is not None:
-                await asyncio.wait({earlier})
-            principal = self._principal
-            if principal is None:
-                return
-            events = self._doors.follow_run(principal=principal, message_id=message_id, last_seq=last_seq)
             async with aclosing(events):
                 async for event in events:
                     if self._is_due() and not await self._check_caller():
@@ -228,6 +288,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._tell_error(Internal(), message_id=message_id)
             await self._end(TRY_LATER)
         finally:
+            self._trials.pop(message_id, None)
             if self._followers.get(message_id) is asyncio.current_task():
                 del self._followers[message_id]
 
@@ -300,6 +361,13 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self.close(code)
         except TimeoutError:
             log.warning("socket_not_closed", code=code)
+
+
+def _end_trial(trail: Trail | None) -> None:
+    """A trial has ended, however: its way was for its author's eyes, and only its figures stay."""
+    if trail is not None:
+        trail.status = 200
+        trail.finish()
 
 
 def _message_id(text: str) -> uuid.UUID:

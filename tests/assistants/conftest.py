@@ -7,6 +7,7 @@ from factories.tenants import make_principal, make_tenant
 from fakes.desk import Desk
 
 from assistants.services import close_runs
+from inference.services import create_model
 from kernel.backends import backends
 from substrate.units import close_units
 from tenants.models import Tenant
@@ -15,7 +16,8 @@ from tenants.types import Principal, Role
 
 @pytest.fixture
 def people(transactional_db: None) -> Iterator[tuple[Tenant, Principal]]:
-    """A tenant and an admin of it."""
+    """A tenant and an admin of it, and the row of the model that the desk's engine serves."""
+    create_model(model_id="tiny")
     tenant = make_tenant()
     yield tenant, make_principal(tenant, role=Role.ADMIN)
     close_units()

@@ -34,6 +34,9 @@ class Behaviour:
     with finish_reason `abort`, as a vLLM that is shutting down does. `events_per_write` joins events; `write_bytes`
     cuts the stream into pieces of that many bytes. `error_after`: an error event after so many events. `no_usage`:
     never say the usage. `endless`: words until the caller leaves.
+
+    Of the list of models: `api_key` must be sent for it, `listing` is "fine", "rubbish", "html", "empty", "huge",
+    "redirect" or "404", `listing_s` how long it takes, `context` the length it tells. `chats` false: no such route.
     """
 
     words: int = 8
@@ -55,6 +58,11 @@ class Behaviour:
     line_end: str = "\n"
     healthy: bool = True
     dimensions: int = 32
+    api_key: str = ""
+    listing: str = "fine"
+    listing_s: float = 0.0
+    context: int = 0
+    chats: bool = True
 
 
 @dataclass
@@ -77,6 +85,7 @@ class EngineServer:
     started: int = 0
     cancelled: int = 0
     most_running: int = 0
+    listed: int = 0
     requests: list[Received] = field(default_factory=list)
     keep_requests: int = 1000
 
@@ -151,10 +160,24 @@ class EngineServer:
         ]
         return web.Response(text="\n".join(lines) + "\n")
 
-    async def _models(self, _: web.Request) -> web.Response:
-        models = [
-            {"id": name, "object": "model", "created": 1, "owned_by": "fake"} for name in self.served_models
-        ]
+    async def _models(self, request: web.Request) -> web.Response:
+        how = self.behaviour
+        self.listed += 1
+        if how.listing_s:
+            await asyncio.sleep(how.listing_s)
+        if how.api_key and request.headers.get("Authorization") != f"Bearer {how.api_key}":
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        if how.listing == "redirect":
+            raise web.HTTPFound("http://169.254.169.254/v1/models")
+        if how.listing == "404":
+            raise web.HTTPNotFound
+        texts = {"rubbish": "{not json", "html": "<html>It works!</html>", "huge": "[" + "1," * 2**20 + "1]"}
+        if how.listing in texts:
+            return web.Response(text=texts[how.listing])
+        names = () if how.listing == "empty" else self.served_models
+        told = {"max_model_len": how.context} if how.context else {}
+        owner = "vllm" if how.context else "fake"
+        models = [{"id": name, "object": "model", "created": 1, "owned_by": owner, **told} for name in names]
         return web.json_response({"object": "list", "data": models})
 
     async def _counts(self, _: web.Request) -> web.Response:
@@ -197,6 +220,8 @@ class EngineServer:
             _cut(request)
         if request.path.endswith("/embeddings"):
             return _embeddings(body, how)
+        if not how.chats:
+            raise web.HTTPNotFound
         if body.get("stream"):
             return await _stream(request, body, how)
         return await _whole(body, how)
