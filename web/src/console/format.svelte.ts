@@ -5,17 +5,17 @@ import { i18n } from "./i18n/index.svelte";
 
 class Format {
   number(value: number): string {
-    return value.toLocaleString(i18n.language);
+    return value.toLocaleString(i18n.locale);
   }
 
   /** 12.3K, 4.5M: for tiles and axes. */
   compact(value: number): string {
-    return value.toLocaleString(i18n.language, { notation: "compact", maximumFractionDigits: 1 });
+    return value.toLocaleString(i18n.locale, { notation: "compact", maximumFractionDigits: 1 });
   }
 
   /** A share of one. */
   percent(value: number): string {
-    return value.toLocaleString(i18n.language, { style: "percent", maximumFractionDigits: value < 0.1 ? 1 : 0 });
+    return value.toLocaleString(i18n.locale, { style: "percent", maximumFractionDigits: value < 0.1 ? 1 : 0 });
   }
 
   bytes(value: number): string {
@@ -23,7 +23,7 @@ class Format {
     let unit = 0;
     let size = value;
     for (; size >= 1000 && unit < units.length - 1; unit += 1) size /= 1000;
-    return size.toLocaleString(i18n.language, {
+    return size.toLocaleString(i18n.locale, {
       style: "unit",
       unit: units[unit]!,
       unitDisplay: unit === 0 ? "long" : "short",
@@ -45,19 +45,19 @@ class Format {
 
   /** Nano-units of the installation's currency. */
   money(nano: number | string | bigint): string {
-    return moneyText(nano, i18n.language);
+    return moneyText(nano, i18n.locale);
   }
 
   date(iso: string | number | Date): string {
     const date = new Date(iso);
     if (Number.isNaN(date.getTime())) return "";
-    return date.toLocaleDateString(i18n.language, { day: "numeric", month: "short", year: "numeric" });
+    return date.toLocaleDateString(i18n.locale, { day: "numeric", month: "short", year: "numeric" });
   }
 
   dateTime(iso: string | number | Date): string {
     const date = new Date(iso);
     if (Number.isNaN(date.getTime())) return "";
-    return date.toLocaleString(i18n.language, {
+    return date.toLocaleString(i18n.locale, {
       day: "numeric",
       month: "short",
       year: "numeric",
@@ -69,7 +69,7 @@ class Format {
   }
 
   time(iso: string | number | Date): string {
-    return new Date(iso).toLocaleTimeString(i18n.language, { hour: "2-digit", minute: "2-digit" });
+    return new Date(iso).toLocaleTimeString(i18n.locale, { hour: "2-digit", minute: "2-digit" });
   }
 
   /** `3 minutes ago`, `in 2 days`. */
@@ -77,11 +77,11 @@ class Format {
     const at = new Date(iso).getTime();
     if (Number.isNaN(at)) return "";
     const { value, unit } = agoParts(at - now);
-    return new Intl.RelativeTimeFormat(i18n.language, { numeric: "auto" }).format(value, unit);
+    return new Intl.RelativeTimeFormat(i18n.locale, { numeric: "auto" }).format(value, unit);
   }
 
   private short(value: number): string {
-    return value.toLocaleString(i18n.language, { maximumFractionDigits: value < 10 ? 1 : 0 });
+    return value.toLocaleString(i18n.locale, { maximumFractionDigits: value < 10 ? 1 : 0 });
   }
 }
 

@@ -33,6 +33,11 @@ class ConsoleWords {
     document.documentElement.lang = language;
   }
 
+  /** The reader's own variety of the language (en-GB writes other dates than en-US), else the language. */
+  get locale(): string {
+    return navigator.languages.find((tag) => tag.toLowerCase().split("-")[0] === this.language) ?? this.language;
+  }
+
   async need(area: Area): Promise<void> {
     if (this.areas[area] !== undefined) return;
     const loaded = await loadArea(area, this.language);

@@ -9,6 +9,8 @@ export interface ResourceOptions {
   live?: readonly string[];
   /** Fetch again after so many seconds while the tab is seen; for what no event tells. */
   every?: number;
+  /** At least so many seconds between two live reloads: for answers that cost the server something. */
+  rest?: number;
 }
 
 /**
@@ -29,8 +31,8 @@ export class Resource<T> {
       void this.reload();
       return () => this.run?.abort();
     });
-    const { live, every } = options;
-    if (live) $effect(() => onChange(live, () => void untrack(() => this.reload())));
+    const { live, every, rest = 0 } = options;
+    if (live) $effect(() => this.follow(live, rest * 1000));
     if (every) {
       $effect(() => {
         const timer = setInterval(() => {
@@ -39,6 +41,23 @@ export class Resource<T> {
         return () => clearInterval(timer);
       });
     }
+  }
+
+  private follow(kinds: readonly string[], rest: number): () => void {
+    let last = 0;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const again = () => {
+      timer = undefined;
+      last = Date.now();
+      void untrack(() => this.reload());
+    };
+    const stop = onChange(kinds, () => {
+      timer ??= setTimeout(again, Math.max(0, last + rest - Date.now()));
+    });
+    return () => {
+      stop();
+      clearTimeout(timer);
+    };
   }
 
   /** Fetches again; never throws. */

@@ -46,8 +46,15 @@ function seriesOf(drawing: Drawing, index: number): uPlot.Series {
     const paths = uPlot.paths.bars?.({ size: [0.72, 40], radius: 0.15 });
     return { stroke, fill: stroke, width: 0, points: { show: false }, ...(paths ? { paths } : {}) };
   }
-  const points = { show: drawing.times.length < 3, size: 5, fill: stroke };
-  return { stroke, width: 1.75, spanGaps: true, points, ...(drawing.kind === "area" ? { fill } : {}) };
+  const points: uPlot.Series.Points = { show: true, size: 5, fill: stroke, filter: lonely };
+  return { stroke, width: 1.75, spanGaps: false, points, ...(drawing.kind === "area" ? { fill } : {}) };
+}
+
+/** Values between two gaps: no line reaches them, so they are shown as points. */
+function lonely(plot: uPlot, index: number): number[] {
+  const values = plot.data[index] ?? [];
+  const there = (at: number) => values[at] !== null && values[at] !== undefined;
+  return [...values.keys()].filter((at) => there(at) && !there(at - 1) && !there(at + 1));
 }
 
 function timeAxis(drawing: Drawing): uPlot.Axis {

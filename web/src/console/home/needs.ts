@@ -1,0 +1,116 @@
+/** What needs somebody, the most urgent first, each with the place where one acts. Pure. */
+
+import type { Overview } from "../api/home";
+
+export type NeedKind = "part" | "pool" | "job" | "document" | "key" | "tenant" | "model";
+
+export interface Need {
+  id: string;
+  kind: NeedKind;
+  tone: "danger" | "warn" | "plain";
+  /** What it is about: a name. */
+  name: string;
+  /** Why, as the server says it. */
+  reason: string;
+  at: string | null;
+  /** True when `at` lies ahead. */
+  due?: boolean;
+  tenant: string | null;
+  href: string | null;
+}
+
+const id = encodeURIComponent;
+
+/** Built-in engines: a pool of these alone means that no language model is connected. */
+const BUILT_IN = new Set(["atrium-extractive", "atrium-embedding"]);
+
+/** An address in the tenant of the row; rows without one belong to the scope shown. */
+function inTenant(path: string, tenant: string | null): string {
+  if (tenant === null) return path;
+  return `${path}${path.includes("?") ? "&" : "?"}in=${id(tenant)}`;
+}
+
+export function needsOf(overview: Overview, may: (permission: string) => boolean): Need[] {
+  const operator = may("platform.operate");
+  const needs: Need[] = [];
+  for (const part of overview.health.parts) {
+    if (part.state === "ok") continue;
+    const tone = part.state === "down" ? "danger" : "warn";
+    const href = operator ? "/console/system" : null;
+    needs.push({ id: `part-${part.name}`, kind: "part", tone, name: part.name, reason: part.detail, at: null, tenant: null, href });
+  }
+  for (const pool of overview.pools ?? []) {
+    if (pool.down === 0) continue;
+    const tone = pool.up === 0 ? "danger" : "warn";
+    const reason = `${pool.down}/${pool.up + pool.down + pool.draining}`;
+    needs.push({ id: `pool-${pool.id}`, kind: "pool", tone, name: pool.name, reason, at: null, tenant: null, href: "/console/models" });
+  }
+  for (const one of overview.failed_documents?.items ?? []) {
+    const href = inTenant(`/console/knowledge/${id(one.knowledge_base_id)}?state=failed`, one.tenant);
+    needs.push({
+      id: `document-${one.id}`, kind: "document", tone: "danger", name: one.title, reason: one.error, at: one.failed_at, tenant: one.tenant, href,
+    });
+  }
+  // A document's own failed job says nothing new.
+  for (const one of overview.failed_jobs?.items ?? []) {
+    if (one.kind === "knowledge.ingest" && overview.failed_documents !== null) continue;
+    needs.push({
+      id: `job-${one.id}`, kind: "job", tone: "danger", name: one.kind, reason: one.error, at: one.failed_at, tenant: one.tenant,
+      href: inTenant("/console/jobs?state=failed", one.tenant),
+    });
+  }
+  for (const one of overview.expiring_keys?.items ?? []) {
+    needs.push({
+      id: `key-${one.id}`, kind: "key", tone: "warn", name: one.name || one.prefix, reason: "", at: one.expires_at, due: true, tenant: one.tenant,
+      href: inTenant(`/console/keys/${id(one.id)}`, one.tenant),
+    });
+  }
+  for (const one of overview.suspended_tenants?.items ?? []) {
+    needs.push({
+      id: `tenant-${one.id}`, kind: "tenant", tone: "plain", name: one.name, reason: "", at: null, tenant: null,
+      href: `/console/tenants/${id(one.slug)}`,
+    });
+  }
+  const models = overview.pools?.filter((pool) => !BUILT_IN.has(pool.name));
+  if (operator && models !== undefined && models.length === 0) {
+    needs.push({ id: "model", kind: "model", tone: "plain", name: "", reason: "", at: null, tenant: null, href: "/console/models" });
+  }
+  return needs;
+}
+
+/** How a figure changed against the range before, as a share; null when there is nothing to compare with. */
+export function change(now: number | null, before: number | null): number | null {
+  if (now === null || before === null || before === 0) return null;
+  return now / before - 1;
+}
+
+/** Where one looks at the thing of an act; null where there is no page for it. */
+export function actHref(kind: string, objectId: string): string | null {
+  const own = id(objectId);
+  switch (kind) {
+    case "api_key":
+      return `/console/keys/${own}`;
+    case "membership":
+    case "invitation":
+      return "/console/members";
+    case "assistant":
+      return `/console/assistants/${own}`;
+    case "knowledge_base":
+      return `/console/knowledge/${own}`;
+    case "tenant":
+      return "/console/tenants";
+    case "model":
+    case "pool":
+    case "replica":
+      return "/console/models";
+    case "backup":
+      return "/console/backups";
+    case "retention":
+    case "retention_rule":
+      return "/console/retention";
+    case "job":
+      return "/console/jobs";
+    default:
+      return null;
+  }
+}
