@@ -1,2 +1,26 @@
 /** Words of the console's area "conversations", in English; other languages have this shape. */
-export const conversations = {};
+export const conversations = {
+  title: "My conversations",
+  lead: "Your own conversations in this tenant. Nobody else sees them here, and you see nobody else's.",
+  search: "Search titles and messages",
+  name: "Title",
+  untitled: "Untitled",
+  assistant: "Assistant",
+  noAssistant: "None",
+  updated: "Last message",
+  created: "Begun",
+  emptyTitle: "No conversations yet",
+  emptyText: "They appear here as soon as you ask something in the chat.",
+  openChat: "Open the chat",
+  open: "Open in chat",
+  rename: "Rename",
+  renamed: "Renamed",
+  renameTitle: "Rename conversation",
+  delete: "Delete",
+  deleted: (n: number) => (n === 1 ? "Conversation deleted" : `${n} conversations deleted`),
+  deleteMany: (n: number) => (n === 1 ? "Delete 1 conversation" : `Delete ${n} conversations`),
+  export: "Export",
+  asMarkdown: "Export as Markdown",
+  asJson: "Export as JSON",
+  exportFailed: "The export failed.",
+};

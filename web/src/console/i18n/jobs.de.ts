@@ -1,4 +1,44 @@
-/** Die Wörter des Bereichs „jobs“ der Konsole, deutsch. */
+/** Wörter des Bereichs "jobs", auf Deutsch. */
+
 import type { jobs as english } from "./jobs.en";
 
-export const jobs: typeof english = {};
+export const jobs: typeof english = {
+  title: "Hintergrundaufträge",
+  lead: "Arbeit hinter den Kulissen: Dokumente werden gelesen, Gelöschtes wird weggeräumt.",
+  search: "Art, Grund oder Anfrage-Kennung suchen",
+  kind: "Arbeit",
+  state: "Zustand",
+  about: "Worum es geht",
+  tenant: "Mandant",
+  progress: "Fortschritt",
+  attempts: "Versuche",
+  error: "Grund",
+  created: "Eingereiht",
+  updated: "Letzte Änderung",
+  due: "Fällig",
+  request: "Anfrage",
+  id: "Kennung",
+  emptyTitle: "Keine Aufträge",
+  emptyText: "Ein hochgeladenes Dokument reiht einen ein. Erledigte bleiben eine Woche sichtbar.",
+  kinds: {
+    "knowledge.ingest": "Ein Dokument lesen",
+    "knowledge.delete_document": "Gelöschte Dokumente wegräumen",
+    "knowledge.purge": "Endgültig entfernen",
+  },
+  steps: { embedding: "Passagen werden eingebettet" },
+  states: { queued: "Wartet", running: "Läuft", done: "Erledigt", failed: "Fehlgeschlagen", cancelled: "Abgebrochen" },
+  scheduled: "Vorgemerkt",
+  attemptOf: (n, most) => `${n} von ${most}`,
+  share: (done, total) => `${done} von ${total}`,
+  gone: "nicht mehr da",
+  document: "ein Dokument",
+  base: "eine Wissensbasis",
+  openDocument: "Zum Dokument",
+  openRequest: "Ihren Weg ansehen",
+  retry: "Erneut versuchen",
+  retried: "Wieder eingereiht",
+  cancel: "Abbrechen",
+  cancelTitle: "Diesen Auftrag abbrechen?",
+  cancelText: "Wofür er war, bleibt ungetan. Sie können es später erneut versuchen.",
+  cancelled: "Auftrag abgebrochen",
+};
