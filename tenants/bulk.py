@@ -5,8 +5,9 @@ of values.
 """
 
 import uuid
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from django.db import connection, models
@@ -54,15 +55,18 @@ def _statement(
     names = ", ".join(quote(name) for name in columns)
     # Names come from the models; every value is a parameter.
     head = f"INSERT INTO {quote(model._meta.db_table)} ({names})"
+    fields = [model._meta.get_field(name) for name in columns]
     if connection.vendor == "postgresql":
-        types = [model._meta.get_field(name).db_type(connection) for name in columns]
-        arrays = ", ".join(f"%s::{_plain(str(each))}[]" for each in types)
+        arrays = ", ".join(f"%s::{_plain(str(each.db_type(connection)))}[]" for each in fields)
         return f"{head} SELECT * FROM unnest({arrays})", [list(column) for column in zip(*rows, strict=True)]  # noqa: S608
     marks = f"({', '.join(['%s'] * len(columns))})"
-    # SQLite would take ON for a join's without WHERE; VALUES needs none.
-    return f"{head} VALUES {', '.join([marks] * len(rows))}", [
-        _adapted(value) for row in rows for value in row
+    adapted = [
+        _ADAPT.get(each.get_internal_type(), _as_it_is)(column)
+        for each, column in zip(fields, zip(*rows, strict=True), strict=True)
     ]
+    return f"{head} VALUES {', '.join([marks] * len(rows))}", list(
+        chain.from_iterable(zip(*adapted, strict=True))
+    )
 
 
 def _plain(db_type: str) -> str:
@@ -70,12 +74,31 @@ def _plain(db_type: str) -> str:
     return db_type.partition("(")[0]
 
 
-def _adapted(value: Any) -> Any:
-    if isinstance(value, uuid.UUID):
-        return value.hex
-    return connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
+def _as_it_is(column: Sequence[Any]) -> Sequence[Any]:
+    return column
 
 
-def read_uuid(value: Any) -> uuid.UUID:
-    """An id as a raw statement gives it."""
-    return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
+def _ids(column: Sequence[Any]) -> list[Any]:
+    return [value.hex if isinstance(value, uuid.UUID) else value for value in column]
+
+
+def _moments(column: Sequence[Any]) -> list[str]:
+    # As Django stores a moment in UTC, at a tenth of its cost.
+    return [value.isoformat(" ")[:-6] if value.tzinfo is UTC else _moment(value) for value in column]
+
+
+def _moment(value: datetime) -> str:
+    return str(connection.ops.adapt_datetimefield_value(value))
+
+
+# What a database without types of its own for them takes, by Django's name of the field.
+_ADAPT: Mapping[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
+    "UUIDField": _ids,
+    "ForeignKey": _ids,
+    "DateTimeField": _moments,
+}
+
+
+def hex_of(value: Any) -> str:
+    """An id as a raw statement gives it, as 32 hex characters."""
+    return value.hex if isinstance(value, uuid.UUID) else str(value)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tenants.bulk import read_uuid, write_rows
+from tenants.bulk import hex_of, write_rows
 from tenants.models import UsageRecord
 from tenants.rollups import Call, add_calls, hold_rollups
 from tenants.types import UsageEntry
@@ -39,12 +39,12 @@ def insert_usage(entries: Sequence[UsageEntry]) -> list[Call]:
     now = datetime.now(UTC)
     rows = [_values(entry, now) for entry in entries]
     written = write_rows(UsageRecord, _COLUMNS, rows, then="ON CONFLICT DO NOTHING", returning="record_id")
-    left = {read_uuid(each) for each in written}
+    left = {hex_of(each) for each in written}
     calls = []
     for entry, row in zip(entries, rows, strict=True):
         # A batch may hold an entry twice; the first one was written.
-        if entry.record_id in left:
-            left.discard(entry.record_id)
+        if entry.record_id.hex in left:
+            left.discard(entry.record_id.hex)
             calls.append(_call(entry, row))
     return calls
 
@@ -79,18 +79,20 @@ def _values(entry: UsageEntry, now: datetime) -> tuple[Any, ...]:
 
 
 def _call(entry: UsageEntry, row: tuple[Any, ...]) -> Call:
+    model, origin, assistant = row[8], row[11], row[12]
+    prompt_tokens, completion_tokens, cost_nano = row[14:17]
     return Call(
-        tenant_id=entry.tenant_id,
-        started_at=entry.started_at,
-        model=row[8],
-        user_id=entry.user_id,
-        api_key_id=entry.api_key_id,
-        assistant=row[12],
-        origin=row[11],
-        state=entry.state,
-        prompt_tokens=row[14],
-        completion_tokens=row[15],
-        cost_nano=row[16],
+        entry.tenant_id,
+        entry.started_at,
+        model,
+        entry.user_id,
+        entry.api_key_id,
+        assistant,
+        origin,
+        entry.state,
+        prompt_tokens,
+        completion_tokens,
+        cost_nano,
         first_token_ms=row[19],
         total_ms=row[20],
     )

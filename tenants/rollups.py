@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
 
-from tenants.bulk import read_uuid, replace_all, write_rows
+from tenants.bulk import hex_of, replace_all, write_rows
 from tenants.rollup_models import PlatformHour, Sums, TenantDay, TenantHour, UsageDay, UsageHour
-from tenants.tallies import Tally, add_packed, pack
+from tenants.tallies import Tally, add_packed, packed
 from tenants.types import UsageState
 
 HOUR_S, DAY_S = 3_600, 86_400
@@ -142,19 +142,24 @@ def of_platform(key: Detail) -> OfPlatform:
 def gathered(tallies: Mapping[Any, Tally], key_of: Any) -> dict[Any, Tally]:
     """Sums of sums: `key_of` says where each belongs."""
     found: dict[Any, Tally] = {}
+    own = set()
     for key, tally in tallies.items():
         wider = key_of(key)
-        there = found.get(wider)
-        if there is None:
-            there = found[wider] = Tally()
-        there.add(tally)
+        there = found.setdefault(wider, tally)
+        if there is not tally:
+            if wider not in own:
+                # Sums of one alone are that one, so long as nothing is added.
+                own.add(wider)
+                found[wider] = Tally()
+                found[wider].add(there)
+            found[wider].add(tally)
     return found
 
 
-def row_id(key: Sequence[object]) -> uuid.UUID:
-    """The id of the row that sums `key`: the first half of BLAKE2b over its parts."""
+def row_id(key: Sequence[object]) -> str:
+    """The id of the row that sums `key`, in hex: the first half of BLAKE2b over its parts."""
     text = "\x1f".join([each.hex if isinstance(each, uuid.UUID) else str(each) for each in key])
-    return uuid.UUID(bytes=blake2b(text.encode(), digest_size=16).digest())
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def add_sums(model: type[Sums], tallies: Mapping[Any, Tally]) -> None:
@@ -167,7 +172,7 @@ def add_sums(model: type[Sums], tallies: Mapping[Any, Tally]) -> None:
     write_sums(model, wanted)
 
 
-def write_sums(model: type[Sums], rows: Mapping[uuid.UUID, tuple[Any, Tally]]) -> None:
+def write_sums(model: type[Sums], rows: Mapping[str, tuple[Any, Tally]]) -> None:
     """Write these sums, over those that are there."""
     if not rows:
         return
@@ -176,13 +181,13 @@ def write_sums(model: type[Sums], rows: Mapping[uuid.UUID, tuple[Any, Tally]]) -
     at = columns.index("start")
     values = []
     for found_id, (key, tally) in rows.items():
-        row = [found_id, *key, *tally.numbers(), pack(tally.first_tokens), pack(tally.totals)]
+        row = [found_id, *key, *tally.numbers(), packed(tally.first_tokens), packed(tally.totals)]
         row[at] = datetime.fromtimestamp(row[at], UTC)
         values.append(row)
     write_rows(model, columns, values, then=replace_all(columns))
 
 
-def _read(model: type[Sums], ids: Sequence[uuid.UUID]) -> list[tuple[uuid.UUID, Tally]]:
+def _read(model: type[Sums], ids: Sequence[str]) -> list[tuple[str, Tally]]:
     quote = connection.ops.quote_name
     columns = ", ".join(("id", *_SUMS))
     found = []
@@ -194,8 +199,8 @@ def _read(model: type[Sums], ids: Sequence[uuid.UUID]) -> list[tuple[uuid.UUID, 
             if connection.vendor == "postgresql":
                 cursor.execute(f"{head} = ANY(%s::uuid[])", [some])
             else:
-                cursor.execute(f"{head} IN ({', '.join(['%s'] * len(some))})", [each.hex for each in some])
-            found += [(read_uuid(row[0]), unpacked(row[1:])) for row in cursor.fetchall()]
+                cursor.execute(f"{head} IN ({', '.join(['%s'] * len(some))})", some)
+            found += [(hex_of(row[0]), unpacked(row[1:])) for row in cursor.fetchall()]
     return found
 
 

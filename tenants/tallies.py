@@ -7,9 +7,10 @@ and a percentile of any range is off by α = 5 % of its value at most.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from struct import Struct
+from itertools import chain
+from struct import Struct, pack
 from typing import Protocol
 
 from tenants.types import Latency, UsageState, UsageTotals
@@ -21,7 +22,6 @@ _SCALE = 1 / math.log(_GAMMA)
 _LAST_BUCKET = 255
 # A bucket's number and its count.
 _PAIR = Struct("<BI")
-_MOST = 2**32 - 1
 BIGGEST = 2**63 - 1
 
 Buckets = dict[int, int]
@@ -80,14 +80,14 @@ def percentile(buckets: Mapping[int, int], share: float) -> int | None:
     return round(2 * _GAMMA**bucket / (_GAMMA + 1))
 
 
-def pack(buckets: Mapping[int, int]) -> bytes:
-    """Buckets as they are stored: pairs of number (one byte) and count (four bytes)."""
-    return b"".join(_PAIR.pack(bucket, min(count, _MOST)) for bucket, count in sorted(buckets.items()))
+def packed(buckets: Mapping[int, int]) -> bytes:
+    """Buckets as they are stored: pairs of number (one byte) and count (four bytes), in any order."""
+    return pack("<" + "BI" * len(buckets), *chain.from_iterable(buckets.items()))
 
 
-def add_packed(buckets: Buckets, packed: bytes) -> None:
+def add_packed(buckets: Buckets, stored: bytes) -> None:
     """Add stored buckets to `buckets`."""
-    for bucket, count in _PAIR.iter_unpack(packed):
+    for bucket, count in _PAIR.iter_unpack(stored):
         buckets[bucket] = buckets.get(bucket, 0) + count
 
 
@@ -134,19 +134,14 @@ class Tally:
 
     def add(self, more: "Tally") -> None:
         """Add another sum."""
-        self.add_numbers(more.numbers())
+        self.completed += more.completed
+        self.cancelled += more.cancelled
+        self.failed += more.failed
+        self.prompt_tokens += more.prompt_tokens
+        self.completion_tokens += more.completion_tokens
+        self.cost_nano += more.cost_nano
         add_buckets(self.first_tokens, more.first_tokens)
         add_buckets(self.totals, more.totals)
-
-    def add_numbers(self, numbers: Iterable[int]) -> None:
-        """Add what `numbers` of another sum gave."""
-        completed, cancelled, failed, prompt, completion, cost = numbers
-        self.completed += completed
-        self.cancelled += cancelled
-        self.failed += failed
-        self.prompt_tokens += prompt
-        self.completion_tokens += completion
-        self.cost_nano += cost
 
     def numbers(self) -> tuple[int, int, int, int, int, int]:
         """Completed, cancelled, failed, tokens in, tokens out, money; none greater than a column holds."""
@@ -154,9 +149,9 @@ class Tally:
             self.completed,
             self.cancelled,
             self.failed,
-            min(self.prompt_tokens, BIGGEST),
-            min(self.completion_tokens, BIGGEST),
-            min(self.cost_nano, BIGGEST),
+            self.prompt_tokens if self.prompt_tokens < BIGGEST else BIGGEST,
+            self.completion_tokens if self.completion_tokens < BIGGEST else BIGGEST,
+            self.cost_nano if self.cost_nano < BIGGEST else BIGGEST,
         )
 
     def shown(self) -> UsageTotals:

@@ -21,7 +21,7 @@ from tenants.rollups import (
     of_tenant,
     row_id,
 )
-from tenants.tallies import Tally, pack
+from tenants.tallies import Tally, packed
 from tenants.types import UsageState
 
 AT_ONCE = 500
@@ -94,8 +94,8 @@ def _write(model: Any, tallies: dict[Any, Tally]) -> None:
     rows = [
         model(
             id=row_id(key),
-            first_tokens=pack(tally.first_tokens),
-            totals=pack(tally.totals),
+            first_tokens=packed(tally.first_tokens),
+            totals=packed(tally.totals),
             **{**key._asdict(), "start": datetime.fromtimestamp(key.start, UTC)},
             **dict(zip(names, tally.numbers(), strict=True)),
         )

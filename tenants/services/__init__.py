@@ -27,6 +27,7 @@ from tenants.services.retention import (
     preview_retention,
     set_retention,
 )
+from tenants.services.rebuilding import check_rollups, rebuild_rollups
 from tenants.services.sign_in import (
     authenticate_key,
     authenticate_key_now,
@@ -79,6 +80,7 @@ __all__ = [
     "change_member",
     "change_tenant",
     "change_user",
+    "check_rollups",
     "choose_membership",
     "count_traces",
     "create_key",
@@ -113,6 +115,7 @@ __all__ = [
     "principal_for_jobs",
     "range_bounds",
     "record_trace",
+    "rebuild_rollups",
     "record_usage",
     "remove_member",
     "require",
