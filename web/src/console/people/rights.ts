@@ -11,6 +11,7 @@ export function slugOf(name: string): string {
   const plain = name
     .toLowerCase()
     .replaceAll("ß", "ss")
+    .replaceAll(/[äöü]/g, (letter) => `${{ ä: "a", ö: "o", ü: "u" }[letter] ?? ""}e`)
     .normalize("NFD")
     .replaceAll(/[\u0300-\u036f]/g, "");
   return plain
