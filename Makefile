@@ -4,7 +4,7 @@ ATRIUM_HOME ?= $(CURDIR)/var
 export ATRIUM_HOME
 PY := .venv/bin/python
 
-.PHONY: run test test-schema test-pages check services services-stop run-production test-services bench fuzz setup setup-dev format
+.PHONY: run test test-schema test-pages check services services-stop run-production test-services bench fuzz tools setup setup-dev format
 
 run: setup            ## install, migrate, build, serve on HOST:PORT until Ctrl-C
 	@exec $(PY) manage.py serve
@@ -16,7 +16,10 @@ setup-dev:
 	@deploy/setup.sh dev
 
 test: setup-dev       ## the hermetic suite: no services, no outside network
-	@$(PY) -m pytest -m "not services and not schema and not pages" -n 2 --dist loadfile
+	@ATRIUM_TEST_TOOLS=$(ATRIUM_HOME)/tools $(PY) -m pytest -m "not services and not schema and not pages" -n 2 --dist loadfile
+
+tools: setup          ## helm and schemas for the tests of deploy/, once; without them those tests are skipped
+	@$(PY) deploy/tools/install.py
 
 test-schema: setup-dev ## the REST API against its schema, as three roles, 20 cases and more an operation
 	@$(PY) -m pytest -m schema -n 3
