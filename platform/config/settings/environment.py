@@ -58,6 +58,7 @@ class Environment:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
+    drain_s: int = 5
 
     @property
     def secure(self) -> bool:
@@ -111,6 +112,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         host=host,
         port=_number(variables, "PORT", 8000, 1, 65535),
         workers=workers,
+        drain_s=_number(variables, "ATRIUM_DRAIN", 5, 1, 3600),
     )
 
 

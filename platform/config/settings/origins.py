@@ -42,6 +42,7 @@ VARIABLES: Mapping[str, str] = {
     "ATRIUM_EMAIL_URL": "email_url",
     "ATRIUM_METRICS_TOKEN": "metrics_token",
     "ATRIUM_DEBUG": "debug",
+    "ATRIUM_DRAIN": "drain_s",
     "ATRIUM_BACKUPS_URL": "backups_url",
     "ATRIUM_BACKUPS_EVERY": "backups_every_h",
     "ATRIUM_BACKUPS_KEEP": "backups_keep",
