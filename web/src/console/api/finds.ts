@@ -1,6 +1,6 @@
 /** What a search of the palette found, from the wire. Pure. */
 
-export type FindKind = "tenants" | "assistants" | "knowledge_bases" | "documents" | "models";
+export type FindKind = "tenants" | "assistants" | "knowledge_bases" | "documents" | "models" | "conversations";
 
 export interface Find {
   kind: FindKind;
@@ -17,6 +17,7 @@ const KINDS: Record<string, FindKind> = {
   knowledge_base: "knowledge_bases",
   document: "documents",
   model: "models",
+  conversation: "conversations",
 };
 
 const id = encodeURIComponent;
@@ -34,6 +35,8 @@ function hrefOf(kind: FindKind, row: Record<string, unknown>): string {
       return `/console/knowledge/${id(String(row.knowledge_base_id ?? ""))}/${own}`;
     case "models":
       return `/console/models/${own}`;
+    case "conversations":
+      return `/console/conversations/${own}`;
   }
 }
 

@@ -97,7 +97,6 @@ export const home: typeof english = {
   },
   pools: {
     title: "Pools",
-    lead: "Wo Modelle bedient werden, in diesem Augenblick.",
     none: "Noch kein Pool.",
     states: {
       ok: "Läuft",
@@ -114,6 +113,7 @@ export const home: typeof english = {
     waiting: (count: string) => `${count} warten`,
     all: "Modelle und Pools",
   },
+  shortcuts: { title: "Wohin", chat: "Chat" },
   acts: {
     title: "Zuletzt geändert",
     none: "Noch wurde nichts geändert.",

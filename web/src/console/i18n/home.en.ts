@@ -95,7 +95,6 @@ export const home = {
   },
   pools: {
     title: "Pools",
-    lead: "Where models are served, at this moment.",
     none: "No pool yet.",
     states: {
       ok: "Up",
@@ -112,6 +111,7 @@ export const home = {
     waiting: (count: string) => `${count} waiting`,
     all: "Models and pools",
   },
+  shortcuts: { title: "Where to go", chat: "Chat" },
   acts: {
     title: "What changed last",
     none: "Nothing was changed yet.",
