@@ -6,11 +6,11 @@ import { kit } from "../i18n/index.svelte";
 import { problemText } from "./words";
 
 export interface AttemptOptions {
-  done?: string;
+  done?: string | undefined;
   /** What takes it back; offered for a few seconds. */
   undo?: () => unknown;
   /** Said before the reason when it fails. */
-  failed?: string;
+  failed?: string | undefined;
 }
 
 /** The action's value, or undefined when it failed (which was told). */

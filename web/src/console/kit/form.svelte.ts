@@ -18,10 +18,10 @@ export interface FormOptions<V extends object, R> {
   /** The thing as it is now, asked when it was changed meanwhile. */
   fresh?: () => Promise<{ values: V; version: string }>;
   /** Names of fields for the conflict dialog. */
-  labels?: Partial<Record<keyof V & string, string>>;
+  labels?: Partial<Record<keyof V & string, string>> | undefined;
   done?: (saved: R) => void;
   /** Leaving with changes asks first; off for small forms in a dialog. */
-  guard?: boolean;
+  guard?: boolean | undefined;
 }
 
 export interface Conflict<V> {

@@ -6,11 +6,11 @@ import { onChange } from "../live.svelte";
 
 export interface ResourceOptions {
   /** Kinds of live changes after which it is fetched again. */
-  live?: readonly string[];
+  live?: readonly string[] | undefined;
   /** Fetch again after so many seconds while the tab is seen; for what no event tells. */
-  every?: number;
+  every?: number | undefined;
   /** At least so many seconds between two live reloads: for answers that cost the server something. */
-  rest?: number;
+  rest?: number | undefined;
 }
 
 /**

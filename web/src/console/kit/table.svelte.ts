@@ -11,16 +11,16 @@ export interface Column<Row> {
   label: string;
   /** The cell's text; a `cell` snippet wins. */
   text?: (row: Row) => string | number | null | undefined;
-  cell?: Snippet<[Row]>;
+  cell?: Snippet<[Row]> | undefined;
   /** The server's name for sorting by it. */
-  sort?: string;
+  sort?: string | undefined;
   /** Names the row: its link, and the head of its card on phones. The first column, when none says so. */
-  primary?: boolean;
-  align?: "end";
+  primary?: boolean | undefined;
+  align?: "end" | undefined;
   /** Not shown until chosen. */
-  hidden?: boolean;
+  hidden?: boolean | undefined;
   /** Takes the room that is left. */
-  wide?: boolean;
+  wide?: boolean | undefined;
 }
 
 export interface Choice {
@@ -38,7 +38,7 @@ interface ListAnswer<Row> {
   results: Row[];
   next: string | null;
   previous: string | null;
-  total?: number;
+  total?: number | undefined;
 }
 
 /** The server counts no further. */
@@ -84,6 +84,12 @@ export class TableRows<Row> {
   }
 }
 
+interface Showable {
+  id: string;
+  hidden?: boolean | undefined;
+  primary?: boolean | undefined;
+}
+
 /** Which columns a person has chosen; nothing stored means those not hidden at first. */
 export class ColumnChoice {
   chosen = $state.raw<readonly string[] | null>(null);
@@ -93,11 +99,11 @@ export class ColumnChoice {
     this.chosen = stored === null ? null : stored.split(",");
   }
 
-  shows(column: { id: string; hidden?: boolean; primary?: boolean }): boolean {
+  shows(column: Showable): boolean {
     return column.primary === true || (this.chosen?.includes(column.id) ?? column.hidden !== true);
   }
 
-  toggle(columns: readonly { id: string; hidden?: boolean; primary?: boolean }[], id: string): void {
+  toggle(columns: readonly Showable[], id: string): void {
     const shown = columns.filter((column) => this.shows(column) !== (column.id === id)).map((column) => column.id);
     this.chosen = shown;
     remember(`atrium.columns.${this.table}`, shown.join(","));
