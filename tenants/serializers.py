@@ -3,7 +3,6 @@
 from datetime import date, timedelta
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from substrate.rest import StrictSerializer
@@ -18,7 +17,6 @@ from tenants.types import (
     PriorityClass,
     Role,
     TenantState,
-    UsageSum,
 )
 
 ROLES = [each.value for each in Role]
@@ -182,66 +180,6 @@ class NewKeyOutput(KeyOutput):
     """A key just made: the only answer that ever holds its text."""
 
     key = serializers.CharField()
-
-
-class UsageQuery(StrictSerializer):
-    """What usage to sum. Days are UTC; both ends are included."""
-
-    group_by = serializers.ChoiceField(["day", "model", "user", "key"], required=False)
-    to = serializers.DateField(required=False)
-
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        """`from` is a word of the language, so it cannot be an attribute."""
-        return {**super().get_fields(), "from": serializers.DateField(required=False)}
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """The range is in order and not longer than a year."""
-        first, last = attrs.get("from"), attrs.get("to")
-        for name, day in (("from", first), ("to", last)):
-            if day is not None and not FIRST_DAY <= day <= LAST_DAY:
-                raise serializers.ValidationError({name: [f"Give a day from {FIRST_DAY} to {LAST_DAY}."]})
-        if first is not None and last is not None and not first <= last <= first + LONGEST_RANGE:
-            raise serializers.ValidationError({"from": ["The range must be in order, and a year at most."]})
-        return attrs
-
-
-class StatesOutput(serializers.Serializer[Any]):
-    """Calls by how they ended."""
-
-    completed = serializers.IntegerField()
-    cancelled = serializers.IntegerField()
-    failed = serializers.IntegerField()
-
-
-class UsageSumOutput(serializers.Serializer[Any]):
-    """Usage of one day, model, user or key."""
-
-    group = serializers.CharField(allow_blank=True)
-    label = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
-    requests = serializers.IntegerField()
-    states = serializers.SerializerMethodField()
-    prompt_tokens = serializers.IntegerField()
-    completion_tokens = serializers.IntegerField()
-    cost = serializers.SerializerMethodField()
-    cost_nano = serializers.IntegerField()
-
-    @extend_schema_field(StatesOutput)
-    def get_states(self, usage: UsageSum) -> dict[str, int]:
-        """Calls by how they ended."""
-        return {"completed": usage.completed, "cancelled": usage.cancelled, "failed": usage.failed}
-
-    def get_cost(self, usage: UsageSum) -> str:
-        """Money as a decimal string, nine places."""
-        whole, rest = divmod(usage.cost_nano, NANO)
-        return f"{whole}.{rest:09d}"
-
-
-class UsageReportOutput(serializers.Serializer[Any]):
-    """Usage of a range of days."""
-
-    results = UsageSumOutput(many=True)
-    next = serializers.CharField(allow_null=True)
-    previous = serializers.CharField(allow_null=True)
 
 
 class _UserOutput(serializers.Serializer[Any]):

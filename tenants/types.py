@@ -292,21 +292,6 @@ class CreatedUser:
 
 
 @dataclass(frozen=True, slots=True)
-class UsageSum:
-    """Usage of one day, model, user or key. `group` is its id ("" when there is none), `label` its name to people."""
-
-    group: str
-    label: str
-    requests: int
-    completed: int
-    cancelled: int
-    failed: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost_nano: int
-
-
-@dataclass(frozen=True, slots=True)
 class Latency:
     """Median and 95th percentile in milliseconds, within 5 %; None where nothing was measured."""
 
@@ -336,6 +321,15 @@ class UsageGroup:
     group: str
     label: str
     totals: UsageTotals
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """Usage of a range by group, and all of it together; `more` when there are more groups than these."""
+
+    groups: list[UsageGroup]
+    totals: UsageTotals
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)

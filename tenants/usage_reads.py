@@ -1,13 +1,22 @@
-"""Reads of usage: sums per step of time or per group, over any range. Each needs a scope, whose rows it sums."""
+"""Reads of usage: sums per step of time or per group, over any range. Each needs a scope, whose rows it sums.
+
+A range is cut into what the rollups hold whole: days, hours at its ends, and the ledger's own rows where it begins or
+ends within an hour.
+"""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from tenants.models import Tenant, UsageRecord
-from tenants.tallies import Tally
+from django.db.models import Q, QuerySet, Sum
+
+from kernel.ids import first_uuid7
+from substrate.scoping import current_scope
+from tenants.models import PlatformHour, Tenant, TenantDay, TenantHour, UsageDay, UsageHour, UsageRecord
+from tenants.rollup_models import Sums
+from tenants.tallies import Tally, add_packed
 from tenants.types import UsageState
 
 # Groups by their column in the ledger and in the rollups.
@@ -20,6 +29,13 @@ COLUMNS: Mapping[str, str] = {
     "tenant": "tenant_id",
 }
 NOBODY = uuid.UUID(int=0)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+# Latencies of more rows than these would take too long to add up; the sums are told without them.
+MOST_LATENCY_ROWS = 100_000
+# A call's id is made when it begins, its row's time a moment later or earlier.
+_SLACK = timedelta(minutes=10)
+_NUMBERS = ("completed", "cancelled", "failed", "prompt_tokens", "completion_tokens", "cost_nano")
+_CALL = ("state", "prompt_tokens", "completion_tokens", "cost_nano", "first_token_ms", "total_ms")
 
 GroupOf = Callable[[datetime], str]
 
@@ -28,14 +44,26 @@ GroupOf = Callable[[datetime], str]
 class Question:
     """What to sum: `start` to `end` (not included), the rows that have `equal` (by group name).
 
-    `group` is one of `COLUMNS`, or empty: then `moment` says which group a moment belongs to.
+    `group` is one of `COLUMNS`, or empty: then `moment` says which group a moment belongs to, and `step` how long the
+    shortest group is (none is shorter than the rows that are summed). `among` keeps some groups alone. Without
+    `numbers` or `latencies` the sums have none.
     """
 
     start: datetime
     end: datetime
     group: str = ""
     moment: GroupOf | None = None
+    step: timedelta = DAY
     equal: Mapping[str, object] = field(default_factory=dict)
+    among: Sequence[str] | None = None
+    numbers: bool = True
+    latencies: bool = True
+
+    def group_of(self, value: Any) -> str:
+        """The group of a row, by its column of `group` or by its moment."""
+        if self.group or self.moment is None:
+            return "" if value in (None, NOBODY) else str(value)
+        return self.moment(value)
 
 
 class _Call(NamedTuple):
@@ -47,29 +75,116 @@ class _Call(NamedTuple):
     total_ms: int
 
 
-_CALL = ("state", "prompt_tokens", "completion_tokens", "cost_nano", "first_token_ms", "total_ms")
-
-
 def tallies(question: Question) -> dict[str, Tally]:
     """Sums by group; groups without any call are left out."""
     found: dict[str, Tally] = {}
-    for group, call in _calls(question):
-        found.setdefault(group, Tally()).count(call)
+    for source, start, end in _pieces(question):
+        part = replace(question, start=start, end=end)
+        if source is UsageRecord:
+            _add_calls(found, part)
+        else:
+            _add_sums(found, part, source)
     return found
 
 
-def _calls(question: Question) -> Iterator[tuple[str, _Call]]:
-    rows = UsageRecord.objects.filter(started_at__gte=question.start, started_at__lt=question.end)
-    rows = rows.filter(**{COLUMNS[name]: value for name, value in question.equal.items()})
+def _pieces(question: Question) -> Iterator[tuple[Any, datetime, datetime]]:
+    """(rows, start, end) that together are the range."""
+    hours, days = _sources(question)
+    if question.step < HOUR:
+        yield UsageRecord, question.start, question.end
+        return
+    first, last = _up(question.start, HOUR), _down(question.end, HOUR)
+    if first > last:
+        yield UsageRecord, question.start, question.end
+        return
+    if question.start < first:
+        yield UsageRecord, question.start, first
+    first_day, last_day = _up(first, DAY), _down(last, DAY)
+    if days is None or question.step < DAY or first_day >= last_day:
+        if first < last:
+            yield hours, first, last
+    else:
+        for source, start, end in (
+            (hours, first, first_day),
+            (days, first_day, last_day),
+            (hours, last_day, last),
+        ):
+            if start < end:
+                yield source, start, end
+    if last < question.end:
+        yield UsageRecord, last, question.end
+
+
+def _sources(question: Question) -> tuple[type[Sums], type[Sums] | None]:
+    """Which rollups answer: the fewest rows that know enough."""
+    asked = {question.group, *question.equal} - {""}
+    if current_scope().tenant_id is None and not asked & {"tenant", "user", "key", "assistant"}:
+        return PlatformHour, None
+    return (UsageHour, UsageDay) if asked - {"tenant"} else (TenantHour, TenantDay)
+
+
+def _up(moment: datetime, unit: timedelta) -> datetime:
+    down = _down(moment, unit)
+    return down if down == moment else down + unit
+
+
+def _down(moment: datetime, unit: timedelta) -> datetime:
+    seconds = int(unit.total_seconds())
+    return datetime.fromtimestamp(int(moment.timestamp()) // seconds * seconds, UTC)
+
+
+def _narrowed(rows: QuerySet[Any], question: Question, column: str) -> QuerySet[Any]:
+    within = {f"{column}__gte": question.start, f"{column}__lt": question.end}
+    equal = Q(**{COLUMNS[name]: value for name, value in question.equal.items()})
+    if question.among is not None:
+        equal &= Q(**{f"{COLUMNS[question.group]}__in": question.among})
+    return rows.filter(equal, **within).order_by()
+
+
+def _add_sums(found: dict[str, Tally], question: Question, source: type[Sums]) -> None:
+    rows = _narrowed(source._default_manager.all(), question, "start")
+    by = COLUMNS[question.group] if question.group else "start"
+    if question.numbers:
+        summed = rows.values_list(by).annotate(*(Sum(name) for name in _NUMBERS))
+        for value, *numbers in summed:
+            # PostgreSQL sums into decimals.
+            sums: list[Any] = [int(each) for each in numbers]
+            found.setdefault(question.group_of(value), Tally()).add(Tally(*sums))
+    if question.latencies:
+        for value, first_tokens, totals in rows.values_list(by, "first_tokens", "totals").iterator(2_000):
+            tally = found.setdefault(question.group_of(value), Tally())
+            add_packed(tally.first_tokens, bytes(first_tokens))
+            add_packed(tally.totals, bytes(totals))
+
+
+def _add_calls(found: dict[str, Tally], question: Question) -> None:
+    rows = _narrowed(UsageRecord.objects.all(), question, "started_at")
+    if current_scope().tenant_id is None:
+        # Over all tenants there is no index on the time but that of the ids, which begin with it.
+        rows = rows.filter(
+            id__gte=first_uuid7(question.start - _SLACK), id__lt=first_uuid7(question.end + DAY)
+        )
     by = COLUMNS[question.group] if question.group else "started_at"
-    for value, state, *numbers in rows.values_list(by, *_CALL).iterator(chunk_size=2_000):
-        yield _group(question, value), _Call(UsageState(state), *numbers)
+    counted: dict[str, Tally] = {}
+    for value, state, *numbers in rows.values_list(by, *_CALL).iterator(2_000):
+        counted.setdefault(question.group_of(value), Tally()).count(_Call(UsageState(state), *numbers))
+    for group, tally in counted.items():
+        wanted = Tally(*tally.numbers()) if question.numbers else Tally()
+        if question.latencies:
+            wanted.first_tokens, wanted.totals = tally.first_tokens, tally.totals
+        found.setdefault(group, Tally()).add(wanted)
 
 
-def _group(question: Question, value: Any) -> str:
-    if question.group or question.moment is None:
-        return "" if value in (None, NOBODY) else str(value)
-    return question.moment(value)
+def countable(question: Question) -> bool:
+    """Whether so few rows are summed that their latencies can be added up at a glance."""
+    rows = 0
+    for source, start, end in _pieces(question):
+        column = "started_at" if source is UsageRecord else "start"
+        part = _narrowed(source._default_manager.all(), replace(question, start=start, end=end), column)
+        rows += part[: MOST_LATENCY_ROWS + 1].count()
+        if rows > MOST_LATENCY_ROWS:
+            return False
+    return True
 
 
 def whole(found: Sequence[Tally]) -> Tally:

@@ -5,6 +5,7 @@ import re
 import secrets
 import time
 import uuid
+from datetime import datetime
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
@@ -18,6 +19,11 @@ def uuid7() -> uuid.UUID:
     value |= 0x7 << 76 | (random >> 68 & 0xFFF) << 64
     value |= 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
     return uuid.UUID(int=value)
+
+
+def first_uuid7(moment: datetime) -> uuid.UUID:
+    """The smallest UUIDv7 of a moment: ids made earlier are smaller."""
+    return uuid.UUID(int=max(0, int(moment.timestamp() * 1000)) << 80 | 0x7 << 76 | 0b10 << 62)
 
 
 def parse_uuid(text: str) -> uuid.UUID | None:

@@ -20,6 +20,8 @@ from tenants.services.keys import (
 )
 from tenants.services.needs import ending_keys, name_tenants, suspended_tenants
 from tenants.services.opening import open_tenant
+from tenants.services.rebuilding import check_rollups, rebuild_rollups
+from tenants.services.reports import GROUPS, MOST_EXPORTED, PLATFORM_GROUPS, UsageAsked, report_usage
 from tenants.services.retention import (
     get_retention,
     keep_retention_forever,
@@ -56,7 +58,6 @@ from tenants.services.usage import (
     drain_usage_once,
     record_usage,
     store_usage,
-    sum_usage,
     summarise_platform,
 )
 from tenants.services.users import (
@@ -70,7 +71,11 @@ from tenants.services.users import (
     set_password,
 )
 
+    "GROUPS",
+    "MOST_EXPORTED",
+    "PLATFORM_GROUPS",
 __all__ = [
+    "UsageAsked",
     "RANGES",
     "add_member",
     "authenticate_key",
@@ -117,6 +122,7 @@ __all__ = [
     "record_trace",
     "rebuild_rollups",
     "record_usage",
+    "report_usage",
     "remove_member",
     "require",
     "resend_invitation",
@@ -128,7 +134,6 @@ __all__ = [
     "show_requests",
     "spool_backlog",
     "store_usage",
-    "sum_usage",
     "summarise_platform",
     "suspended_tenants",
     "switched_session",

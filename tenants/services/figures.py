@@ -2,8 +2,8 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from substrate.crossing import system_scope
@@ -68,7 +68,8 @@ def _figures(cut: Range, now: datetime, *, tenant_id: uuid.UUID | None) -> Usage
     def step_of(moment: datetime) -> str:
         return str((int(moment.timestamp()) - first) // cut.step_s)
 
-    steps = tallies(Question(start, end, moment=step_of))
+    step = timedelta(seconds=cut.step_s)
+    steps = tallies(Question(start, end, moment=step_of, step=step))
     before = tallies(Question(start - (end - start), start, moment=lambda _: ""))
     return UsageFigures(
         start=start,
@@ -86,10 +87,19 @@ def _figures(cut: Range, now: datetime, *, tenant_id: uuid.UUID | None) -> Usage
 
 def _top(group: str, start: datetime, end: datetime) -> list[UsageGroup]:
     """Those with most requests, calls that belong to nobody left out."""
-    found = tallies(Question(start, end, group=group))
-    ranked = sorted((each for each in found.items() if each[0]), key=lambda each: -each[1].requests)[:TOP]
-    names = labels(group, [name for name, _ in ranked])
-    return [UsageGroup(name, names.get(name, ""), tally.shown()) for name, tally in ranked]
+    question = Question(start, end, group=group, latencies=False)
+    ranked = sorted((each for each in tallies(question).items() if each[0]), key=_rank)[:TOP]
+    chosen = [name for name, _ in ranked]
+    latencies = tallies(replace(question, among=chosen, numbers=False, latencies=True))
+    names = labels(group, chosen)
+    return [
+        UsageGroup(name, names.get(name, ""), whole([tally, latencies.get(name, Tally())]).shown())
+        for name, tally in ranked
+    ]
+
+
+def _rank(group: tuple[str, Tally]) -> tuple[int, str]:
+    return (-group[1].requests, group[0])
 
 
 def labels(group: str, names: Sequence[str]) -> dict[str, str]:

@@ -3,36 +3,29 @@
 import asyncio
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from django.db import DataError, IntegrityError, transaction
-from django.db.models import Count, Q, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import Q, Sum
 
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Unavailable
 from substrate.crossing import system_scope
-from substrate.scoping import tenant_scope
 from substrate.units import run_unit
-from tenants import selectors
 from tenants.ledger import book_usage
-from tenants.models import ApiKey, Tenant, UsageRecord, User
-from tenants.permissions import require
+from tenants.models import ApiKey, PlatformHour, Tenant, User
 from tenants.ports import UsageSpool
 from tenants.services.ticks import UsageTicks
 from tenants.services.traces import split_entries, store_traces
-from tenants.types import PlatformSummary, Principal, TenantState, UsageEntry, UsageState, UsageSum
+from tenants.types import PlatformSummary, TenantState, UsageEntry
 
 log = structlog.get_logger(__name__)
 
 BATCH = 500
 IDLE_S = 0.5
 LONGEST_PAUSE_S = 10.0
-GROUPS = {"day": "day", "model": "model", "user": "user_id", "key": "api_key_id"}
-# More rows than this in one answer help nobody.
-MOST_GROUPS = 1_000
 
 
 async def record_usage(entry: UsageEntry) -> None:
@@ -115,73 +108,27 @@ def _touch_keys(entries: Iterable[UsageEntry]) -> None:
         ApiKey.objects.filter(older, id=key_id).update(last_used_at=moment)
 
 
-def sum_usage(*, principal: Principal, group_by: str, first: date, last: date) -> list[UsageSum]:
-    """Usage of the principal's tenant from `first` to `last` (UTC days, both included), summed by `group_by`.
-
-    `group_by` is day, model, user or key; days come in order, the others by cost. Raises PermissionDenied.
-    """
-    require(principal, "usage.read")
-    start = datetime.combine(first, time.min, UTC)
-    end = datetime.combine(last, time.min, UTC) + timedelta(days=1)
-    column = GROUPS[group_by]
-    with tenant_scope(principal.tenant_id, read_only=True):
-        rows = UsageRecord.objects.filter(started_at__gte=start, started_at__lt=end)
-        if group_by == "day":
-            rows = rows.annotate(day=TruncDate("started_at", tzinfo=UTC))
-        sums = rows.values(column).annotate(
-            requests=Count("id"),
-            completed=Count("id", filter=Q(state=UsageState.COMPLETED)),
-            cancelled=Count("id", filter=Q(state=UsageState.CANCELLED)),
-            failed=Count("id", filter=Q(state=UsageState.FAILED)),
-            prompt=Sum("prompt_tokens"),
-            completion=Sum("completion_tokens"),
-            cost=Sum("cost_nano"),
-        )
-        found = list(sums.order_by(column if group_by == "day" else "-cost", column)[:MOST_GROUPS])
-        labels = _labels(group_by, [each[column] for each in found if each[column] is not None])
-    return [_usage_sum(each, column, labels) for each in found]
-
-
-def _labels(group_by: str, ids: list[uuid.UUID]) -> dict[str, str]:
-    if group_by == "user":
-        return selectors.user_emails(ids)
-    return selectors.key_names(ids) if group_by == "key" else {}
-
-
-def _usage_sum(row: dict[str, object], column: str, labels: dict[str, str]) -> UsageSum:
-    group = "" if row[column] is None else str(row[column])
-    numbers = {name: int(str(row[name] or 0)) for name in row if name != column}
-    return UsageSum(
-        group=group,
-        label=labels.get(group, "" if column.endswith("_id") else group),
-        requests=numbers["requests"],
-        completed=numbers["completed"],
-        cancelled=numbers["cancelled"],
-        failed=numbers["failed"],
-        prompt_tokens=numbers["prompt"],
-        completion_tokens=numbers["completion"],
-        cost_nano=numbers["cost"],
-    )
-
-
 def summarise_platform(*, clock: Clock = SYSTEM_CLOCK) -> PlatformSummary:
     """Figures of the whole installation, for its operators alone: the caller has checked that."""
     now = clock.now()
     valid = Q(expires_at=None) | Q(expires_at__gt=now)
     with system_scope("summarise the platform", read_only=True):
-        used = UsageRecord.objects.filter(started_at__gte=now - timedelta(days=1)).aggregate(
-            requests=Count("id"),
-            failed=Count("id", filter=Q(state=UsageState.FAILED)),
+        # The last 24 hours of the clock, the one that goes on included.
+        used = PlatformHour.objects.filter(start__gt=now - timedelta(days=1)).aggregate(
+            completed=Sum("completed"),
+            cancelled=Sum("cancelled"),
+            failed=Sum("failed"),
             tokens=Sum("prompt_tokens") + Sum("completion_tokens"),
             cost=Sum("cost_nano"),
         )
+        calls = [int(used[name] or 0) for name in ("completed", "cancelled", "failed")]
         return PlatformSummary(
             tenants=Tenant.objects.count(),
             suspended_tenants=Tenant.objects.filter(state=TenantState.SUSPENDED).count(),
             users=User.objects.filter(is_active=True).count(),
             valid_keys=ApiKey.objects.filter(valid, revoked_at=None).count(),
-            requests=used["requests"],
-            failed_requests=used["failed"],
+            requests=sum(calls),
+            failed_requests=calls[-1],
             tokens=used["tokens"] or 0,
             cost_nano=used["cost"] or 0,
         )

@@ -386,6 +386,8 @@ def test_usage_sums(tenant: Tenant) -> None:
         "completion_tokens": 10,
         "cost": "1.500000001",
         "cost_nano": 1_500_000_001,
+        "first_token_ms": {"p50": None, "p95": None},
+        "total_ms": {"p50": 1, "p95": 1},
     }
     models = client.get(f"/api/v1/usage?{span}&group_by=model").json()["results"]
     assert [(each["group"], each["requests"]) for each in models] == [("m", 2), ("n", 1)]
