@@ -9,6 +9,9 @@ export interface MessageCreate {
   model?: string;
   conversation_id?: string;
   content: string;
+  /** Tries an assistant that is not saved: nothing is stored, and the turns before come along. */
+  draft?: { name: string; instructions: string; model: string; knowledge_base_ids: string[] };
+  history?: { role: "user" | "assistant"; content: string }[];
 }
 
 export type ClientFrame =

@@ -1,2 +1,147 @@
-/** Calls and wire shapes of the console's area "engines". */
-export {};
+/** Calls and wire shapes of models, pools, replicas and the connection test. */
+
+import { api, type Page } from "./client";
+
+export type ModelKind = "chat" | "embedding" | "rerank" | "transcription";
+export type Tier = "light" | "heavy";
+export type ReplicaState = "healthy" | "unhealthy" | "draining" | "unknown";
+export type PoolState = "ok" | "degraded" | "down" | "draining" | "empty" | "unknown";
+
+export interface Model {
+  id: string;
+  uuid: string;
+  kind: ModelKind;
+  tier: Tier;
+  context_length: number;
+  dimensions: number;
+  /** Decimal text per million tokens. */
+  input_price: string;
+  output_price: string;
+  built_in: boolean;
+  enabled: boolean;
+  restricted: boolean;
+  tenants: string[];
+  state: "in_service" | "without_replica" | "disabled";
+  replica_count: number;
+  notice: string;
+  created_at: string;
+  version: string;
+}
+
+export interface Pool {
+  id: string;
+  name: string;
+  engine: string;
+  region: string;
+  built_in: boolean;
+  models: string[];
+  replica_count: number;
+  state: PoolState;
+  healthy: number;
+  unhealthy: number;
+  draining: number;
+  running: number;
+  slots: number;
+  waiting: number;
+  version: string;
+}
+
+export interface Replica {
+  id: string;
+  pool_id: string;
+  pool: string;
+  model: string;
+  kind: ModelKind;
+  url: string;
+  served_name: string;
+  max_concurrency: number;
+  region: string;
+  draining: boolean;
+  vllm: boolean;
+  built_in: boolean;
+  has_api_key: boolean;
+  state: ReplicaState;
+  since: string | null;
+  checked_at: string | null;
+  latency_ms: number | null;
+  last_error: string;
+  last_error_at: string | null;
+  running: number;
+  load: { running: number; waiting: number; kv_usage: number } | null;
+  version: string;
+}
+
+export interface Price {
+  id: string;
+  model: string;
+  input_price: string;
+  output_price: string;
+  valid_from: string;
+}
+
+export interface EngineReport {
+  url: string;
+  reachable: boolean;
+  problem: { code: string; message: string } | null;
+  engine: string;
+  version: string;
+  vllm: boolean;
+  models: { id: string; context_length: number; owner: string }[];
+  latency: { tries: number; min_ms: number; median_ms: number } | null;
+  first_tokens: {
+    model: string;
+    kind: ModelKind | null;
+    first_token_ms: number | null;
+    streams: boolean;
+    tells_usage: boolean;
+    dimensions: number;
+    problem: string;
+  } | null;
+  took_ms: number;
+}
+
+export interface NewEngine {
+  pool: string;
+  model: string;
+  url: string;
+  served_name: string;
+  kind?: ModelKind;
+  api_key?: string;
+  max_concurrency: number;
+  context_length: number;
+  region?: string;
+  tier: Tier;
+  input_price: string;
+  output_price: string;
+  dimensions?: number;
+  vllm: boolean;
+  tenants?: string[];
+}
+
+/** A model's id may hold slashes, which stay as they are in its address. */
+const idPath = (id: string) => id.split("/").map(encodeURIComponent).join("/");
+
+export const modelPath = (id: string) => `/models/${idPath(id)}`;
+export const modelPage = (id: string) => `/console/models/${idPath(id)}`;
+export const replicaPath = (replica: Replica) => `/pools/${replica.pool_id}/replicas/${replica.id}`;
+
+export const fetchModel = (id: string, signal?: AbortSignal) => api.get<Model>(modelPath(id), signal ? { signal } : {});
+export const fetchPools = (signal: AbortSignal) => api.get<Page<Pool>>("/pools?sort=name&limit=200", { signal });
+export const fetchReplicas = (signal: AbortSignal) => api.get<Page<Replica>>("/replicas?sort=pool&limit=200", { signal });
+export const fetchReplica = (replica: Replica) => api.get<Replica>(replicaPath(replica));
+export const fetchPrices = (id: string, signal: AbortSignal) =>
+  api.get<Page<Price>>(`/model-prices?model=${encodeURIComponent(id)}&limit=20`, { signal });
+
+export const testEngine = (url: string, apiKey: string, signal?: AbortSignal) =>
+  api.post<EngineReport>("/engines/test", apiKey ? { url, api_key: apiKey } : { url }, signal ? { signal } : {});
+export const testReplica = (id: string) => api.post<EngineReport>(`/replicas/${id}/test`, {});
+export const registerEngine = (engine: NewEngine) => api.post<Replica>("/engines", engine);
+
+/** Slugs of tenants, found by typing. */
+export async function findTenants(query: string, signal: AbortSignal) {
+  const page = await api.get<Page<{ slug: string; name: string }>>(
+    `/tenants?limit=20&q=${encodeURIComponent(query)}`,
+    { signal },
+  );
+  return page.results.map((tenant) => ({ value: tenant.slug, label: tenant.name, hint: tenant.slug }));
+}
