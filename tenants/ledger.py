@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tenants.bulk import hex_of, write_rows
+from substrate.bulk import hex_of, write_rows
 from tenants.models import UsageRecord
 from tenants.rollups import Call, add_calls, hold_rollups
 from tenants.types import UsageEntry

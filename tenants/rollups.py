@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
 
-from tenants.bulk import hex_of, replace_all, write_rows
+from substrate.bulk import hex_of, replace_all, write_rows
 from tenants.rollup_models import PlatformHour, Sums, TenantDay, TenantHour, UsageDay, UsageHour
 from tenants.tallies import Tally, add_packed, packed
 from tenants.types import UsageState

@@ -29,7 +29,6 @@ from tenants.services.retention import (
     preview_retention,
     set_retention,
 )
-from tenants.services.rebuilding import check_rollups, rebuild_rollups
 from tenants.services.sign_in import (
     authenticate_key,
     authenticate_key_now,
@@ -71,12 +70,12 @@ from tenants.services.users import (
     set_password,
 )
 
+__all__ = [
     "GROUPS",
     "MOST_EXPORTED",
     "PLATFORM_GROUPS",
-__all__ = [
-    "UsageAsked",
     "RANGES",
+    "UsageAsked",
     "add_member",
     "authenticate_key",
     "authenticate_key_now",
@@ -119,11 +118,11 @@ __all__ = [
     "preview_retention",
     "principal_for_jobs",
     "range_bounds",
-    "record_trace",
     "rebuild_rollups",
+    "record_trace",
     "record_usage",
-    "report_usage",
     "remove_member",
+    "report_usage",
     "require",
     "resend_invitation",
     "revoke_api_key",

@@ -1,4 +1,4 @@
-"""Writing many rows by one statement, instead of an object for each row. For the drainer and what rebuilds its sums.
+"""Writing many rows by one statement, instead of an object for each row: for the usage ledger, and for load seeds.
 
 On PostgreSQL the columns go as arrays, so that the statement is the same for any number of rows; elsewhere as a list
 of values.
