@@ -59,6 +59,7 @@ export const knowledge: typeof english = {
     emptyTitle: "Noch keine Dokumente",
     emptyText: "Ziehen Sie Dateien nach oben, oder übergeben Sie sie über die API.",
     retry: "Erneut versuchen",
+    reread: "Neu lesen",
     retried: "Wieder eingereiht",
     retryMany: (n) => `${count(n, "Dokument", "Dokumente")} erneut versuchen`,
     retriedMany: (n) => `${count(n, "Dokument", "Dokumente")} wieder eingereiht`,
@@ -81,7 +82,7 @@ export const knowledge: typeof english = {
     cancel: (name) => `${name} aus der Liste nehmen`,
     failed: "Nicht hochgeladen",
     tooLarge: "Die Datei ist größer als 50 MB. Teilen Sie sie, oder speichern Sie sie kleiner.",
-    stored: (n) => `${count(n, "Datei", "Dateien")} hochgeladen; sie werden jetzt gelesen.`,
+    stored: (n) => `${count(n, "Datei", "Dateien")} hochgeladen. Die Liste zeigt, wie weit jede ist.`,
   },
   document: {
     file: "Datei speichern",

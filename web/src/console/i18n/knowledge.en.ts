@@ -57,6 +57,7 @@ export const knowledge = {
     emptyTitle: "No documents yet",
     emptyText: "Drop files above, or hand them in by the API.",
     retry: "Try again",
+    reread: "Read again",
     retried: "Queued again",
     retryMany: (n: number) => `Try ${count(n, "document", "documents")} again`,
     retriedMany: (n: number) => `${count(n, "document", "documents")} queued again`,
@@ -79,7 +80,7 @@ export const knowledge = {
     cancel: (name: string) => `Remove ${name} from the list`,
     failed: "Not uploaded",
     tooLarge: "The file is larger than 50 MB. Split it, or save it smaller.",
-    stored: (n: number) => `${count(n, "file", "files")} uploaded; they are being read now.`,
+    stored: (n: number) => `${count(n, "file", "files")} uploaded. The list shows how far each one is.`,
   },
   document: {
     file: "Save file",
