@@ -104,6 +104,8 @@ def test_tenant_rows_of_all_tenants_are_seen_and_the_scope_ends_with_the_request
     assert not has_scope()
 
 
+# In transactions of its own: within one, a thing is said to have changed once.
+@pytest.mark.django_db(transaction=True)
 def test_a_tenant_is_made_and_suspended(operator: Client) -> None:
     form = {"slug": "fresh", "name": "Fresh", "priority_class": "batch", "weight": 2}
     assert operator.post("/admin/tenants/tenant/add/", form).status_code == 302
@@ -152,6 +154,8 @@ def test_an_operator_cannot_lock_themselves_out(operator: Client) -> None:
     assert me.is_operator
 
 
+# In transactions of its own: within one, a thing is said to have changed once.
+@pytest.mark.django_db(transaction=True)
 def test_memberships_keep_an_owner(operator: Client) -> None:
     tenant = make_tenant("acme")
     owner = make_membership(tenant, role=Role.OWNER)
@@ -172,6 +176,8 @@ def test_memberships_keep_an_owner(operator: Client) -> None:
     assert kinds().count("membership") == 2
 
 
+# In transactions of its own: within one, a thing is said to have changed once.
+@pytest.mark.django_db(transaction=True)
 def test_a_key_is_issued_shown_once_and_revoked(operator: Client) -> None:
     tenant = make_tenant("acme")
     form = {"tenant": tenant.id, "name": "bot", "role": "member", "priority_class": "standard"}

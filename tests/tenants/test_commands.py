@@ -23,6 +23,8 @@ def run(*arguments: str) -> Any:
     return json.loads(out.getvalue())
 
 
+# In transactions of its own: within one, a thing is said to have changed once.
+@pytest.mark.django_db(transaction=True)
 def test_from_nothing_to_a_key() -> None:
     made = run("create_tenant", "acme", "--name", "Acme", "--priority-class", "standard", "--weight", "3")
     assert (made["slug"], made["weight"]) == ("acme", 3)
