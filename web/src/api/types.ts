@@ -6,6 +6,7 @@
 export type Role = "owner" | "admin" | "member" | "viewer";
 
 export interface Tenant {
+  id?: string;
   slug: string;
   name: string;
 }

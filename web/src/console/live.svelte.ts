@@ -7,6 +7,8 @@
 
 import { api, inScope } from "./api/client";
 import { ApiProblem } from "../api/problem";
+import { router } from "./router.svelte";
+import { session } from "./session.svelte";
 import { EventReader, liveDelay } from "./sse";
 
 export interface Change {
@@ -107,10 +109,8 @@ class Live {
     run.signal.addEventListener("abort", end);
     let silence = setTimeout(end, SILENT_MS);
     try {
-      const response = await api.open(inScope("/live"), {
-        signal: once.signal,
-        headers: { Accept: "text/event-stream" },
-      });
+      const { path, headers } = this.address();
+      const response = await api.open(path, { signal: once.signal, headers });
       const pieces = response.body?.pipeThrough(new TextDecoderStream()).getReader();
       if (pieces === undefined || run.signal.aborted) return;
       this.connected = true;
@@ -131,10 +131,23 @@ class Live {
     }
   }
 
+  /** Streams know members alone: a visiting operator hears the platform's, and keeps what is of the tenant visited. */
+  private address(): { path: string; headers: Record<string, string> } {
+    const headers: Record<string, string> = { Accept: "text/event-stream" };
+    if (!session.visiting) return { path: inScope("/live"), headers };
+    if (router.home?.kind === "tenant") headers["X-Atrium-Tenant"] = router.home.slug;
+    return { path: "/live?scope=platform", headers };
+  }
+
+  private concerns(change: Change): boolean {
+    return !session.visiting || change.tenant === null || change.tenant === session.tenant?.id;
+  }
+
   private take(name: string, text: string): void {
     if (name === "reset") this.catchUp();
     if (name !== "change") return;
     const change = JSON.parse(text) as Change;
+    if (!this.concerns(change)) return;
     for (const listener of this.listeners) {
       if (!listener.kinds.includes(change.kind)) continue;
       listener.waiting.push(change);

@@ -57,6 +57,12 @@ class Router {
     guards.ask(() => this.move(formatPlace(place, scope, this.home), false));
   }
 
+  /** The same address without a scope: the one it named cannot be entered. */
+  dropScope(): void {
+    const query = withValues(this.place.query, { cursor: null });
+    this.move(formatPlace({ path: this.place.path, query }, null, null), true);
+  }
+
   private move(address: string, replace: boolean): void {
     const same = address === location.pathname + location.search;
     if (replace || same) history.replaceState({ step: this.step } satisfies Step, "", address);

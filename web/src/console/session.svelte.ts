@@ -76,6 +76,8 @@ class Session {
   private settle(me: Me): void {
     this.me = me;
     if (router.home === null) router.home = { kind: "tenant", slug: ownTenant(me) };
+    // One's own tenant need not stand in the address.
+    router.set({}, { replace: true });
     this.entered += 1;
   }
 
@@ -89,7 +91,7 @@ class Session {
   private escape(): boolean {
     this.entering = null;
     if (scopeOf(router.query) !== null) {
-      router.set({ in: null, cursor: null }, { replace: true });
+      router.dropScope();
       return true;
     }
     if (storedTenant() === null) return false;
