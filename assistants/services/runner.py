@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -21,13 +20,15 @@ from assistants.errors import RunInterrupted
 from assistants.ports import RunClaim, RunLog
 from assistants.selectors import citation_rows
 from assistants.services.outlet import Outlet
+from assistants.services.run_trails import end_trail, note_first_byte, trail_of
 from assistants.services.transcripts import Ending, close_run, save_progress
 from assistants.services.turns import PreparedTurn, dispatch_turn
 from assistants.types import MessageState, TurnRequest
 from assistants.usage import usage_object
 from kernel.backends import backends
 from kernel.errors import AtriumError, Internal, RateLimited, ServerOverloaded, Unavailable
-from kernel.streams import PeerGone, Supervisor, run_until
+from kernel.hops import current_trail, on_trail
+from kernel.streams import PeerGone, Supervisor, beside, run_until
 from substrate.units import run_unit
 
 log = structlog.get_logger(__name__)
@@ -112,9 +113,11 @@ class Runner:
 
     async def _answer(self, run: LiveRun) -> None:
         error: AtriumError | None = None
+        trail = trail_of(run.turn)
         try:
             try:
-                await run_until(lambda: self._watch(run), self._produce(run))
+                with on_trail(trail):
+                    await run_until(lambda: self._watch(run), self._produce(run))
             except PeerGone:
                 error = _interrupted(run.interruption)
             except AtriumError as failure:
@@ -124,6 +127,7 @@ class Runner:
                 error = Internal()
             await self._end(run, error)
         finally:
+            end_trail(trail, _end_state(run, error), error)
             self.live.discard(run.message_id)
             self.give_place(run.turn.principal.tenant_id)
             if not self.live:
@@ -164,7 +168,10 @@ class Runner:
             if run.prepared is not None and run.prepared.knowledge_away:
                 routed["notice"] = "knowledge_unavailable"
             await _tell(run, routed)
-            async with _beside(run.outlet.flush_often()):
+            async with beside(run.outlet.flush_often()):
+                trail = current_trail()
+                if trail is not None:
+                    note_first_byte(trail)
                 async for chunk in flow.chunks():
                     run.outlet.say(chunk.text)
                     run.finish_reason = chunk.finish_reason or run.finish_reason
@@ -283,17 +290,6 @@ async def _insist(work: Any, *args: Any) -> Any:
         except Unavailable:
             await asyncio.sleep(pause)
     return await work(*args)
-
-
-@contextlib.asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run `work` beside the block, and end it with the block."""
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _report(name: str, error: BaseException) -> None:
