@@ -1,6 +1,7 @@
 /** The console's entry: language first (so that no English flashes), then the page. */
 
 import "../styles/base.css";
+import "../styles/console.css";
 import { mount } from "svelte";
 import { i18n } from "./i18n/index.svelte";
 import App from "./shell/App.svelte";

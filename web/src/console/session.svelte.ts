@@ -78,6 +78,8 @@ class Session {
     if (router.home === null) router.home = { kind: "tenant", slug: ownTenant(me) };
     // One's own tenant need not stand in the address.
     router.set({}, { replace: true });
+    // Naming the own tenant is no new scope: the page must not be mounted twice, with what was typed lost.
+    this.entering = scope.key;
     this.entered += 1;
   }
 
