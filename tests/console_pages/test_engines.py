@@ -1,0 +1,226 @@
+"""Models and pools in the browser: an engine is tested, put into service, watched, drained, edited, removed."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fakes.console import ConsolePage
+from fakes.engine_server import Behaviour, EngineServer, engine_thread
+from playwright.sync_api import expect
+
+from kernel.ids import uuid7
+
+pytestmark = pytest.mark.pages
+
+OpenConsole = Callable[..., ConsolePage]
+SOON_MS = 15_000
+
+
+@pytest.fixture
+def engine() -> Iterator[EngineServer]:
+    with engine_thread(Behaviour(words=2, context=2048)) as made:
+        made.served_models = (f"org/model-{uuid7().hex[-8:]}",)
+        yield made
+
+
+def tell_address(console: ConsolePage, url: str, key: str = "") -> Any:
+    """Fill the first step in and press the button."""
+    console.go("/console/models/+connect")
+    page = console.page
+    page.fill("input[name=url]", url)
+    page.fill("input[name=api_key]", key)
+    page.get_by_test_id("save").click()
+    report = page.get_by_test_id("report")
+    expect(report).to_be_visible(timeout=SOON_MS)
+    return report
+
+
+def connect(console: ConsolePage, engine: EngineServer, pool: str, *, price: str = "0") -> str:
+    """Go the whole way; the id of the model."""
+    page = console.page
+    tell_address(console, engine.url)
+    page.get_by_test_id("choose-models").click()
+    page.fill("input[name=pool]", pool)
+    page.get_by_label("Input price").fill(price)
+    page.get_by_test_id("save").click()
+    expect(page.get_by_test_id("made")).to_have_attribute("data-state", "healthy", timeout=SOON_MS)
+    return engine.served_models[0]
+
+
+def pool_card(console: ConsolePage, pool: str) -> Any:
+    console.go("/console/models")
+    return console.page.get_by_test_id(f"pool-{pool}")
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_an_engine_is_connected_and_turns_green(
+    open_console: OpenConsole, engine: EngineServer, width: int
+) -> None:
+    console = open_console("operator", width)
+    pool = f"pool-{uuid7().hex[-8:]}"
+    report = tell_address(console, engine.url.removesuffix("/v1"))
+    expect(report).to_contain_text("vLLM 0.0-fake")
+    expect(report).to_contain_text(engine.served_models[0])
+    expect(report).to_contain_text("2,048")
+    assert console.axe() == []
+    assert console.overflow() == 0
+    console.keep(f"connect-report-{width}")
+    console.page.get_by_test_id("choose-models").click()
+    assert console.axe() == []
+    assert console.overflow() == 0
+    console.keep(f"connect-models-{width}")
+    model = connect(console, engine, pool, price="0.25")
+    card = pool_card(console, pool)
+    expect(card).to_contain_text("All well")
+    expect(card).to_contain_text(model)
+    expect(card.get_by_test_id("replica")).to_have_attribute("data-state", "healthy")
+    assert console.axe() == []
+    assert console.overflow() == 0
+    console.keep(f"pools-{width}")
+    assert console.errors == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        (Behaviour(api_key="secret"), "refuses the key"),
+        (Behaviour(listing="html"), "not as an OpenAI-compatible server"),
+        (Behaviour(listing="rubbish"), "not as an OpenAI-compatible server"),
+        (Behaviour(listing="redirect"), "redirects elsewhere"),
+        (Behaviour(listing="empty"), "serves no model yet"),
+        (Behaviour(status=500, context=2048), "status 500"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    open_console: OpenConsole, engine: EngineServer, behaviour: Behaviour, said: str
+) -> None:
+    engine.behaviour = behaviour
+    console = open_console("operator")
+    report = tell_address(console, engine.url, "wrong")
+    expect(report).to_contain_text(said)
+    assert console.errors == []
+
+
+def test_nobody_there_slow_ones_and_metadata(open_console: OpenConsole, engine: EngineServer) -> None:
+    console = open_console("operator")
+    expect(tell_address(console, "127.0.0.1:1")).to_contain_text("Nothing listens")
+    engine.behaviour = Behaviour(listing_s=30)
+    expect(tell_address(console, engine.url)).to_contain_text("did not answer in time")
+    console.go("/console/models/+connect")
+    with console.expecting("400"):
+        console.page.fill("input[name=url]", "http://169.254.169.254/v1")
+        console.page.get_by_test_id("save").click()
+        expect(console.page.get_by_test_id("field-error")).to_contain_text("metadata")
+    assert console.errors == []
+
+
+def test_live_state_drain_edit_and_removal(open_console: OpenConsole, engine: EngineServer) -> None:
+    console = open_console("operator")
+    page = console.page
+    pool = f"pool-{uuid7().hex[-8:]}"
+    connect(console, engine, pool)
+    card = pool_card(console, pool)
+    replica = card.get_by_test_id("replica")
+    engine.behaviour = Behaviour(healthy=False)
+    expect(replica).to_have_attribute("data-state", "unhealthy", timeout=SOON_MS)
+    expect(card).to_contain_text("No replica is well")
+    engine.behaviour = Behaviour(context=2048)
+    expect(replica).to_have_attribute("data-state", "healthy", timeout=SOON_MS)
+
+    menu = card.get_by_test_id("replica-menu")
+    menu.click()
+    page.get_by_role("menuitem", name="Drain").click()
+    expect(replica).to_have_attribute("data-state", "draining")
+    page.get_by_role("button", name="Undo").click()
+    expect(replica).to_have_attribute("data-state", "healthy")
+
+    menu.click()
+    page.get_by_role("menuitem", name="Edit").click()
+    page.get_by_label("Calls at once").fill("0")
+    drawer = page.get_by_test_id("replica-edit")
+    page.get_by_label("Calls at once").fill("7")
+    drawer.get_by_test_id("save").click()
+    expect(drawer).to_have_count(0)
+    expect(card).to_contain_text("0 of 7")
+
+    menu.click()
+    page.get_by_role("menuitem", name="Remove").click()
+    confirm = page.get_by_test_id("confirm")
+    expect(confirm).to_be_disabled()
+    page.get_by_test_id("confirm-name").fill(engine.url.removeprefix("http://").removesuffix("/v1"))
+    confirm.click()
+    expect(card).to_contain_text("This pool has no engine.")
+    card.get_by_role("button", name="Remove the empty pool").click()
+    expect(card).to_have_count(0)
+    assert console.errors == []
+
+
+def test_prices_access_and_two_editors(
+    open_console: OpenConsole, engine: EngineServer, installation: Any
+) -> None:
+    console = open_console("operator")
+    page = console.page
+    model = connect(console, engine, f"pool-{uuid7().hex[-8:]}", price="1")
+    console.go(f"/console/models/{model}")
+    page.fill("input[name=input_price]", "2.5")
+    page.get_by_test_id("save").click()
+    expect(page.locator("table")).to_contain_text("2.5")
+    with console.expecting("400"):
+        page.fill("input[name=input_price]", "-1")
+        page.get_by_test_id("save").click()
+        expect(page.get_by_test_id("field-error")).to_be_visible()
+    page.fill("input[name=input_price]", "3")
+    # Somebody else is quicker.
+    status, _ = installation_patch(console, model, {"output_price": "9"})
+    assert status == 200
+    with console.expecting("412"):
+        page.get_by_test_id("save").click()
+        conflict = page.get_by_role("dialog")
+        expect(conflict).to_be_visible()
+    console.keep("model-conflict")
+    page.keyboard.press("Escape")
+    console.go(f"/console/models/{model}")
+    expect(page.locator("input[name=output_price]")).to_have_value("9")
+
+    page.get_by_label("Only for some tenants").check()
+    page.get_by_role("combobox", name="Tenants").click()
+    page.locator("[role=option]", has_text="Harbour").click()
+    page.keyboard.press("Escape")
+    page.get_by_test_id("save").click()
+    expect(page.get_by_text("The model is saved.")).to_be_visible()
+    assert console.axe() == []
+    member = open_console("member")
+    member.go("/console/models")
+    expect(member.page.locator("#main")).not_to_contain_text(model)
+    other = open_console("harbour")
+    other.go("/console/models")
+    expect(other.page.locator("#main")).to_contain_text(model)
+    assert console.errors == []
+
+
+def installation_patch(console: ConsolePage, model: str, body: Any) -> tuple[int, Any]:
+    """A change by somebody else, in the same session."""
+    found: list[Any] = console.page.evaluate(
+        """async ([path, body]) => {
+          const token = document.cookie.split("; ").find((part) => part.startsWith("csrftoken="))?.slice(10) ?? "";
+          const response = await fetch(path, {
+            method: "PATCH",
+            headers: { "X-CSRFToken": token, "Content-Type": "application/json" },
+            body: JSON.stringify(body),
+          });
+          return [response.status, await response.json()];
+        }""",
+        [f"/api/v1/models/{model}", body],
+    )
+    return int(found[0]), found[1]
+
+
+def test_members_see_models_and_no_engines(open_console: OpenConsole) -> None:
+    console = open_console("member")
+    console.go("/console/models")
+    expect(console.page.get_by_role("tab")).to_have_count(0)
+    expect(console.page.get_by_test_id("connect")).to_have_count(0)
+    console.go("/console/models/atrium-extractive")
+    expect(console.page.get_by_test_id("model-settings")).to_have_count(0)
+    expect(console.page.locator("#main")).to_contain_text("atrium-extractive")
+    assert console.errors == []
