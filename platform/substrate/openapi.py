@@ -37,7 +37,11 @@ _MEANINGS = {
 _ALWAYS = (400, 401, 403, 404)
 
 
-def answers(outcomes: Mapping[int, Any], *more: int) -> dict[Any, Any]:
+# Beside the page of a list that `format=csv` turns into a file.
+CSV_FILE: Mapping[Any, Any] = {(200, "text/csv"): OpenApiTypes.STR}
+
+
+def answers(outcomes: Mapping[Any, Any], *more: int) -> dict[Any, Any]:
     """`responses` for `extend_schema`: the outcomes, the problems any operation may have, and those named besides."""
     found: dict[Any, Any] = dict(outcomes)
     for status in (*_ALWAYS, *more):
@@ -53,6 +57,7 @@ def page_of(name: str, serializer: Any) -> Any:
             "results": serializer(many=True),
             "next": serializers.CharField(allow_null=True),
             "previous": serializers.CharField(allow_null=True),
+            "total": serializers.IntegerField(required=False),
         },
     )
 

@@ -13,7 +13,7 @@ from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import NotFound
 from kernel.ids import parse_uuid
 from substrate.listings import Listing, choice_filter
-from substrate.openapi import answers, page_of
+from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from substrate.scoping import tenant_scope
 from tenants import selectors
@@ -69,7 +69,7 @@ class InvitationsView(AtriumView):
     @extend_schema(
         operation_id="invitations_list",
         parameters=INVITATIONS.parameters(),
-        responses=answers({200: page_of("InvitationPage", InvitationOutput)}),
+        responses=answers({200: page_of("InvitationPage", InvitationOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Invitations, the newest first where nothing else is asked for; never their tokens."""

@@ -13,7 +13,7 @@ from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import NotFound
 from kernel.ids import parse_uuid
 from substrate.listings import Listing, choice_filter, moment_filter, uuid_filter
-from substrate.openapi import answers, page_of
+from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from substrate.scoping import tenant_scope
 from tenants.listed import key_views, listed_keys
@@ -69,7 +69,7 @@ class KeysView(AtriumView):
     @extend_schema(
         operation_id="api_keys_list",
         parameters=KEYS.parameters(),
-        responses=answers({200: page_of("ApiKeyPage", KeyOutput)}),
+        responses=answers({200: page_of("ApiKeyPage", KeyOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Keys, the newest first where nothing else is asked for, revoked ones too; never their secrets."""

@@ -12,7 +12,7 @@ from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import NotFound
 from kernel.ids import parse_uuid
 from substrate.listings import Listing, choice_filter
-from substrate.openapi import answers, page_of
+from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from substrate.versions import expected_version
 from tenants import selectors
@@ -51,7 +51,7 @@ class TenantsView(AtriumView):
     @extend_schema(
         operation_id="tenants_list",
         parameters=TENANTS.parameters(),
-        responses=answers({200: page_of("TenantPage", TenantOutput)}),
+        responses=answers({200: page_of("TenantPage", TenantOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Tenants, the newest first where nothing else is asked for."""

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from kernel.errors import NotFound
 from kernel.ids import parse_uuid
 from substrate.listings import Filter, Listing, choice_filter
-from substrate.openapi import answers, page_of
+from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from substrate.scoping import tenant_scope
 from substrate.versions import expected_version
@@ -59,7 +59,7 @@ class UsersView(AtriumView):
     @extend_schema(
         operation_id="users_list",
         parameters=MEMBERS.parameters(),
-        responses=answers({200: page_of("UserPage", MemberOutput)}),
+        responses=answers({200: page_of("UserPage", MemberOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Members, the newest first where nothing else is asked for."""
