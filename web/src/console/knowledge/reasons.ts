@@ -2,9 +2,10 @@
 
 import type { DocumentState, KnowledgeDocument } from "../api/knowledge";
 import type { knowledge } from "../i18n/knowledge.en";
-import type { Tone } from "../kit/Badge.svelte";
+import type { Tone } from "../kit/tone";
 
 type Words = typeof knowledge;
+type Tone = "good" | "danger" | "plain" | "busy";
 
 export const TONES: Record<DocumentState, Tone> = {
   queued: "plain",
