@@ -29,6 +29,7 @@ from knowledge.services.finding import find_by_name
 from knowledge.services.folders import ingest_paths
 from knowledge.services.passages import list_passages
 from knowledge.services.retrieval import retrieve, search
+from knowledge.services.seeding import seed_documents
 
 __all__ = [
     "CheckedLine",
@@ -56,6 +57,7 @@ __all__ = [
     "retry_document",
     "retry_documents",
     "search",
+    "seed_documents",
     "update_knowledge_base",
     "upload_document",
     "upsert_lines",

@@ -5,7 +5,7 @@ of values.
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -28,6 +28,11 @@ def write_rows(
 
     Returns the column `returning` of the rows that were written, if one is named. Raises what the database raises.
     """
+    if not rows:
+        return []
+    if connection.vendor != "postgresql" and not returning:
+        _one_by_one(model, columns, rows, then)
+        return []
     found: list[Any] = []
     size = max(1, MOST_PARAMETERS // len(columns))
     with connection.cursor() as cursor:
@@ -41,6 +46,16 @@ def write_rows(
     return found
 
 
+def _one_by_one(
+    model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]], then: str
+) -> None:
+    """SQLite runs one prepared statement for each row faster than it reads one long statement."""
+    head = _head(model, columns)
+    with connection.cursor() as cursor:
+        marks = ", ".join(["%s"] * len(columns))
+        cursor.executemany(f"{head} VALUES ({marks}) {then}", list(_adapted(model, columns, rows)))
+
+
 def replace_all(columns: Sequence[str]) -> str:
     """The end of a statement that writes over the row with the same id."""
     quote = connection.ops.quote_name
@@ -51,22 +66,32 @@ def replace_all(columns: Sequence[str]) -> str:
 def _statement(
     model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> tuple[str, list[Any]]:
-    quote = connection.ops.quote_name
-    names = ", ".join(quote(name) for name in columns)
-    # Names come from the models; every value is a parameter.
-    head = f"INSERT INTO {quote(model._meta.db_table)} ({names})"
-    fields = [model._meta.get_field(name) for name in columns]
+    head = _head(model, columns)
     if connection.vendor == "postgresql":
-        arrays = ", ".join(f"%s::{_plain(str(each.db_type(connection)))}[]" for each in fields)
+        types = [model._meta.get_field(name).db_type(connection) for name in columns]
+        arrays = ", ".join(f"%s::{_plain(str(each))}[]" for each in types)
         return f"{head} SELECT * FROM unnest({arrays})", [list(column) for column in zip(*rows, strict=True)]  # noqa: S608
     marks = f"({', '.join(['%s'] * len(columns))})"
+    values = chain.from_iterable(_adapted(model, columns, rows))
+    return f"{head} VALUES {', '.join([marks] * len(rows))}", list(values)
+
+
+def _head(model: type[models.Model], columns: Sequence[str]) -> str:
+    quote = connection.ops.quote_name
+    # Names come from the models; every value is a parameter.
+    return f"INSERT INTO {quote(model._meta.db_table)} ({', '.join(quote(name) for name in columns)})"
+
+
+def _adapted(
+    model: type[models.Model], columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> Iterator[tuple[Any, ...]]:
+    """Rows as a database without types of its own for ids and moments takes them."""
+    kinds = [model._meta.get_field(name).get_internal_type() for name in columns]
     adapted = [
-        _ADAPT.get(each.get_internal_type(), _as_it_is)(column)
-        for each, column in zip(fields, zip(*rows, strict=True), strict=True)
+        _ADAPT.get(kind, _as_it_is)(column)
+        for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)
     ]
-    return f"{head} VALUES {', '.join([marks] * len(rows))}", list(
-        chain.from_iterable(zip(*adapted, strict=True))
-    )
+    return zip(*adapted, strict=True)
 
 
 def _plain(db_type: str) -> str:
@@ -82,12 +107,14 @@ def _ids(column: Sequence[Any]) -> list[Any]:
     return [value.hex if isinstance(value, uuid.UUID) else value for value in column]
 
 
-def _moments(column: Sequence[Any]) -> list[str]:
-    # As Django stores a moment in UTC, at a tenth of its cost.
-    return [value.isoformat(" ")[:-6] if value.tzinfo is UTC else _moment(value) for value in column]
+def _moments(column: Sequence[Any]) -> list[str | None]:
+    return [None if value is None else _moment(value) for value in column]
 
 
 def _moment(value: datetime) -> str:
+    # As Django stores a moment in UTC, at a tenth of its cost.
+    if value.tzinfo is UTC:
+        return value.isoformat(" ")[:-6]
     return str(connection.ops.adapt_datetimefield_value(value))
 
 

@@ -18,7 +18,7 @@ from tenants.services.keys import (
     revoke_key,
     rotate_key,
 )
-from tenants.services.needs import ending_keys, name_tenants, suspended_tenants
+from tenants.services.needs import ending_keys, has_other_tenants, name_tenants, suspended_tenants
 from tenants.services.opening import open_tenant
 from tenants.services.rebuilding import check_rollups, rebuild_rollups
 from tenants.services.reports import GROUPS, MOST_EXPORTED, PLATFORM_GROUPS, UsageAsked, report_usage
@@ -29,6 +29,7 @@ from tenants.services.retention import (
     preview_retention,
     set_retention,
 )
+from tenants.services.seeding import seed_tenants, seed_usage
 from tenants.services.sign_in import (
     authenticate_key,
     authenticate_key_now,
@@ -105,6 +106,7 @@ __all__ = [
     "get_member",
     "get_retention",
     "get_tenant",
+    "has_other_tenants",
     "invite",
     "issue_api_key",
     "join_as_known_person",
@@ -128,6 +130,8 @@ __all__ = [
     "revoke_api_key",
     "revoke_key",
     "rotate_key",
+    "seed_tenants",
+    "seed_usage",
     "set_password",
     "set_retention",
     "show_requests",

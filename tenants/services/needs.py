@@ -49,6 +49,11 @@ def name_tenants(*, principal: Principal, ids: Sequence[uuid.UUID]) -> dict[str,
     return tenant_slugs(ids)
 
 
+def has_other_tenants() -> bool:
+    """Whether there is any tenant beside the demo's."""
+    return Tenant.objects.filter(is_demo=False).exists()
+
+
 @contextmanager
 def _scope(tenant_id: uuid.UUID | None) -> Iterator[None]:
     if tenant_id is None:
