@@ -77,8 +77,10 @@ def _refuse_other_schema(**kwargs: Any) -> None:
 
 def _close(**kwargs: Any) -> None:
     from config.background import close_connections
+    from config.heartbeat import take_leave
 
     if _loop.cache_info().currsize:
+        _loop().run(take_leave())
         _loop().run(close_connections())
 
 
