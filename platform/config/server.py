@@ -10,6 +10,7 @@ from typing import Any
 
 from uvicorn_worker import UvicornWorker
 
+
 def drain_seconds(variables: Mapping[str, str]) -> int:
     """How long open answers may go on once the process is told to end. A wrong value is the settings' to refuse."""
     told = variables.get("ATRIUM_DRAIN", "").strip()
