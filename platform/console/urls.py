@@ -16,6 +16,7 @@ from console.api.jobs import JobCancelView, JobKindsView, JobRetryView, JobsView
 from console.api.live import LiveView
 from console.api.overview import OverviewView
 from console.api.palette import PaletteView
+from console.api.requests import RequestsView, RequestView
 from console.api.system import SystemView
 
 urlpatterns: list[URLPattern] = [
@@ -35,5 +36,7 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^live/?$", LiveView.as_view()),
     re_path(r"^overview/?$", OverviewView.as_view()),
     re_path(r"^palette/?$", PaletteView.as_view()),
+    re_path(r"^requests/?$", RequestsView.as_view()),
+    re_path(r"^requests/(?P<request_id>[^/]+)/?$", RequestView.as_view()),
     re_path(r"^system/?$", SystemView.as_view()),
 ]
