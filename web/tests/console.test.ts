@@ -227,7 +227,7 @@ describe("what needs somebody", () => {
     const needs = needsOf(overview, () => true);
     expect(needs.map((need) => need.kind)).toEqual(["part", "pool", "document", "job", "key"]);
     expect(needs[1]).toMatchObject({ tone: "danger", reason: "2/2" });
-    expect(needs[2]?.href).toBe("/console/knowledge/k%201?state=failed&in=acme");
+    expect(needs[2]?.href).toBe("/console/knowledge/k%201/d?in=acme");
     expect(needs[3]?.name).toBe("backup.run");
     expect(needs[4]).toMatchObject({ due: true, href: "/console/keys/a" });
   });

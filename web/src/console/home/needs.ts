@@ -12,6 +12,8 @@ export interface Need {
   name: string;
   /** Why, as the server says it. */
   reason: string;
+  /** The reason's name, for words of our own. */
+  code?: string;
   at: string | null;
   /** True when `at` lies ahead. */
   due?: boolean;
@@ -46,9 +48,10 @@ export function needsOf(overview: Overview, may: (permission: string) => boolean
     needs.push({ id: `pool-${pool.id}`, kind: "pool", tone, name: pool.name, reason, at: null, tenant: null, href: "/console/models" });
   }
   for (const one of overview.failed_documents?.items ?? []) {
-    const href = inTenant(`/console/knowledge/${id(one.knowledge_base_id)}?state=failed`, one.tenant);
+    const href = inTenant(`/console/knowledge/${id(one.knowledge_base_id)}/${id(one.id)}`, one.tenant);
     needs.push({
-      id: `document-${one.id}`, kind: "document", tone: "danger", name: one.title, reason: one.error, at: one.failed_at, tenant: one.tenant, href,
+      id: `document-${one.id}`, kind: "document", tone: "danger", name: one.title, reason: one.error, code: one.error_code,
+      at: one.failed_at, tenant: one.tenant, href,
     });
   }
   // A document's own failed job says nothing new.
@@ -56,7 +59,7 @@ export function needsOf(overview: Overview, may: (permission: string) => boolean
     if (one.kind === "knowledge.ingest" && overview.failed_documents !== null) continue;
     needs.push({
       id: `job-${one.id}`, kind: "job", tone: "danger", name: one.kind, reason: one.error, at: one.failed_at, tenant: one.tenant,
-      href: inTenant("/console/jobs?state=failed", one.tenant),
+      href: inTenant(`/console/jobs/${id(one.id)}?state=failed`, one.tenant),
     });
   }
   for (const one of overview.expiring_keys?.items ?? []) {
@@ -68,12 +71,12 @@ export function needsOf(overview: Overview, may: (permission: string) => boolean
   for (const one of overview.suspended_tenants?.items ?? []) {
     needs.push({
       id: `tenant-${one.id}`, kind: "tenant", tone: "plain", name: one.name, reason: "", at: null, tenant: null,
-      href: `/console/tenants/${id(one.slug)}`,
+      href: `/console/tenants/${id(one.id)}`,
     });
   }
   const models = overview.pools?.filter((pool) => !BUILT_IN.has(pool.name));
   if (operator && models !== undefined && models.length === 0) {
-    needs.push({ id: "model", kind: "model", tone: "plain", name: "", reason: "", at: null, tenant: null, href: "/console/models" });
+    needs.push({ id: "model", kind: "model", tone: "plain", name: "", reason: "", at: null, tenant: null, href: "/console/models/+connect" });
   }
   return needs;
 }
@@ -98,7 +101,7 @@ export function actHref(kind: string, objectId: string): string | null {
     case "knowledge_base":
       return `/console/knowledge/${own}`;
     case "tenant":
-      return "/console/tenants";
+      return `/console/tenants/${own}`;
     case "model":
     case "pool":
     case "replica":

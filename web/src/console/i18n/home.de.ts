@@ -6,8 +6,8 @@ const plural = (count: number, one: string, many: string) => `${count} ${count =
 
 export const home: typeof english = {
   lead: {
-    tenant: (name: string) => `Was in ${name} geschieht und was Sie braucht.`,
-    platform: "Die ganze Plattform: was geschieht und was Sie braucht.",
+    tenant: (name: string) => `Was in ${name} geschieht und was auf Sie wartet.`,
+    platform: "Die ganze Plattform: was geschieht und was auf Sie wartet.",
   },
   health: {
     title: "Zustand",
@@ -30,9 +30,9 @@ export const home: typeof english = {
     system: "System",
   },
   needs: {
-    title: "Braucht Sie",
+    title: "Wartet auf Sie",
     count: (count: number) => plural(count, "Punkt", "Punkte"),
-    none: "Nichts braucht Sie.",
+    none: "Nichts wartet auf Sie.",
     noneText: "Keine gescheiterten Dokumente oder Aufträge, kein Schlüssel läuft bald ab, jede Replika antwortet.",
     kinds: {
       part: "Teil der Installation",
@@ -84,10 +84,10 @@ export const home: typeof english = {
     keys: "API-Schlüssel",
   },
   top: {
-    tenants: "Mandanten vorn",
-    models: "Modelle vorn",
-    assistants: "Assistenten vorn",
-    users: "Personen vorn",
+    tenants: "Mandanten mit der größten Nutzung",
+    models: "Meistgenutzte Modelle",
+    assistants: "Meistgenutzte Assistenten",
+    users: "Personen mit der größten Nutzung",
     by: "nach Token",
     none: "In diesem Zeitraum nichts genutzt.",
     plain: "Ohne Assistent",
@@ -106,7 +106,7 @@ export const home: typeof english = {
       draining: "Läuft leer",
       empty: "Keine Replika",
     },
-    replicas: (up: number, all: number) => `${up} von ${plural(all, "Replika", "Replikas")} laufen`,
+    replicas: (up: number, all: number) => `${up} von ${plural(all, "Replika", "Replikas")} aktiv`,
     draining: (count: number) => `${count} laufen leer`,
     slots: (running: string, slots: string) => `${running} von ${slots} Plätzen belegt`,
     busy: (name: string) => `Belegte Plätze von ${name}`,

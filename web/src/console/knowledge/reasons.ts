@@ -5,7 +5,6 @@ import type { knowledge } from "../i18n/knowledge.en";
 import type { Tone } from "../kit/tone";
 
 type Words = typeof knowledge;
-type Tone = "good" | "danger" | "plain" | "busy";
 
 export const TONES: Record<DocumentState, Tone> = {
   queued: "plain",
