@@ -47,7 +47,7 @@ export const engines: typeof english = {
     engine: "Engine",
     pool: "Pool",
     state: "Zustand",
-    since: "seit",
+    since: "gewechselt",
     load: "Aufrufe",
     loadText: (running, limit) => `${running} von ${limit}`,
     waiting: (count) => `${count} warten in der Engine`,

@@ -45,7 +45,7 @@ export const engines = {
     engine: "Engine",
     pool: "Pool",
     state: "State",
-    since: "since",
+    since: "changed",
     load: "Calls",
     loadText: (running: number, limit: number) => `${running} of ${limit}`,
     waiting: (count: number) => `${count} waiting in the engine`,
