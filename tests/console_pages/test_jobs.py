@@ -27,6 +27,12 @@ print(json.dumps(str(job)))
 """
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_else_to_do(installation: Any) -> None:
+    """The worker has read the demo's documents: what is queued from now on is done at once."""
+    installation.demo.wait_for_documents()
+
+
 def row(page: Any, text: str) -> Any:
     return page.get_by_role("row").filter(has_text=text)
 
@@ -84,7 +90,7 @@ def test_a_job_appears_by_itself(open_console: OpenConsole, installation: Any) -
 def test_a_member_does_not_see_the_queue(open_console: OpenConsole) -> None:
     console = open_console("member")
     console.go("/console/jobs")
-    expect(console.page.get_by_text("Not allowed")).to_be_visible()
+    expect(console.page.get_by_test_id("not-allowed")).to_be_visible()
 
 
 def test_own_conversations_are_renamed_saved_and_deleted_with_a_way_back(

@@ -17,6 +17,12 @@ LEAVE = "Every employee has thirty days of paid leave a year, and asks for it tw
 SLOW = 30_000
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_else_to_do(installation: Any) -> None:
+    """The worker has read the demo's documents: what is queued from now on is done at once."""
+    installation.demo.wait_for_documents()
+
+
 @pytest.fixture
 def base(installation: Any) -> Iterator[dict[str, Any]]:
     """A knowledge base of its own."""
