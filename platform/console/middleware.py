@@ -5,6 +5,7 @@ from collections.abc import Callable
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from kernel.actors import Actor, acting
 from substrate.crossing import system_scope
 
 REASON = "back-office"
@@ -25,5 +26,6 @@ class BackOfficeScopeMiddleware:
         """Run the view inside of the scope."""
         if not request.path.startswith("/admin/") or not getattr(request.user, "is_operator", False):
             return self._get_response(request)
-        with system_scope(REASON):
+        operator = Actor("operator", getattr(request.user, "email", ""), getattr(request.user, "id", None))
+        with acting(operator), system_scope(REASON):
             return self._get_response(request)

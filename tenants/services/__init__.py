@@ -4,6 +4,7 @@ from tenants.permissions import require
 from tenants.services.figures import RANGES, range_bounds, usage_figures
 from tenants.services.finding import find_tenants
 from tenants.services.invitations import (
+    forget_old_invitations,
     get_invitation,
     invite,
     resend_invitation,
@@ -100,6 +101,7 @@ __all__ = [
     "find_request",
     "find_tenant",
     "find_tenants",
+    "forget_old_invitations",
     "forget_old_traces",
     "get_invitation",
     "get_key",

@@ -15,6 +15,7 @@ from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import BadInput, Conflict, LimitReached, NotFound, RateLimited
 from substrate.audit import record_act
 from substrate.changes import record_change
+from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from tenants import selectors
 from tenants.models import Invitation, Tenant
@@ -31,6 +32,7 @@ from tenants.types import (
 )
 
 LIFE = timedelta(days=7)
+KEEP_ENDED = timedelta(days=90)
 PAGE = "/accounts/invitation/"
 # So many may wait for an answer in one tenant, and so soon one may be sent again: nobody's mailbox is flooded.
 MOST_OPEN = 1_000
@@ -140,6 +142,13 @@ def get_invitation(
         if row is None:
             raise NotFound("There is no such invitation.")
         return selectors.invitation_view(row, clock.now())
+
+
+def forget_old_invitations(*, clock: Clock = SYSTEM_CLOCK) -> int:
+    """Delete invitations that ended 90 days ago, accepted or not; returns how many. The record of acts stays."""
+    with system_scope("forget old invitations"):
+        deleted, _ = Invitation.objects.filter(expires_at__lt=clock.now() - KEEP_ENDED).delete()
+    return deleted
 
 
 def _locked(

@@ -10,6 +10,7 @@ from factories.tenants import make_key, make_membership, make_tenant, make_user,
 from factories.usage import make_entry
 
 from kernel.errors import NotSignedIn
+from substrate.audit import acts_of_tenant
 from substrate.crossing import system_scope, system_scope_uses
 from substrate.models import Change
 from substrate.scoping import has_scope
@@ -193,6 +194,8 @@ def test_a_key_is_issued_shown_once_and_revoked(operator: Client) -> None:
     with pytest.raises(NotSignedIn):
         authenticate_key_now(text)
     assert kinds().count("api_key") == 2
+    acts = [(each.act, each.actor_kind, each.actor) for each in acts_of_tenant(tenant_id=tenant.id, limit=9)]
+    assert acts == [("revoked", "operator", "op@example.com"), ("created", "operator", "op@example.com")]
 
 
 def test_no_page_writes_past_the_services(operator: Client) -> None:

@@ -23,7 +23,7 @@ from substrate.audit import acts_of_tenant
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from tenants.models import Invitation, Membership, Tenant, User
-from tenants.services import find_offer, join_as_known_person, join_as_new_person
+from tenants.services import find_offer, forget_old_invitations, join_as_known_person, join_as_new_person
 from tenants.services.sign_in import SESSION_MEMBERSHIP
 from tenants.types import Role, TenantState
 
@@ -349,3 +349,10 @@ def test_sending_again_at_once_is_refused(tenant: Tenant) -> None:
     sent = invite(client).json()
     answer = client.post(f"/api/v1/invitations/{sent['id']}/resend")
     assert answer.json()["code"] == RateLimited.code
+
+
+def test_what_ended_long_ago_is_forgotten(admin: Client, tenant: Tenant) -> None:
+    assert invite(admin).status_code == 201
+    soon = FrozenClock(datetime.now(UTC) + timedelta(days=96))
+    late = FrozenClock(datetime.now(UTC) + timedelta(days=98))
+    assert (forget_old_invitations(clock=soon), forget_old_invitations(clock=late)) == (0, 1)

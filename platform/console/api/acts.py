@@ -19,7 +19,7 @@ from tenants.rest import principal
 
 
 class ActOutput(serializers.Serializer[Any]):
-    """One act. `actor_kind` is user, key, command or system."""
+    """One act. `actor_kind` is user, key, operator (who is no member), command or system."""
 
     id = serializers.UUIDField()
     at = serializers.DateTimeField()
