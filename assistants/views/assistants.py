@@ -33,7 +33,7 @@ from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import BadInput, NotFound
 from kernel.ids import parse_uuid
 from substrate.listings import Filter, Listing, text_filter
-from substrate.openapi import answers, page_of
+from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from substrate.scoping import tenant_scope
 from substrate.versions import expected_version
@@ -88,7 +88,7 @@ class AssistantsView(AtriumView):
     @extend_schema(
         operation_id="assistants_list",
         parameters=[*ASSISTANTS.parameters(), DELETED],
-        responses=answers({200: page_of("AssistantPage", AssistantOutput)}),
+        responses=answers({200: page_of("AssistantPage", AssistantOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """All assistants, by slug."""

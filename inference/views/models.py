@@ -16,7 +16,7 @@ from inference.services import change_model, create_model, delete_model
 from inference.types import MODEL_ID_LENGTH
 from inference.views.reading import valid, versioned
 from substrate.listings import Listing, boolean_filter, choice_filter, text_filter
-from substrate.openapi import answers, page_of
+from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from substrate.versions import expected_version
 from tenants.permissions import OPERATE
@@ -76,7 +76,7 @@ class ModelsView(AtriumView):
     @extend_schema(
         operation_id="models_list",
         parameters=MODELS.parameters(),
-        responses=answers({200: page_of("ModelPage", ModelOutput)}),
+        responses=answers({200: page_of("ModelPage", ModelOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Models, the newest first."""
@@ -137,7 +137,7 @@ class PricesView(AtriumView):
     @extend_schema(
         operation_id="model_prices_list",
         parameters=PRICES.parameters(),
-        responses=answers({200: page_of("PricePage", PriceOutput)}),
+        responses=answers({200: page_of("PricePage", PriceOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Prices, the newest first. A call costs what its model cost when it ended; later prices change nothing."""

@@ -31,7 +31,7 @@ from inference.services import (
 from inference.types import MODEL_ID_LENGTH, PoolView, ReplicaView
 from inference.views.reading import id_of, valid, versioned
 from substrate.listings import Listing, boolean_filter, text_filter, uuid_filter
-from substrate.openapi import answers, page_of
+from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from substrate.versions import expected_version
 from tenants.permissions import OPERATE
@@ -78,7 +78,7 @@ class PoolsView(AtriumView):
     @extend_schema(
         operation_id="pools_list",
         parameters=POOLS.parameters(),
-        responses=answers({200: page_of("PoolPage", PoolOutput)}),
+        responses=answers({200: page_of("PoolPage", PoolOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Pools and how they stand now, the newest first."""
@@ -124,7 +124,7 @@ class AllReplicasView(AtriumView):
     @extend_schema(
         operation_id="replicas_list_all",
         parameters=REPLICAS.parameters(),
-        responses=answers({200: page_of("ReplicaOverviewPage", ReplicaOutput)}),
+        responses=answers({200: page_of("ReplicaOverviewPage", ReplicaOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Replicas and how they stand now, the newest first."""
@@ -139,7 +139,7 @@ class ReplicasView(AtriumView):
     @extend_schema(
         operation_id="replicas_list",
         parameters=REPLICAS.parameters(),
-        responses=answers({200: page_of("ReplicaPage", ReplicaOutput)}),
+        responses=answers({200: page_of("ReplicaPage", ReplicaOutput), **CSV_FILE}),
     )
     def get(self, request: Request, pool_id: str) -> HttpResponseBase:
         """Replicas and how they stand now, the newest first."""
