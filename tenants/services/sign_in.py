@@ -89,22 +89,29 @@ def _touch_key(principal: Principal, clock: Clock) -> None:
             ApiKey.objects.filter(due).update(last_used_at=now)
 
 
-async def authenticate_session(session_key: str, tenant_slug: str | None) -> Principal:
+async def authenticate_session(
+    session_key: str, tenant_slug: str | None, *, visits: bool = False
+) -> Principal:
     """The principal of a browser's session, in the tenant it is bound to or in the one named.
 
-    Raises NotSignedIn, PermissionDenied (no such open membership), TenantSuspended, Unavailable.
+    `visits` lets an operator in who is no member there, as the REST API does; the data plane never asks for it. Raises NotSignedIn, PermissionDenied (no such open membership), TenantSuspended, Unavailable.
     """
-    return await run_unit(_principal_of_session, session_key, tenant_slug)
+    return await run_unit(_principal_of_session, session_key, tenant_slug, visits)
 
 
-def _principal_of_session(session_key: str, tenant_slug: str | None) -> Principal:
+def _principal_of_session(session_key: str, tenant_slug: str | None, visits: bool) -> Principal:
     session = SessionStore(session_key)
     user = user_of_session(session)
     if user is None:
         raise NotSignedIn
-    return selectors.principal_of_membership(
-        choose_membership(user=user, session=session, tenant_slug=tenant_slug)
-    )
+    try:
+        membership = choose_membership(user=user, session=session, tenant_slug=tenant_slug)
+    except PermissionDenied:
+        visit = visit_tenant(user=user, tenant_slug=tenant_slug) if visits and tenant_slug else None
+        if visit is None:
+            raise
+        return visit
+    return selectors.principal_of_membership(membership)
 
 
 def user_of_session(session: SessionBase) -> User | None:

@@ -127,6 +127,11 @@ async def test_sockets_never_accept_a_visit() -> None:
     assert (await authenticate_session(session_key, "home")).visiting is False
     with pytest.raises(PermissionDenied):
         await authenticate_session(session_key, "foreign")
+    # What tells the console of changes, and carries no content, is part of a visit.
+    assert (await authenticate_session(session_key, "foreign", visits=True)).visiting is True
+    stranger = await run_unit(session_client, await run_unit(make_membership, await run_unit(make_tenant)))
+    with pytest.raises(PermissionDenied):
+        await authenticate_session(stranger.cookies["atrium_session"].value, "foreign", visits=True)
 
 
 def test_a_visit_hands_out_no_keys_but_may_revoke_them(operator: Client, foreign: Tenant) -> None:

@@ -78,7 +78,7 @@ class LiveLimits:
 async def identify(credential: Credential) -> Principal:
     """The principal of a credential. Raises NotSignedIn, PermissionDenied, TenantSuspended, Unavailable."""
     if not credential.key:
-        return await authenticate_session(credential.session, credential.tenant)
+        return await authenticate_session(credential.session, credential.tenant, visits=True)
     principal = await authenticate_key(credential.key)
     if credential.tenant not in (None, principal.tenant_slug):
         raise PermissionDenied("This API key belongs to another tenant.")
