@@ -1,0 +1,12 @@
+/** How the states of requests look. */
+
+import type { RequestState } from "../api/requests";
+import type { Tone } from "../kit/Badge.svelte";
+
+export const TONES: Record<RequestState, Tone> = {
+  slow: "warn",
+  failed: "danger",
+  refused: "plain",
+  completed: "good",
+  cancelled: "plain",
+};
