@@ -12,7 +12,7 @@ from tenants.types import UsageGroup, UsageTotals
 
 GROUP_NAMES = ["day", "hour", "model", "user", "key", "assistant", "origin", "tenant"]
 FORMATS = ["json", "csv", "jsonl"]
-FILTERS = ("model", "user", "key", "assistant", "origin")
+FILTERS = ("model", "user", "key", "assistant", "origin", "tenant")
 LONGEST_RANGE = timedelta(days=366)
 FIRST_DAY = date(2020, 1, 1)
 LAST_DAY = date(2200, 1, 1)
@@ -38,6 +38,7 @@ class UsageQuery(StrictSerializer):
     key = serializers.UUIDField(required=False)
     assistant = serializers.CharField(required=False, max_length=255)
     origin = serializers.CharField(required=False, max_length=64)
+    tenant = serializers.UUIDField(required=False)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """`from` is a word of the language, so it cannot be an attribute."""

@@ -65,13 +65,18 @@ def _check(asked: UsageAsked) -> None:
         raise BadInput(f"group_by is one of {', '.join(groups)} here.", param="group_by")
     if asked.group_by == "hour" and asked.last - asked.first > timedelta(days=MOST_HOURLY_DAYS):
         raise BadInput(f"Hours are told for {MOST_HOURLY_DAYS} days at most.", param="from")
-    if asked.platform:
-        if asked.mine:
-            raise BadInput("Own usage is of one tenant.", param="mine")
-        known = () if asked.group_by == "tenant" else ("model", "origin")
-        for name in asked.equal:
-            if name not in known:
-                raise BadInput(f"There is no filter `{name}` here.", param=name)
+    if asked.platform and asked.mine:
+        raise BadInput("Own usage is of one tenant.", param="mine")
+    for name in asked.equal:
+        if name not in _filters(asked):
+            raise BadInput(f"There is no filter `{name}` here.", param=name)
+
+
+def _filters(asked: UsageAsked) -> tuple[str, ...]:
+    if not asked.platform:
+        return ("model", "user", "key", "assistant", "origin")
+    # Details of all tenants together are in no rollup.
+    return ("tenant",) if asked.group_by == "tenant" else ("model", "origin", "tenant")
 
 
 def _own(principal: Principal) -> dict[str, object]:

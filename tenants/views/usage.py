@@ -71,6 +71,7 @@ PARAMETERS = [
     OpenApiParameter("key", OpenApiTypes.UUID, description="This API key alone."),
     _text("assistant", "This assistant (its slug) alone.", 255),
     _text("origin", "This origin alone: v1, ws, rest, ingestion …", 64),
+    OpenApiParameter("tenant", OpenApiTypes.UUID, description="This tenant alone; with `scope=platform`."),
 ]
 
 

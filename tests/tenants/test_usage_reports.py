@@ -1,0 +1,168 @@
+"""`/usage`: exact sums over any days of any zone, for those who may see them, from rollups and ledger alike."""
+
+import csv
+import io
+import json
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.test import Client
+from factories.tenants import key_client, make_membership, make_tenant, make_user
+from factories.usage import make_entry
+
+from tenants.models import Tenant
+from tenants.services import store_usage
+from tenants.types import Role, UsageEntry, UsageState
+
+pytestmark = pytest.mark.django_db
+
+SPAN = "from=2026-11-19&to=2026-11-21"
+
+
+def call(tenant: Tenant, at: str, **values: Any) -> UsageEntry:
+    """A completed call at a UTC moment."""
+    base: dict[str, Any] = {
+        "started_at": datetime.fromisoformat(at).replace(tzinfo=UTC),
+        "model": "m",
+        "state": UsageState.COMPLETED,
+        "user_id": None,
+        "api_key_id": None,
+        "origin": "v1",
+        "cost_nano": 1,
+        "first_token_ms": 200,
+        "total_ms": 900,
+    }
+    return make_entry(tenant.id, **(base | values))
+
+
+def rows(client: Client, query: str) -> dict[str, int]:
+    """Requests by group."""
+    answer = client.get(f"/api/v1/usage?{query}")
+    assert answer.status_code == 200, answer.content
+    return {each["group"]: each["requests"] for each in answer.json()["results"]}
+
+
+@pytest.mark.parametrize(
+    ("zone", "days"),
+    [
+        ("UTC", {"2026-11-19": 2, "2026-11-20": 2}),
+        # One hour ahead: a quarter past eleven in the evening is the next day.
+        ("Europe/Berlin", {"2026-11-19": 1, "2026-11-20": 2, "2026-11-21": 1}),
+        # Five and a half: midnight lies within an hour of UTC.
+        ("Asia/Kolkata", {"2026-11-19": 1, "2026-11-20": 2, "2026-11-21": 1}),
+        ("America/New_York", {"2026-11-19": 2, "2026-11-20": 2}),
+    ],
+)
+def test_days_are_those_of_the_zone(zone: str, days: dict[str, int]) -> None:
+    tenant = make_tenant()
+    moments = ("2026-11-19T18:10", "2026-11-19T23:15", "2026-11-20T18:29", "2026-11-20T23:59")
+    store_usage([call(tenant, moment) for moment in moments])
+    assert rows(key_client(tenant, role=Role.ADMIN), f"{SPAN}&tz={zone}") == days
+
+
+def test_every_zone_agrees_with_counting_by_hand() -> None:
+    tenant = make_tenant()
+    moments = [datetime(2026, 11, 18, tzinfo=UTC) + timedelta(minutes=37 * number) for number in range(200)]
+    store_usage([call(tenant, moment.replace(tzinfo=None).isoformat()) for moment in moments])
+    client = key_client(tenant, role=Role.ADMIN)
+    for zone in ("UTC", "Asia/Kathmandu", "Pacific/Chatham", "America/St_Johns", "Pacific/Apia"):
+        wanted: dict[str, int] = {}
+        for moment in moments:
+            day = moment.astimezone(ZoneInfo(zone)).date()
+            if date(2026, 11, 19) <= day <= date(2026, 11, 21):
+                wanted[day.isoformat()] = wanted.get(day.isoformat(), 0) + 1
+        assert rows(client, f"{SPAN}&tz={zone}") == wanted
+        assert rows(client, f"{SPAN}&tz={zone}&group_by=model") == {"m": sum(wanted.values())}
+
+
+def test_groups_and_filters() -> None:
+    tenant = make_tenant()
+    user = make_membership(tenant).user
+    store_usage(
+        [
+            call(tenant, "2026-11-20T10:00", user_id=user.id, origin="ws", assistant="guide"),
+            call(tenant, "2026-11-20T11:00", user_id=user.id, model="n", origin="ws", cost_nano=5),
+            call(tenant, "2026-11-20T11:30", api_key_id=uuid.UUID(int=7)),
+            call(make_tenant(), "2026-11-20T11:30"),
+        ]
+    )
+    client = key_client(tenant, role=Role.ADMIN)
+    assert rows(client, f"{SPAN}&group_by=hour") == {"2026-11-20T10:00:00Z": 1, "2026-11-20T11:00:00Z": 2}
+    assert rows(client, f"{SPAN}&group_by=origin") == {"ws": 2, "v1": 1}
+    assert rows(client, f"{SPAN}&group_by=assistant") == {"": 2, "guide": 1}
+    assert rows(client, f"{SPAN}&group_by=model&user={user.id}") == {"n": 1, "m": 1}
+    assert rows(client, f"{SPAN}&group_by=user&model=m") == {str(user.id): 1, "": 1}
+    assert rows(client, f"{SPAN}&key={uuid.UUID(int=7)}") == {"2026-11-20": 1}
+    assert rows(client, f"{SPAN}&assistant=guide&origin=v1") == {}
+    totals = client.get(f"/api/v1/usage?{SPAN}&group_by=model").json()["totals"]
+    assert (totals["requests"], totals["cost_nano"]) == (3, 7)
+    assert 190 <= totals["first_token_ms"]["p50"] <= 210
+
+
+def test_everybody_sees_their_own() -> None:
+    tenant = make_tenant()
+    user = make_membership(tenant).user
+    store_usage([call(tenant, "2026-11-20T10:00", user_id=user.id), call(tenant, "2026-11-20T10:00")])
+    client = key_client(tenant, role=Role.VIEWER, user=user)
+    assert client.get(f"/api/v1/usage?{SPAN}").status_code == 403
+    assert rows(client, f"{SPAN}&mine=true") == {"2026-11-20": 1}
+    stranger = uuid.uuid4()
+    # One's own stays one's own, whatever else is asked for.
+    assert rows(client, f"{SPAN}&mine=true&user={stranger}") == {"2026-11-20": 1}
+    assert rows(key_client(tenant, role=Role.VIEWER), f"{SPAN}&mine=true") == {}
+
+
+def test_the_platform_is_for_operators() -> None:
+    tenant, other = make_tenant(), make_tenant()
+    store_usage([call(tenant, "2026-11-20T10:00"), call(other, "2026-11-20T10:00", model="n", cost_nano=9)])
+    assert key_client(tenant, role=Role.OWNER).get("/api/v1/usage?scope=platform").status_code == 403
+    membership = make_membership(tenant, make_user(is_operator=True), role=Role.OWNER)
+    client = key_client(tenant, role=Role.OWNER, user=membership.user)
+    found = client.get(f"/api/v1/usage?{SPAN}&scope=platform&group_by=tenant").json()["results"]
+    assert [(each["label"], each["cost_nano"]) for each in found] == [(other.slug, 9), (tenant.slug, 1)]
+    assert rows(client, f"{SPAN}&scope=platform") == {"2026-11-20": 2}
+    assert rows(client, f"{SPAN}&scope=platform&model=n&group_by=hour") == {"2026-11-20T10:00:00Z": 1}
+    assert rows(client, f"{SPAN}&scope=platform&group_by=model&tenant={other.id}") == {"n": 1}
+    for query in (
+        "group_by=user",
+        "user=01a20bda-92ef-7578-b7dd-19b7295d71a2",
+        "mine=true",
+        "group_by=tenant&model=m",
+    ):
+        assert client.get(f"/api/v1/usage?{SPAN}&scope=platform&{query}").status_code == 400
+
+
+def test_files_have_safe_cells_and_all_rows() -> None:
+    tenant = make_tenant()
+    store_usage(
+        [call(tenant, "2026-11-20T10:00", model="=cmd()"), call(tenant, "2026-11-20T10:00", model="plain")]
+    )
+    client = key_client(tenant, role=Role.ADMIN)
+    answer = client.get(f"/api/v1/usage?{SPAN}&group_by=model&format=csv")
+    assert answer["Content-Disposition"] == 'attachment; filename="usage.csv"'
+    table = list(csv.DictReader(io.StringIO(answer.content.decode())))
+    assert {each["group"] for each in table} == {"'=cmd()", "plain"}
+    assert {each["cost"] for each in table} == {"0.000000001"}
+    lines = client.get(f"/api/v1/usage?{SPAN}&group_by=model&format=jsonl").content.decode().splitlines()
+    assert {json.loads(line)["group"] for line in lines} == {"=cmd()", "plain"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "tz=Moon/Base",
+        "tz=../../etc/passwd",
+        "user=somebody",
+        "group_by=tenant",
+        "group_by=hour&from=2026-01-01&to=2026-11-01",
+        "format=xml",
+        "mine=maybe",
+        "model=",
+        "tenant=01a20bda-92ef-7578-b7dd-19b7295d71a2",
+    ],
+)
+def test_bad_questions_are_400(query: str) -> None:
+    assert key_client(make_tenant(), role=Role.ADMIN).get(f"/api/v1/usage?{query}").status_code == 400
