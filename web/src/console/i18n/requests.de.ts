@@ -11,6 +11,8 @@ export const requests: typeof english = {
   lookupGo: "Nachschlagen",
   emptyTitle: "Nichts war langsam, nichts ist gescheitert",
   emptyText: "Anfragen, deren erstes Byte spät kommt, die scheitern oder abgelehnt werden, bleiben hier zwei Wochen.",
+  unknownTitle: "Es gibt keine solche Anfrage",
+  unknownText: "Unter dieser ID wurde für diesen Mandanten nichts gezählt oder behalten, oder die Frist ist vorbei. Verbrauch erscheint kurz nach der Antwort.",
   request: "Anfrage",
   state: "Zustand",
   states: { slow: "langsam", failed: "gescheitert", refused: "abgelehnt", completed: "fertig", cancelled: "abgebrochen" },

@@ -9,6 +9,8 @@ export const requests = {
   lookupGo: "Look up",
   emptyTitle: "Nothing was slow, nothing failed",
   emptyText: "Requests whose first byte comes late, and those that fail or are refused, are kept here for two weeks.",
+  unknownTitle: "There is no such request",
+  unknownText: "No request of this id was metered or kept for this tenant, or its time here is over. Usage appears a moment after the answer.",
   request: "Request",
   state: "State",
   states: { slow: "slow", failed: "failed", refused: "refused", completed: "completed", cancelled: "cancelled" } as Record<string, string>,

@@ -1,7 +1,7 @@
 /** How the states of requests look. */
 
 import type { RequestState } from "../api/requests";
-import type { Tone } from "../kit/Badge.svelte";
+import type { Tone } from "../kit/tone";
 
 export const TONES: Record<RequestState, Tone> = {
   slow: "warn",
