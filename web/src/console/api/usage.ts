@@ -1,2 +1,35 @@
-/** Calls and wire shapes of the console's area "usage". */
-export {};
+/** Usage summed by day, model, user …, for the tenant of the scope or the whole platform. */
+
+import { api, inScope } from "./client";
+import type { Latency } from "./home";
+
+export type { Latency } from "./home";
+
+export interface Sums {
+  requests: number;
+  states: { completed: number; cancelled: number; failed: number };
+  prompt_tokens: number;
+  completion_tokens: number;
+  cost_nano: number;
+  first_token_ms: Latency;
+  total_ms: Latency;
+}
+
+export interface UsageRow extends Sums {
+  group: string;
+  label: string;
+}
+
+export interface UsageReport {
+  results: UsageRow[];
+  totals: Sums;
+  more: boolean;
+}
+
+export type UsageQuery = Record<string, string | null>;
+
+export const fetchUsage = (query: UsageQuery, signal: AbortSignal): Promise<UsageReport> =>
+  api.get(inScope("/usage", query), { signal });
+
+export const saveUsage = (query: UsageQuery, format: "csv" | "jsonl"): Promise<void> =>
+  api.download(inScope("/usage", { ...query, format }), `usage.${format}`);
