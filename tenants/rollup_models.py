@@ -110,7 +110,10 @@ class TenantDay(TenantSums):
 
         indexes: ClassVar = [
             models.Index(fields=["tenant", "start"], name="tenant_day_by_tenant"),
-            models.Index(fields=["start"], name="tenant_day_by_time"),
+            # Who used most in a month is answered from the index alone.
+            models.Index(
+                fields=["start", "tenant", "completed", "cancelled", "failed"], name="tenant_day_by_time"
+            ),
         ]
 
     def __str__(self) -> str:

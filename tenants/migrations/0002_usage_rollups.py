@@ -130,7 +130,10 @@ class Migration(migrations.Migration):
                 "base_manager_name": "objects",
                 "indexes": [
                     models.Index(fields=["tenant", "start"], name="tenant_day_by_tenant"),
-                    models.Index(fields=["start"], name="tenant_day_by_time"),
+                    models.Index(
+                        fields=["start", "tenant", "completed", "cancelled", "failed"],
+                        name="tenant_day_by_time",
+                    ),
                 ],
             },
         ),
