@@ -43,12 +43,6 @@ async def watch_process_forever() -> None:
     loop = asyncio.get_running_loop()
     used = 0.0
     while True:
-        lags = []
-        for _ in range(TELL_EVERY):
-            before = loop.time()
-            await asyncio.sleep(LOOK_S)
-            lags.append(max(0.0, loop.time() - before - LOOK_S))
-        series.LOOP_LAG_SECONDS.observe_many(lags)
         times = resource.getrusage(resource.RUSAGE_SELF)
         now_used = times.ru_utime + times.ru_stime
         series.PROCESSOR_SECONDS.labels(role).inc(max(0.0, now_used - used))
@@ -56,6 +50,12 @@ async def watch_process_forever() -> None:
         series.RESIDENT_BYTES.labels(role).set(_resident_bytes())
         tail: ChangeTail = backends["change_tail"]
         series.CHANGE_LAG_SECONDS.set(max(0.0, time.monotonic() - tail.caught_up_at))
+        lags = []
+        for _ in range(TELL_EVERY):
+            before = loop.time()
+            await asyncio.sleep(LOOK_S)
+            lags.append(max(0.0, loop.time() - before - LOOK_S))
+        series.LOOP_LAG_SECONDS.observe_many(lags)
 
 
 async def watch_pools_forever() -> None:
