@@ -15,6 +15,8 @@ from tenants.types import Principal, UsageFigures, UsageGroup
 from tenants.usage_reads import Question, largest_tenants, tallies, tenant_slugs, whole
 
 TOP = 8
+# Whose latencies are told in the lists of those who used most.
+MEASURED = frozenset({"tenant", "model"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,9 @@ def _top(group: str, start: datetime, end: datetime) -> list[UsageGroup]:
         question = replace(question, among=largest_tenants(question, TOP))
     ranked = sorted((each for each in tallies(question).items() if each[0]), key=_rank)[:TOP]
     chosen = [name for name, _ in ranked]
-    latencies = tallies(replace(question, among=chosen, numbers=False, latencies=True))
+    latencies: dict[str, Tally] = {}
+    if group in MEASURED:
+        latencies = tallies(replace(question, among=chosen, numbers=False, latencies=True))
     names = labels(group, chosen)
     return [
         UsageGroup(name, names.get(name, ""), whole([tally, latencies.get(name, Tally())]).shown())

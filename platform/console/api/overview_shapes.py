@@ -42,7 +42,10 @@ class TotalsOutput(serializers.Serializer[Any]):
 
 
 class UsageGroupOutput(serializers.Serializer[Any]):
-    """Usage of one tenant, model, assistant or user. `group` is its id, `label` its name ("" where it is unknown)."""
+    """Usage of one tenant, model, assistant or user. `group` is its id, `label` its name ("" where it is unknown).
+
+    Latencies are told of tenants and models.
+    """
 
     group = serializers.CharField()
     label = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
