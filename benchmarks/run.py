@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -35,9 +36,18 @@ def main() -> int:
     """Run all of it; the exit code is 1 when any request failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each load (default 5)")
-    parser.add_argument("--only", choices=("load", "sockets", "disturbance"), help="one part alone")
+    parser.add_argument("--only", choices=("load", "sockets", "disturbance", "pages"), help="one part alone")
+    parser.add_argument(
+        "--load-seed",
+        action="store_true",
+        help="pages also over 10 million calls (seeds var/bench/load-home)",
+    )
     options = parser.parse_args()
     folder = ROOT / "var" / "bench"
+    if options.only in (None, "pages"):
+        measure_pages(folder, load_seed=options.load_seed)
+    if options.only == "pages":
+        return 0
     programs = build_programs(folder / "bin")
     if programs is None:
         print(
@@ -61,6 +71,22 @@ def main() -> int:
     for line in wrong:
         print(f"FAILED: {line}")
     return 1 if wrong else 0
+
+
+def measure_pages(folder: Path, *, load_seed: bool) -> None:
+    """Times of the calls behind each page, over the demo's data and over the load seed: tables of their own."""
+    wanted = [("pages-demo", folder / "demo-home", ("prepare",))]
+    if load_seed:
+        wanted.append(("pages-load", folder / "load-home", ("seed_load",)))
+    for name, home, command in wanted:
+        environment = {**os.environ, "ATRIUM_HOME": str(home)}
+        if not (home / "atrium.sqlite3").exists():
+            home.mkdir(parents=True, exist_ok=True)
+            for step in (("migrate", "-v", "0"), command):
+                subprocess.run([sys.executable, "manage.py", *step], cwd=ROOT, env=environment, check=True)
+        subprocess.run(
+            [sys.executable, "benchmarks/pages.py", "--name", name], cwd=ROOT, env=environment, check=True
+        )
 
 
 def measure(
