@@ -87,8 +87,9 @@ def packed(buckets: Mapping[int, int]) -> bytes:
 
 def add_packed(buckets: Buckets, stored: bytes) -> None:
     """Add stored buckets to `buckets`."""
+    known = buckets.get
     for bucket, count in _PAIR.iter_unpack(stored):
-        buckets[bucket] = buckets.get(bucket, 0) + count
+        buckets[bucket] = known(bucket, 0) + count
 
 
 def add_buckets(buckets: Buckets, more: Mapping[int, int]) -> None:
