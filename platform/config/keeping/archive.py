@@ -10,7 +10,7 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -127,11 +127,20 @@ class Reader:
     def __init__(self, path: Path) -> None:
         """Opens the file and reads its manifest. Raises NotABackup, WrongVersion, KeepingFailed."""
         try:
-            self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise NotABackup("This file is cut short, or no backup of Atrium.") from error
+            self._file = path.open("rb")
         except OSError as error:
             raise KeepingFailed(f"{path} cannot be read: {error.strerror or error}.") from error
+        try:
+            self._zip = zipfile.ZipFile(self._file)
+            self._read_manifest()
+        except zipfile.BadZipFile as error:
+            self._file.close()
+            raise NotABackup("This file is cut short, or no backup of Atrium.") from error
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_manifest(self) -> None:
         entries = self._zip.infolist()
         _check_entries(entries)
         if NAME not in self._zip.NameToInfo:
@@ -154,8 +163,9 @@ class Reader:
         return self.manifest.head
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, also under a member that was not read to its end."""
         self._zip.close()
+        self._file.close()
 
     def names(self, kind: str) -> list[str]:
         """Members of a kind: `rows`, `vectors` or `files`, in order."""
@@ -165,7 +175,7 @@ class Reader:
         """What the manifest says of a member."""
         return self._members.get(name)
 
-    def lines(self, name: str) -> Iterator[bytes]:
+    def lines(self, name: str) -> Generator[bytes, None, None]:
         """The lines of a member, without their newlines. Raises NotABackup at the end when its checksum is wrong."""
         with self._checked(name) as source:
             rest = b""

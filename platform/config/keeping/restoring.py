@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -166,12 +166,12 @@ class _Restore:
         with system_scope(REASON, read_only=True):
             self._scratch.add_documents("old", kept_documents())
             self._scratch.add_tenants("old", tenants.objects.values_list("id", flat=True).iterator())
-        self._scratch.add_tenants("new", (uuid.UUID(row["id"]) for row in self._parsed("tenants.tenant")))
+        self._scratch.add_tenants("new", (_id(row) for row in self._parsed("tenants.tenant")))
         self._scratch.add_documents("new", (_document(row) for row in self._parsed("knowledge.document")))
         removed = self._parsed("knowledge.removeddocument")
         self._scratch.add_documents("new", (_document({**row, **_NOT_LIVE}) for row in removed))
         self._scratch.give_embedders(
-            (uuid.UUID(row["id"]), row["embedder"], row["dimensions"])
+            (_id(row), row.get("embedder", ""), row.get("dimensions", 0))
             for row in self._parsed("knowledge.knowledgebase")
         )
 
@@ -197,14 +197,14 @@ class _Restore:
     def _pages(self) -> Iterator[tuple[Collection, list[StoredPoint]]]:
         """Points of the backup that this installation can compare with its own."""
         for member in self._reader.names("vectors"):
-            lines = self._reader.lines(member)
-            collection = _collection(parse_line(next(lines, b""), member))
-            usable = collection.embedder not in self._plan.unknown_embedders
-            while page := [_point(parse_line(line, member)) for line in islice(lines, POINTS_AT_ONCE)]:
-                if any(len(point.vector) != 4 * collection.dimensions for point in page):
-                    raise NotABackup(f"The backup is damaged: a vector of {member} has the wrong length.")
-                if usable:
-                    yield collection, page
+            with closing(self._reader.lines(member)) as lines:
+                collection = _collection(parse_line(next(lines, b""), member))
+                usable = collection.embedder not in self._plan.unknown_embedders
+                while page := [_point(parse_line(line, member)) for line in islice(lines, POINTS_AT_ONCE)]:
+                    if any(len(point.vector) != 4 * collection.dimensions for point in page):
+                        raise NotABackup(f"The backup is damaged: a vector of {member} has the wrong length.")
+                    if usable:
+                        yield collection, page
 
     def _write_points(self, *, before: bool) -> int:
         """Write points; `before` the exchange those alone that no point of the old state stands in the way of."""
@@ -340,6 +340,13 @@ def _told(error: DatabaseError) -> KeepingFailed:
     lines = str(error).strip().splitlines()
     reason = lines[0] if lines else type(error).__name__
     return KeepingFailed(f"The database refused the restore, and is as it was: {reason}")
+
+
+def _id(row: Mapping[str, Any]) -> uuid.UUID:
+    try:
+        return uuid.UUID(row["id"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise NotABackup("The backup is damaged: a row has no id.") from error
 
 
 def _document(row: Mapping[str, Any]) -> KeptDocument:
