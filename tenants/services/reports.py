@@ -18,7 +18,7 @@ TIMES = ("day", "hour")
 GROUPS = (*TIMES, "model", "user", "key", "assistant", "origin")
 PLATFORM_GROUPS = (*TIMES, "model", "origin", "tenant")
 # More rows than this in one answer help nobody; a file may have more.
-MOST_GROUPS, MOST_EXPORTED = 1_000, 100_000
+MOST_GROUPS, MOST_TENANTS, MOST_EXPORTED = 1_000, 200, 100_000
 # Hours of a year would be more rows than anybody reads.
 MOST_HOURLY_DAYS = 40
 # Latencies of groups behind these are left out, when there are more.
@@ -37,10 +37,10 @@ class UsageAsked:
     equal: Mapping[str, object] = field(default_factory=dict)
     mine: bool = False
     platform: bool = False
-    most: int = MOST_GROUPS
+    most: int = 0
 
     def with_most(self, most: int) -> "UsageAsked":
-        """The same, with at most so many groups told."""
+        """The same, with at most so many groups told instead of the usual number."""
         return replace(self, most=most)
 
 
@@ -90,7 +90,8 @@ def _report(asked: UsageAsked) -> UsageReport:
     found = _by_time(asked) if asked.group_by in TIMES else _by_group(asked)
     in_time = asked.group_by in TIMES
     ranked = sorted(found.items(), key=lambda each: each[0] if in_time else _dearest(*each))
-    shown = ranked[: asked.most]
+    usual = MOST_TENANTS if asked.group_by == "tenant" else MOST_GROUPS
+    shown = ranked[: asked.most or usual]
     names = labels(asked.group_by, [name for name, _ in shown if name])
     return UsageReport(
         groups=[UsageGroup(name, names.get(name, ""), tally.shown()) for name, tally in shown],
