@@ -154,9 +154,9 @@ class Socket:
         return frames
 
 
-def start_stack() -> Stack:
-    """Start the production supervisor and wait until it says where everything is."""
-    environment = dict(os.environ)
+def start_stack(**changed: str) -> Stack:
+    """Start the production supervisor and wait until it says where everything is; `changed` are variables."""
+    environment = {**os.environ, **changed}
     addresses = Path(environment["ATRIUM_HOME"]) / "production" / "addresses.json"
     addresses.unlink(missing_ok=True)
     process = subprocess.Popen(
