@@ -303,7 +303,7 @@ class FirstTokensOutput(serializers.Serializer[Any]):
     problem = serializers.CharField()
 
 
-class LatencyOutput(serializers.Serializer[Any]):
+class CallTimesOutput(serializers.Serializer[Any]):
     """Times of equal small calls."""
 
     tries = serializers.IntegerField()
@@ -341,7 +341,7 @@ class EngineReportOutput(serializers.Serializer[Any]):
         """Why it cannot be used."""
         return {"code": report.problem, "message": report.message} if report.problem else None
 
-    @extend_schema_field(LatencyOutput(allow_null=True))
+    @extend_schema_field(CallTimesOutput(allow_null=True))
     def get_latency(self, report: EngineReport) -> dict[str, float] | None:
         """Null when no small call was answered."""
         tries = report.tries_ms

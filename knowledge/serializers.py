@@ -128,7 +128,7 @@ class KnowledgeBaseChange(StrictSerializer):
     alpha = AlphaField(required=False)
 
 
-class StatesOutput(serializers.Serializer[Any]):
+class DocumentStatesOutput(serializers.Serializer[Any]):
     """How many documents are in each state."""
 
     queued = serializers.IntegerField()
@@ -147,7 +147,7 @@ class KnowledgeBaseOutput(serializers.Serializer[Any]):
     embedding_model = serializers.CharField(allow_blank=True)
     dimensions = serializers.IntegerField()
     document_count = serializers.IntegerField()
-    states = StatesOutput()
+    states = DocumentStatesOutput()
     version = serializers.CharField()
     deleted_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()

@@ -62,7 +62,7 @@ class UsageQuery(StrictSerializer):
         return attrs
 
 
-class StatesOutput(serializers.Serializer[Any]):
+class CallStatesOutput(serializers.Serializer[Any]):
     """Calls by how they ended."""
 
     completed = serializers.IntegerField()
@@ -89,7 +89,7 @@ class UsageTotalsOutput(serializers.Serializer[Any]):
     first_token_ms = PercentilesOutput(source="first_token")
     total_ms = PercentilesOutput(source="total")
 
-    @extend_schema_field(StatesOutput)
+    @extend_schema_field(CallStatesOutput)
     def get_states(self, usage: UsageTotals) -> dict[str, int]:
         """Calls by how they ended."""
         return {"completed": usage.completed, "cancelled": usage.cancelled, "failed": usage.failed}

@@ -19,7 +19,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     re_path(r"^console(?:/.*)?$", console_page, name="console"),
-    re_path(r"^console(?:/.*)?$", console_page, name="console"),
     re_path(r"^(?:c|k)(?:/.*)?$", chat_page),
     path("", chat_page, name="chat"),
 ]

@@ -38,7 +38,9 @@ class Router {
   /** A console address with the scope in it, for `href` attributes; one that names a scope keeps it. */
   href(address: string): string {
     const place = parsePlace(address);
-    return formatPlace(place, scopeOf(place.query) ?? this.scope, this.home);
+    const named = scopeOf(place.query);
+    // A scope named stays named: left out, the link would be read in the scope of the page it stands on.
+    return named === null ? formatPlace(place, this.scope, this.home) : formatPlace(place, named, null);
   }
 
   go(address: string, options: { replace?: boolean } = {}): void {

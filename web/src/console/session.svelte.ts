@@ -14,6 +14,8 @@ class Session {
   problem = $state.raw<ApiProblem | null>(null);
   /** Counts entries into a scope, so that the page of the old one is left behind. */
   entered = $state(0);
+  /** The scope that `me` is about: while it differs from the one wanted, no page is shown. */
+  within = $state<string | null>(null);
   private entering: string | null = null;
 
   get operator(): boolean {
@@ -80,6 +82,7 @@ class Session {
     router.set({}, { replace: true });
     // Naming the own tenant is no new scope: the page must not be mounted twice, with what was typed lost.
     this.entering = scope.key;
+    this.within = scope.key;
     this.entered += 1;
   }
 

@@ -1,0 +1,110 @@
+"""The first page: what needs somebody leads to where one acts; each role sees what it may."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from fakes.console import ConsolePage
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.pages
+
+OpenConsole = Callable[..., ConsolePage]
+FAILED_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def broken(installation: Any) -> str:
+    """A document that cannot be taken in: its title."""
+    _, bases = installation.request("GET", "/api/v1/knowledge-bases")
+    path = f"/api/v1/knowledge-bases/{bases['results'][0]['id']}/documents"
+    status, made = installation.request("POST", path, body={"title": "home-empty.txt", "text": " "})
+    if status == 400:
+        pytest.fail(f"the document was refused: {made}")
+    deadline = time.monotonic() + FAILED_S
+    while time.monotonic() < deadline:
+        _, row = installation.request("GET", f"{path}/{made['id']}")
+        if row["state"] == "failed":
+            return str(row["title"])
+        time.sleep(0.5)
+    pytest.fail(f"the document did not fail: {row}")
+
+
+@pytest.fixture(scope="module")
+def ending(installation: Any) -> str:
+    """A key that ends in three days: its name."""
+    end = (datetime.now(UTC) + timedelta(days=3, hours=1)).isoformat()
+    body = {"name": "home-ending", "role": "viewer", "expires_at": end}
+    assert installation.request("POST", "/api/v1/api-keys", body=body)[0] == 201
+    return "home-ending"
+
+
+def test_what_needs_me_leads_to_where_i_act(open_console: OpenConsole, broken: str, ending: str) -> None:
+    console = open_console("owner")
+    console.go("/console/")
+    page = console.page
+    expect(page.get_by_test_id("health")).to_contain_text("Database")
+    failed = page.get_by_test_id("need").filter(has_text=broken)
+    expect(failed).to_have_attribute("data-kind", "document")
+    expect(failed.locator(".reason")).not_to_be_empty()
+    key = page.get_by_test_id("need").filter(has_text=ending)
+    expect(key).to_contain_text("in 3 days")
+    key.get_by_role("link").click()
+    console.settle()
+    expect(page.locator("#main h1")).to_have_text(ending)
+    page.go_back()
+    console.settle()
+    page.get_by_test_id("need").filter(has_text=broken).get_by_role("link").click()
+    console.settle()
+    assert "/console/knowledge/" in page.url
+    expect(page.locator("body")).to_contain_text(broken)
+    assert console.errors == []
+
+
+def test_the_range_is_in_the_address(open_console: OpenConsole) -> None:
+    console = open_console("owner")
+    console.go("/console/")
+    console.page.get_by_role("button", name="7 days").click()
+    expect(console.page).to_have_url(f"{console.url}/console/?range=7d")
+    console.page.reload()
+    console.settle()
+    expect(console.page.get_by_role("button", name="7 days")).to_have_attribute("aria-pressed", "true")
+
+
+def test_each_sees_what_they_may(open_console: OpenConsole) -> None:
+    for role, usage, acts in (("owner", 1, 1), ("member", 0, 0), ("viewer", 0, 0)):
+        console = open_console(role)
+        console.go("/console/")
+        expect(console.page.get_by_test_id("health")).to_be_visible()
+        expect(console.page.get_by_role("group", name="Range")).to_have_count(usage)
+        expect(console.page.get_by_test_id("acts")).to_have_count(acts)
+        assert console.errors == []
+
+
+def test_an_operator_sees_the_platform(open_console: OpenConsole, broken: str) -> None:
+    console = open_console("operator")
+    console.go("/console/?in=*")
+    need = console.page.get_by_test_id("need").filter(has_text=broken)
+    expect(need).to_contain_text("demo")
+    # The link leads into the tenant of the document, not just to a page.
+    need.get_by_role("link").click()
+    console.settle()
+    expect(console.page.get_by_test_id("scope-name").first).to_have_text("Demo")
+    assert console.errors == []
+
+
+def test_the_figures_of_a_plot_can_be_read(open_console: OpenConsole, installation: Any) -> None:
+    body = {"model": "atrium-extractive", "messages": [{"role": "user", "content": "Hello"}]}
+    assert installation.request("POST", "/v1/chat/completions", body=body)[0] == 200
+    console = open_console("owner")
+    console.go("/console/?range=1h")
+    page = console.page
+    show = page.get_by_role("button", name="Show as table: Requests")
+    expect(show).to_be_visible(timeout=20_000)
+    expect(page.locator("canvas").first).to_be_visible()
+    show.click()
+    expect(page.get_by_role("columnheader", name="Completed")).to_be_visible()
+    assert console.axe() == []
+    assert console.errors == []
