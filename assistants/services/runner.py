@@ -1,14 +1,15 @@
 """Runs of this process: each a supervised task that answers into the run log, whoever watches.
 
 A Run ends once: its row is closed by a conditional update, and whoever closed it writes the last event. It ends when
-the answer does, when a stop was asked anywhere, when its time is over, when another process took it over because the
-lease ran out, or when this process shuts down.
+the answer does, when a stop was asked anywhere, when its time is over, when the rights of who asked end, when another
+process took it over because the lease ran out, or when this process shuts down.
 """
 
 import asyncio
 import contextlib
 import uuid
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -30,6 +31,8 @@ from kernel.errors import AtriumError, Internal, RateLimited, ServerOverloaded, 
 from kernel.hops import current_trail, on_trail
 from kernel.streams import PeerGone, Supervisor, beside, run_until
 from substrate.units import run_unit
+from tenants.services import until_refused
+from tenants.types import Principal
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +47,7 @@ class Interruption(Enum):
     TAKEN = "taken"
     TIMED_OUT = "timed out"
     CLOSING = "closing"
+    REFUSED = "refused"
 
 
 @dataclass(slots=True)
@@ -59,6 +63,7 @@ class LiveRun:
     finish_reason: str = ""
     usage: dict[str, int] | None = None
     interruption: Interruption | None = None
+    refusal: AtriumError | None = None
 
 
 class Runner:
@@ -71,8 +76,10 @@ class Runner:
         tenant_limit: int = 100,
         time_limit_s: float = 600.0,
         save_every_s: float = 0.0,
+        until_refused: Callable[[Principal], Awaitable[AtriumError]] = until_refused,
     ) -> None:
         """`save_every_s` > 0 keeps partial text in the database, where the log dies with the process."""
+        self._until_refused = until_refused
         self._limit = limit
         self._tenant_limit = tenant_limit
         self._time_limit_s = time_limit_s
@@ -119,7 +126,7 @@ class Runner:
                 with on_trail(trail):
                     await run_until(lambda: self._watch(run), self._produce(run))
             except PeerGone:
-                error = _interrupted(run.interruption)
+                error = run.refusal or _interrupted(run.interruption)
             except AtriumError as failure:
                 error = failure
             except Exception:
@@ -135,18 +142,27 @@ class Runner:
 
     async def _watch(self, run: LiveRun) -> None:
         """Return when the Run must end early; renew its lease meanwhile."""
+        refused = asyncio.ensure_future(self._until_refused(run.turn.principal))
+        try:
+            await self._watch_until(run, refused)
+        finally:
+            refused.cancel()
+            await asyncio.gather(refused, return_exceptions=True)
+
+    async def _watch_until(self, run: LiveRun, refused: asyncio.Future[AtriumError]) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._time_limit_s
         saved, save_at = "", loop.time() + self._save_every_s
         while run.interruption is None:
             stop = asyncio.ensure_future(run.claim.stop_asked())
             closing = asyncio.ensure_future(self._closing.wait())
+            awaited: set[asyncio.Future[Any]] = {stop, closing, refused}
             try:
-                await asyncio.wait(
-                    {stop, closing}, timeout=RENEW_EVERY_S, return_when=asyncio.FIRST_COMPLETED
-                )
+                await asyncio.wait(awaited, timeout=RENEW_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
                 if stop.done():
                     run.interruption = Interruption.STOPPED
+                elif refused.done():
+                    run.interruption, run.refusal = Interruption.REFUSED, refused.result()
                 elif closing.done():
                     run.interruption = Interruption.CLOSING
                 elif loop.time() > deadline:

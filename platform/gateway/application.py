@@ -10,7 +10,7 @@ from inference.services import list_models
 from inference.types import ModelSpec
 from routing.services import dispatch, embed
 from substrate.units import run_unit
-from tenants.services import authenticate_key, require
+from tenants.services import authenticate_key, require, until_refused
 from tenants.types import Principal
 
 
@@ -26,6 +26,7 @@ application = Gateway(
     Doors(
         authenticate=authenticate_key,
         require=require,
+        until_refused=until_refused,
         dispatch=dispatch,
         embed=embed,
         answer=answer,

@@ -6,34 +6,43 @@ from types import TracebackType
 from typing import Any, Self
 
 from gateway.limits import GatewayLimits
+from kernel.errors import AtriumError
 from kernel.streams import PeerGone
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+# Returns the refusal once the caller may not go on.
+UntilRefused = Callable[[], Awaitable[AtriumError]]
 HEARTBEAT = b": keep-alive\n\n"
 
 
 class Attendance:
-    """Cancels the task that entered it, and turns that into PeerGone, when the client leaves or stops reading.
+    """Cancels the task that entered it when the client leaves or stops reading (then it raises PeerGone), or when the
+    caller's rights end (then it raises their refusal).
 
     Costs one timer while a request is quick; the watcher starts only after `watch_after_s`, once. For streams
     `attend_stream` adds heartbeats and the limit on slow readers; the writer marks each write by `writing`.
     """
 
     __slots__ = (
-        "_beat", "_limits", "_loop", "_next_pulse", "_receive", "_start", "_task", "_watcher", "_write",
-        "cause", "touched", "writing",
+        "_beat", "_guard", "_limits", "_loop", "_next_pulse", "_receive", "_start", "_task", "_until_refused",
+        "_watcher", "_write", "cause", "refusal", "touched", "writing",
     )  # fmt: skip
 
-    def __init__(self, receive: Receive, limits: GatewayLimits) -> None:
+    def __init__(
+        self, receive: Receive, limits: GatewayLimits, until_refused: UntilRefused | None = None
+    ) -> None:
         """`receive` must already have given the whole request body."""
         self._receive = receive
         self._limits = limits
+        self._until_refused = until_refused
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._start: asyncio.TimerHandle | None = None
         self._next_pulse: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._beat: asyncio.Task[None] | None = None
+        self._guard: asyncio.Task[None] | None = None
+        self.refusal: AtriumError | None = None
         self._write: Callable[[bytes], Awaitable[None]] | None = None
         self.cause = ""
         self.writing = False
@@ -50,7 +59,7 @@ class Attendance:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the watch. Raises PeerGone in place of the cancellation that the watch itself asked for."""
+        """End the watch. Raises PeerGone, or the refusal, in place of the cancellation that the watch asked for."""
         if self._start is not None:
             self._start.cancel()
         if self._next_pulse is not None:
@@ -59,10 +68,12 @@ class Attendance:
             self._watcher.cancel()
         if self._beat is not None:
             self._beat.cancel()
+        if self._guard is not None:
+            self._guard.cancel()
         if self.cause and self._task is not None:
             others = self._task.uncancel()
             if kind is asyncio.CancelledError and not others:
-                raise PeerGone(self.cause) from error
+                raise (self.refusal or PeerGone(self.cause)) from error
 
     def touch(self) -> None:
         """Something was sent just now."""
@@ -76,6 +87,12 @@ class Attendance:
 
     def _begin(self) -> None:
         self._watcher = self._loop.create_task(self._watch(), name="watch client")
+        if self._until_refused is not None:
+            self._guard = self._loop.create_task(self._see_out(self._until_refused), name="watch rights")
+
+    async def _see_out(self, until_refused: UntilRefused) -> None:
+        self.refusal = await until_refused()
+        self._give_up("rights ended")
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

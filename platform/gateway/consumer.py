@@ -46,7 +46,7 @@ from kernel.errors import (
 from kernel.hops import Trail, current_trail, meters, on_trail
 from kernel.ids import accept_request_id, new_request_id, new_trace_id, parse_uuid
 from kernel.streams import Supervisor
-from tenants.services import authenticate_key, authenticate_session
+from tenants.services import authenticate_key, authenticate_session, until_refused
 from tenants.types import Principal
 
 log = structlog.get_logger(__name__)
@@ -75,6 +75,7 @@ class SocketDoors:
 
     authenticate_key: Callable[[str], Awaitable[Principal]] = authenticate_key
     authenticate_session: Callable[[str, str | None], Awaitable[Principal]] = authenticate_session
+    until_refused: Callable[..., Awaitable[AtriumError]] = until_refused
     start_run: Callable[..., Awaitable[StartedRun]] = assistants.start_run
     follow_run: Callable[..., AsyncGenerator[RunEvent, None]] = assistants.follow_run
     stop_run: Callable[..., Awaitable[None]] = assistants.stop_run
@@ -97,7 +98,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._refilled_at = time.monotonic()
         self._followers: dict[uuid.UUID, asyncio.Task[None]] = {}
         self._trials: dict[uuid.UUID, Trial] = {}
-        self._tasks = Supervisor(limit=self._limits.followed + 1, on_error=_report)
+        self._tasks = Supervisor(limit=self._limits.followed + 2, on_error=_report)
         self._counted = False
         # What the handshake offered: every message of the socket goes on with it.
         self._trace_id = self._parent = ""
@@ -124,6 +125,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         meters().level("websockets", 1)
         self._trace_id, self._parent = offered_trace(self.scope)
         if await self._check_caller() and self._principal is not None:
+            self._tasks.start("guard", self._see_out(self._principal))
             log.info(
                 "socket_opened", tenant_id=str(self._principal.tenant_id), key=self._principal.api_key_prefix
             )
@@ -297,16 +299,22 @@ class ChatConsumer(AsyncWebsocketConsumer):
         every = self._limits.recheck_key_s if self._credential.key else self._limits.recheck_session_s
         return time.monotonic() - self._checked_at >= every
 
+    async def _see_out(self, principal: Principal) -> None:
+        """Close the socket as soon as its caller's rights end, whatever it does just then."""
+        refusal = await self._doors.until_refused(principal, self._authenticate)
+        await self._tell_error(refusal)
+        await self._end(NOT_SIGNED_IN if isinstance(refusal, NotSignedIn) else NOT_ALLOWED)
+
+    async def _authenticate(self) -> Principal:
+        if self._credential.key:
+            return await self._doors.authenticate_key(self._credential.key)
+        return await self._doors.authenticate_session(self._credential.session, self._credential.tenant)
+
     async def _check_caller(self) -> bool:
         """Whether the credential is (still) good; closes the socket when it is not."""
         self._checked_at = time.monotonic()
         try:
-            if self._credential.key:
-                self._principal = await self._doors.authenticate_key(self._credential.key)
-            else:
-                self._principal = await self._doors.authenticate_session(
-                    self._credential.session, self._credential.tenant
-                )
+            self._principal = await self._authenticate()
         except NotSignedIn:
             await self._end(NOT_SIGNED_IN)
         except PermissionDenied:

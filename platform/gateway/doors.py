@@ -9,6 +9,7 @@ from typing import Protocol
 
 from assistants.types import Citation, TurnRequest
 from inference.types import Chunk, Completion, Embeddings, ModelSpec
+from kernel.errors import AtriumError
 from routing.types import ModelCall, RoutingDecision
 from tenants.types import Principal
 
@@ -67,6 +68,7 @@ class Doors:
 
     authenticate: Callable[[str], Awaitable[Principal]]
     require: Callable[[Principal, str], None]
+    until_refused: Callable[[Principal, Callable[[], Awaitable[Principal]]], Awaitable[AtriumError]]
     dispatch: Callable[[ModelCall], AbstractAsyncContextManager[AnswerFlow]]
     embed: Callable[[ModelCall], Awaitable[tuple[Embeddings, RoutingDecision]]]
     answer: Callable[[TurnRequest], AbstractAsyncContextManager[CitedFlow]]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from gateway.attendance import Attendance, Receive
+from gateway.attendance import Attendance, Receive, UntilRefused
 from gateway.errors import Header
 from gateway.limits import GatewayLimits
 from kernel.errors import BadInput, TooLarge
@@ -30,7 +30,7 @@ class Exchange:
 
     __slots__ = ("_attendance", "_receive", "_send", "arrived", "assistant", "ended", "error", "first_byte_at",
                  "headers", "key_prefix", "limits", "method", "model", "path", "queue_ms", "replica", "request_id",
-                 "status", "stream", "tenant", "trace_id", "trail")  # fmt: skip
+                 "status", "stream", "tenant", "trace_id", "trail", "until_refused")  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: GatewayLimits) -> None:
         """Reads the ids that the caller offers (`x-request-id`, `traceparent`), or makes new ones."""
@@ -61,14 +61,15 @@ class Exchange:
         self.tenant = self.key_prefix = self.model = self.assistant = self.replica = self.error = ""
         self.queue_ms = 0.0
         self.stream = self.ended = False
+        self.until_refused: UntilRefused | None = None
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the request arrived."""
         return (time.perf_counter() - self.arrived) * 1000
 
     def attend(self) -> Attendance:
-        """The watch over this request's client; enter it once the body is read."""
-        self._attendance = Attendance(self._receive, self.limits)
+        """The watch over this request's client and its rights; enter it once the body is read."""
+        self._attendance = Attendance(self._receive, self.limits, self.until_refused)
         return self._attendance
 
     async def read_body(self) -> bytes:

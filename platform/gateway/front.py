@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import perf_counter
 
 import structlog
@@ -87,12 +88,16 @@ class Gateway:
         try:
             route = _find_route(exchange)
             began = perf_counter()
-            principal = await self._doors.authenticate(bearer_key(exchange.headers))
+            key = bearer_key(exchange.headers)
+            principal = await self._doors.authenticate(key)
             exchange.trail.note("authenticate", began)
             exchange.trail.asker = principal
             exchange.tenant, exchange.key_prefix = (
                 principal.tenant_slug,
                 principal.api_key_prefix,
+            )
+            exchange.until_refused = partial(
+                self._doors.until_refused, principal, partial(self._doors.authenticate, key)
             )
             await route(exchange, self._doors, principal)
         except AtriumError as error:
@@ -141,4 +146,8 @@ async def _report(exchange: Exchange, error: AtriumError) -> None:
     if exchange.status == 0:
         await exchange.answer(error_status(error), error_body(error), error_headers(error))
     elif exchange.stream:
-        await exchange.end_stream(error_event(error))
+        try:
+            async with asyncio.timeout(LAST_WORD_S):
+                await exchange.end_stream(error_event(error))
+        except TimeoutError:
+            raise PeerGone("client does not read") from error

@@ -1,6 +1,7 @@
 """The door of tenants: who asks, what they may, what they used."""
 
 from tenants.permissions import require
+from tenants.services.access import renew_principal, until_refused
 from tenants.services.figures import RANGES, range_bounds, usage_figures
 from tenants.services.finding import find_tenants
 from tenants.services.invitations import (
@@ -126,6 +127,7 @@ __all__ = [
     "record_trace",
     "record_usage",
     "remove_member",
+    "renew_principal",
     "report_usage",
     "require",
     "resend_invitation",
@@ -142,6 +144,7 @@ __all__ = [
     "summarise_platform",
     "suspended_tenants",
     "switched_session",
+    "until_refused",
     "usage_figures",
     "user_of_session",
     "visit_tenant",

@@ -62,7 +62,14 @@ def _checked(key: str, entry: KeyEntry | None, clock: Clock) -> Principal:
         raise NotSignedIn
     expected = entry.fingerprint if entry else _NO_FINGERPRINT
     genuine = hmac.compare_digest(ring.fingerprint(key, version=version), expected)
-    if entry is None or not genuine:
+    if not genuine:
+        raise NotSignedIn
+    return refuse_entry(entry, clock)
+
+
+def refuse_entry(entry: KeyEntry | None, clock: Clock) -> Principal:
+    """The principal of a key's entry that is good now. Raises NotSignedIn, PermissionDenied, TenantSuspended."""
+    if entry is None:
         raise NotSignedIn
     if entry.expires_at is not None and entry.expires_at <= clock.now():
         raise NotSignedIn("This API key has expired.")
@@ -136,7 +143,8 @@ def choose_membership(*, user: User, session: SessionBase, tenant_slug: str | No
     elif bound is not None:
         chosen = next((each for each in mine if str(each.id) == bound), None)
     else:
-        chosen = next(filter(selectors.is_open, mine), None)
+        # Where none is open, the last one used says why.
+        chosen = next(filter(selectors.is_open, mine), next(iter(mine), None))
     if chosen is None:
         raise PermissionDenied("You are not a member of this tenant.")
     if chosen.disabled_at is not None:

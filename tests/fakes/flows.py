@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ import orjson
 from assistants.types import Citation
 from gateway.doors import Doors
 from inference.types import Chunk, Completion, Embeddings, ModelKind, ModelSpec, Tier, TokenUsage
-from kernel.errors import NotSignedIn, PermissionDenied
+from kernel.errors import AtriumError, NotSignedIn, PermissionDenied
 from routing.types import ModelCall, RoutingDecision
 from tenants.types import Principal, PriorityClass, Role
 
@@ -93,12 +93,15 @@ class FakeDoors:
     calls: list[ModelCall] = field(default_factory=list)
     turns: list[Any] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
+    rights_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    known_key: str = "atr_test"
 
     def doors(self) -> Doors:
         """The bundle that the gateway takes."""
         return Doors(
             authenticate=self._authenticate,
             require=self._require,
+            until_refused=self._until_refused,
             dispatch=self._dispatch,
             embed=self._embed,
             answer=self._answer,
@@ -107,9 +110,19 @@ class FakeDoors:
         )
 
     async def _authenticate(self, key: str) -> Principal:
-        if key != "atr_test":
+        if key != self.known_key:
             raise NotSignedIn
         return self.principal
+
+    async def _until_refused(
+        self, principal: Principal, again: Callable[[], Awaitable[Principal]]
+    ) -> AtriumError:
+        await self.rights_ended.wait()
+        try:
+            await again()
+        except AtriumError as refusal:
+            return refusal
+        return PermissionDenied()
 
     def _require(self, principal: Principal, permission: str) -> None:
         if permission in self.refused:

@@ -426,3 +426,32 @@ async def test_access_log_has_one_line_for_each_request(
         "failed",
         "invalid_request_error",
     )
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_rights_that_end_cancel_the_call_and_say_why(
+    make_client: Callable[..., AsgiClient], log_file: Path, stream: bool
+) -> None:
+    fake = FakeDoors(script=[Chunk([frame("a")], text="a"), 30.0])
+    calling = asyncio.ensure_future(make_client(fake).post(CHAT, {**HELLO, "stream": stream}))
+    await asyncio.sleep(0.15)
+    fake.known_key = "atr_other"
+    fake.rights_ended.set()
+    answered = await asyncio.wait_for(calling, 1)
+    assert fake.ends == ["cancelled"]
+    assert answered.ended
+    error = answered.events()[-1]["error"] if stream else answered.json()["error"]
+    assert error["code"] == "invalid_api_key"
+    assert answered.status == (200 if stream else 401)
+
+
+async def test_a_reader_that_stalls_is_not_waited_for_when_rights_end(
+    make_client: Callable[..., AsgiClient],
+) -> None:
+    fake = FakeDoors(script=[Chunk([frame(str(number))]) for number in range(50)])
+    fake.rights_ended.set()
+    answered = await asyncio.wait_for(
+        make_client(fake).post(CHAT, {**HELLO, "stream": True}, block_writes_after=3), 3
+    )
+    assert fake.ends == ["cancelled"]
+    assert not answered.ended

@@ -40,6 +40,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         **_spans(environment),
         "change_tail": BackendSpec("substrate.changes.ChangeTail", "substrate.changes.ChangeTail"),
         "key_directory": BackendSpec("substrate.ports.Directory", "tenants.directory.KeyDirectory"),
+        "access_watch": BackendSpec("substrate.ports.Directory", "tenants.attending.AccessWatch"),
         "model_directory": BackendSpec("substrate.ports.Directory", "inference.directory.ModelDirectory"),
         "assistant_directory": BackendSpec(
             "substrate.ports.Directory", "assistants.directory.AssistantDirectory"
@@ -209,7 +210,8 @@ JOB_HANDLERS = {
     "knowledge.purge": ("knowledge.tasks.purge", "knowledge.tasks.give_up_purge"),
 }
 
-DIRECTORIES = ("key_directory", "model_directory", "assistant_directory", "live_changes")
+# The watch over who is served looks keys up: it hears of a change after their directory.
+DIRECTORIES = ("key_directory", "access_watch", "model_directory", "assistant_directory", "live_changes")
 
 
 def _watched(environment: Environment, planes: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
