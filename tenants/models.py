@@ -14,6 +14,7 @@ from tenants.rollup_models import TenantDay as TenantDay
 from tenants.rollup_models import TenantHour as TenantHour
 from tenants.rollup_models import UsageDay as UsageDay
 from tenants.rollup_models import UsageHour as UsageHour
+from tenants.session_models import Session as Session
 from tenants.types import (
     EMAIL_LENGTH,
     MESSAGE_LENGTH,

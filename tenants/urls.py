@@ -2,11 +2,13 @@
 
 from django.urls import URLPattern, path, re_path
 
+from tenants.views.account_pages import SignInView, end_sessions, show_sessions
 from tenants.views.invitation_page import accept_invitation, open_invitation
 from tenants.views.invitations import InvitationsView, InvitationView, ResendView
 from tenants.views.keys import KeysView, KeyView, RotateView
 from tenants.views.me import MeView
 from tenants.views.retention import RetentionPreviewView, RetentionRulesView
+from tenants.views.sessions import MemberSessionsView, MemberSessionView, OwnSessionsView, OwnSessionView
 from tenants.views.tenants import TenantsView, TenantView
 from tenants.views.usage import UsageView
 from tenants.views.users import UsersView, UserView
@@ -17,6 +19,10 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^tenants/(?P<tenant_id>[^/]+)/?$", TenantView.as_view()),
     re_path(r"^users/?$", UsersView.as_view()),
     re_path(r"^users/(?P<user_id>[^/]+)/?$", UserView.as_view()),
+    re_path(r"^users/(?P<user_id>[^/]+)/sessions/?$", MemberSessionsView.as_view()),
+    re_path(r"^users/(?P<user_id>[^/]+)/sessions/(?P<session_id>[^/]+)/?$", MemberSessionView.as_view()),
+    re_path(r"^sessions/?$", OwnSessionsView.as_view()),
+    re_path(r"^sessions/(?P<session_id>[^/]+)/?$", OwnSessionView.as_view()),
     re_path(r"^invitations/?$", InvitationsView.as_view()),
     re_path(r"^invitations/(?P<invitation_id>[^/]+)/?$", InvitationView.as_view()),
     re_path(r"^invitations/(?P<invitation_id>[^/]+)/resend/?$", ResendView.as_view()),
@@ -30,6 +36,9 @@ urlpatterns: list[URLPattern] = [
 
 # Pages for people, below `/accounts/`.
 page_urlpatterns: list[URLPattern] = [
+    path("login/", SignInView.as_view(), name="account_login"),
+    path("sessions/", show_sessions, name="account_sessions"),
+    path("sessions/end/", end_sessions, name="account_sessions_end"),
     path("invitation/", open_invitation, name="invitation"),
     path("invitation/accept/", accept_invitation, name="invitation_accept"),
 ]

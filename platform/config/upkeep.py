@@ -13,7 +13,7 @@ from substrate.idempotency import forget_old_records
 from substrate.jobs import forget_old_jobs
 from substrate.processes import forget_gone_processes
 from substrate.units import run_unit
-from tenants.services import forget_old_invitations, forget_old_traces
+from tenants.services import forget_old_invitations, forget_old_sessions, forget_old_traces
 
 log = structlog.get_logger(__name__)
 EVERY_S = 600.0
@@ -31,6 +31,7 @@ async def keep_up_forever() -> None:
             acts = await run_unit(forget_old_acts)
             await run_unit(forget_gone_processes)
             traces = await run_unit(forget_old_traces)
+            sessions = await run_unit(forget_old_sessions)
             invitations = await run_unit(forget_old_invitations)
             assistants = await run_unit(forget_deleted_assistants)
             log.info(
@@ -41,6 +42,7 @@ async def keep_up_forever() -> None:
                 acts=acts,
                 traces=traces,
                 invitations=invitations,
+                sessions=sessions,
                 assistants=assistants,
             )
         except AtriumError as error:

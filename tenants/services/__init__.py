@@ -32,6 +32,7 @@ from tenants.services.retention import (
     set_retention,
 )
 from tenants.services.seeding import seed_tenants, seed_usage
+from tenants.services.sessions import end_every_session, forget_old_sessions
 from tenants.services.sign_in import (
     authenticate_key,
     authenticate_key_now,
@@ -97,12 +98,14 @@ __all__ = [
     "describe_principal",
     "drain_usage_forever",
     "drain_usage_once",
+    "end_every_session",
     "ending_keys",
     "find_offer",
     "find_request",
     "find_tenant",
     "find_tenants",
     "forget_old_invitations",
+    "forget_old_sessions",
     "forget_old_traces",
     "get_invitation",
     "get_key",

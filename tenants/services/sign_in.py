@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.base import SessionBase
-from django.contrib.sessions.backends.db import SessionStore
 from django.db.models import Q
 from django.http import HttpRequest
 
@@ -23,10 +22,10 @@ from tenants.keys import prefix_of
 from tenants.models import ApiKey, Membership, Tenant, User
 from tenants.permissions import OPERATE, permissions_of
 from tenants.ports import KeyFinder
+from tenants.session_engine import SESSION_MEMBERSHIP as SESSION_MEMBERSHIP
+from tenants.session_engine import SessionStore
 from tenants.types import KeyEntry, Principal, PriorityClass, Role, TenantState
 
-# Where a session keeps the membership it is bound to.
-SESSION_MEMBERSHIP = "atrium_membership"
 # A key's or membership's `last_used_at` is written at most this often.
 TOUCH_EVERY = timedelta(seconds=60)
 # Compared against when a prefix is unknown, so that a hit and a miss take the same time.

@@ -18,6 +18,7 @@ from tenants import selectors
 from tenants.models import Membership, Tenant, User
 from tenants.permissions import require, require_rank
 from tenants.services.keys import find_key_name
+from tenants.services.sessions import end_every_session, end_sessions_of_membership
 from tenants.types import (
     EMAIL_LENGTH,
     NAME_LENGTH,
@@ -171,6 +172,7 @@ def change_member(
             membership.role = role.value
         if disabled is not None and disabled != (membership.disabled_at is not None):
             membership.disabled_at = clock.now() if disabled else None
+            end_sessions_of_membership(membership.id)
         _keep_an_owner(membership)
         membership.save()
         record_change(kind="membership", object_id=user_id, tenant_id=principal.tenant_id)
@@ -288,6 +290,8 @@ def change_user(
         user.is_operator = user.is_operator if is_operator is None else is_operator
         user.is_active = user.is_active if is_active is None else is_active
         user.save(update_fields=["name", "is_operator", "is_active", "updated_at"])
+        if not user.is_active:
+            end_every_session(user_id=user.id)
         record_change(kind="user", object_id=user.id)
         record_act(act="changed", kind="user", object_id=user.id, label=user.email)
 
@@ -301,5 +305,6 @@ def set_password(*, user_id: uuid.UUID, password: str) -> None:
     user.set_password(password)
     with system_scope("set a user's password"):
         user.save(update_fields=["password", "updated_at"])
+        end_every_session(user_id=user.id)
         record_change(kind="user", object_id=user.id)
         record_act(act="changed", kind="user", object_id=user.id, label=f"{user.email} (password)")

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods
 from kernel.errors import AtriumError, BadInput, Conflict, LimitReached, NotFound
 from tenants.models import Membership, User
 from tenants.services import find_offer, join_as_known_person, join_as_new_person
+from tenants.services.sessions import note_browser
 from tenants.services.sign_in import SESSION_MEMBERSHIP
 from tenants.types import NAME_LENGTH, OfferedMembership, Role
 
@@ -109,6 +110,11 @@ def _enter(request: HttpRequest, membership: Membership) -> HttpResponse:
     """Sign in under a new session key, bound to the new membership."""
     login(request, membership.user, backend=settings.AUTHENTICATION_BACKENDS[0])
     request.session.pop(SESSION_INVITATION, None)
+    note_browser(
+        session=request.session,
+        address=request.META.get("REMOTE_ADDR", ""),
+        device=request.headers.get("User-Agent", ""),
+    )
     request.session[SESSION_MEMBERSHIP] = str(membership.id)
     return redirect("/console/" if Role(membership.role).rank <= Role.ADMIN.rank else "/")
 

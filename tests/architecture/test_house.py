@@ -25,6 +25,7 @@ GLOBAL_MODELS = {
     "substrate.PlatformAct": "what operators did to what all tenants share",
     "substrate.ServerProcess": "the processes serve all tenants",
     "tenants.Tenant": "the tenants themselves",
+    "tenants.Session": "found by its key before any tenant is known; operators have sessions without a membership",
     "tenants.User": "a person may be a member of several tenants",
     "tenants.PlatformHour": "sums over all tenants, for operators; they outlive tenants",
     "inference.Model": "models are shared by all tenants",

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.sessions.backends.db import SessionStore
 from factories.tenants import make_key, make_membership, make_tenant, make_user, session_client
 
 from console.api.live import Credential, Live, LiveLimits
@@ -21,6 +20,7 @@ from substrate.changes import ChangeTail, record_change
 from substrate.ports import ChangeEvent
 from substrate.units import run_unit
 from tenants.services import revoke_api_key
+from tenants.session_engine import SessionStore
 from tenants.types import Principal, Role
 
 QUICK = LiveLimits(ping_s=0.05, recheck_s=5.0, gather_s=0.0, write_s=0.2)

@@ -224,9 +224,11 @@ def test_disabling_a_member_ends_sessions_and_keys(tenant: Tenant) -> None:
     assert browser.get("/api/v1/me").status_code == key.get("/api/v1/me").status_code == 200
     owner = key_client(tenant, role=Role.OWNER)
     assert patch(owner, f"/api/v1/users/{member.user_id}", {"disabled": True}).json()["disabled"] is True
-    assert browser.get("/api/v1/me").status_code == key.get("/api/v1/me").status_code == 403
+    # The session is gone, and a new one does not let them in either.
+    assert browser.get("/api/v1/me").status_code == 401
+    assert session_client(member).get("/api/v1/me").status_code == key.get("/api/v1/me").status_code == 403
     assert patch(owner, f"/api/v1/users/{member.user_id}", {"disabled": False}).status_code == 200
-    assert browser.get("/api/v1/me").status_code == 200
+    assert session_client(member).get("/api/v1/me").status_code == key.get("/api/v1/me").status_code == 200
 
 
 def test_nobody_locks_themselves_out(tenant: Tenant) -> None:

@@ -3,17 +3,16 @@
 import json
 
 import pytest
-from django.contrib.sessions.backends.db import SessionStore
-from django.contrib.sessions.models import Session
 from django.test import Client
 from factories.tenants import PASSWORD, make_membership, make_tenant, make_user, session_client
 
 from kernel.errors import NotSignedIn, PermissionDenied, TenantSuspended
 from substrate.crossing import system_scope
 from substrate.units import run_unit
-from tenants.models import Membership, Tenant, User
+from tenants.models import Membership, Session, Tenant, User
 from tenants.services import authenticate_session, change_user
 from tenants.services.sign_in import SESSION_MEMBERSHIP
+from tenants.session_engine import SessionStore
 from tenants.types import Role, TenantState
 
 COOKIE = "atrium_session"

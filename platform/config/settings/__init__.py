@@ -71,7 +71,7 @@ TEMPLATES = templates(template_folder(Path(__file__)))
 CACHES = caches(ATRIUM)
 # Letters reach people. Without a mail server nothing that carries a token is mailed: the console is a log.
 MAIL_CONFIGURED = ATRIUM.email_url.startswith("smtp")
-SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_ENGINE = "tenants.session_engine"
 STATIC_URL = "/static/"
 STATIC_ROOT = ATRIUM.home / "static"
 STORAGES = {

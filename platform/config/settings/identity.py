@@ -16,7 +16,8 @@ ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_RATE_LIMITS = {
-    "login_failed": "10/m/ip,5/5m/key",
+    # Counted by `tenants.lockout`, so that nobody can lock another out.
+    "login": "120/m/ip",
     "change_password": "5/m/user",
     # Ours: looks at invitations. Their tokens cannot be guessed; trying costs the server little.
     "invitation": "30/m/ip",

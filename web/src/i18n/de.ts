@@ -74,6 +74,7 @@ export const de: Catalogue = {
     toLight: "Hell anzeigen",
     language: "Sprache",
     console: "Konsole öffnen",
+    sessions: "Wo Sie angemeldet sind",
     password: "Passwort ändern",
     api: "API-Referenz",
     backOffice: "Back-Office",

@@ -72,6 +72,7 @@ export const en = {
     toLight: "Switch to light",
     language: "Language",
     console: "Open the console",
+    sessions: "Where you are signed in",
     password: "Change password",
     api: "API reference",
     backOffice: "Back-office",

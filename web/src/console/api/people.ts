@@ -33,6 +33,19 @@ export interface Member {
   version: string;
 }
 
+/** A browser's session of a member, bound to the tenant at hand. */
+export interface Session {
+  id: string;
+  current: boolean;
+  tenant: string;
+  device: string;
+  user_agent: string;
+  address: string;
+  created_at: string;
+  last_seen_at: string;
+  expires_at: string;
+}
+
 export type InvitationState = "open" | "expired" | "accepted" | "withdrawn";
 
 export interface Invitation {
@@ -117,6 +130,10 @@ export const fetchMember = (id: string) => api.get<Member>(`/users/${id}`);
 export const changeMember = (id: string, body: { role?: Role; disabled?: boolean }, ifMatch?: string) =>
   api.patch<Member>(`/users/${id}`, body, { ifMatch });
 export const removeMember = (id: string, ifMatch?: string) => api.delete(`/users/${id}`, { ifMatch });
+export const fetchMemberSessions = (id: string, signal: AbortSignal) =>
+  api.get<Page<Session>>(`/users/${id}/sessions`, { signal });
+export const endMemberSession = (id: string, session: string) => api.delete(`/users/${id}/sessions/${session}`);
+export const endMemberSessions = (id: string) => api.delete(`/users/${id}/sessions`);
 export const findMembers = (query: string, signal: AbortSignal) =>
   api.get<Page<Member>>(`/users?limit=10&sort=email&q=${encodeURIComponent(query)}`, { signal });
 export const membersOf = (slug: string, signal: AbortSignal) =>

@@ -117,6 +117,7 @@ export const kit: Kit = {
     toLight: "Hell stellen",
     language: "Sprache",
     chat: "Chat öffnen",
+    sessions: "Wo Sie angemeldet sind",
     password: "Passwort ändern",
     api: "API-Dokumentation",
     backOffice: "Verwaltung",

@@ -116,6 +116,7 @@ export const kit = {
     toLight: "Switch to light",
     language: "Language",
     chat: "Open the chat",
+    sessions: "Where you are signed in",
     password: "Change password",
     api: "API reference",
     backOffice: "Back-office",
