@@ -34,6 +34,8 @@ import pytest  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.contrib.auth.hashers import get_hashers, get_hashers_by_algorithm  # noqa: E402
 
+from kernel.actors import SYSTEM, acting  # noqa: E402
+
 # A busy machine is no failure of the code.
 hypothesis.settings.register_profile("atrium", deadline=None)
 hypothesis.settings.load_profile("atrium")
@@ -62,6 +64,13 @@ def loopback_only() -> Iterator[None]:
     patch.setattr(socket.socket, "connect", connect)
     yield
     patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def nobody_acts() -> Iterator[None]:
+    """Who acted in one test does not act in the next: requests of Django's test client say so for good."""
+    with acting(SYSTEM):
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
