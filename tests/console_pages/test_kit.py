@@ -169,3 +169,42 @@ def test_a_failure_is_told_with_its_request_id(open_console: OpenConsole) -> Non
     console.settle()
     expect(page.locator('[data-testid="row"]').first).to_be_visible()
     assert console.errors == []
+
+
+def test_what_is_wrong_by_itself_stands_at_its_field(open_console: OpenConsole) -> None:
+    console = open_console("operator")
+    console.go("/console/tenants")
+    console.follow("/console/tenants/new")
+    page = console.page
+    name, weight = page.locator("input[name=name]"), page.locator("input[name=weight]")
+    expect(name).to_be_focused()
+    weight.fill("1001")
+    page.get_by_test_id("save").click()
+    expect(page.get_by_test_id("field-error").first).to_have_text("This field is needed.")
+    expect(page.get_by_test_id("field-error").last).to_have_text("Give 1000 or less.")
+    expect(name).to_be_focused()
+    assert console.axe() == []
+    name.fill("Quay")
+    weight.fill("1.5")
+    page.get_by_test_id("save").click()
+    expect(page.get_by_test_id("field-error")).to_have_text(["Give a whole number."])
+    weight.fill("2")
+    page.get_by_test_id("save").click()
+    owner = page.locator("input[name=owner_email]")
+    expect(owner).to_be_focused()
+    owner.fill("nobody")
+    page.get_by_test_id("save").click()
+    expect(page.get_by_test_id("field-error")).to_have_text(
+        ["This is no e-mail address, such as name@example.com."]
+    )
+    assert console.errors == []
+
+
+def test_the_focus_stays_in_a_form_that_was_saved(open_console: OpenConsole) -> None:
+    console = open_console("owner")
+    console.go("/console/keys/new")
+    page = console.page
+    page.locator("input[name=name]").fill("focus")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="Done")).to_be_visible()
+    expect(page.locator("#main")).to_be_focused()

@@ -84,6 +84,12 @@ export class FormState<V extends object, R = unknown> {
     );
   }
 
+  /** What the fields themselves found wrong, before the server is asked. */
+  mark(errors: FieldErrors): void {
+    this.errors = errors;
+    this.problem = null;
+  }
+
   /** Errors of the whole, and of fields that the form does not have. */
   get rest(): string[] {
     const own = new Set(Object.keys(this.values));
