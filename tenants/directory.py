@@ -15,9 +15,9 @@ MARKS_KEPT_S = 2 * KEEP_S
 class KeyDirectory:
     """Entries by prefix, loaded at first use, unknown prefixes remembered too.
 
-    A change of a key drops that entry. A change of a tenant, or of a user or one of their memberships, only leaves a
-    mark with a number: entries loaded before the mark are loaded again at their next use. So each change costs O(1),
-    however many keys depend on it.
+    A change of a key drops that entry. A change of a tenant or of what its roles may, of a group, or of a user or one of their memberships, only
+    leaves a mark with a number: entries loaded before the mark are loaded again at their next use. So each change costs
+    O(1), however many keys depend on it.
     """
 
     def __init__(self, *, size: int = 20_000, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -38,8 +38,10 @@ class KeyDirectory:
         """Drop the key that changed, or mark its tenant or user as changed."""
         if event.kind == "api_key":
             self._entries.forget(event.object_id)
-        elif event.kind in ("tenant", "user", "membership"):
+        elif event.kind in ("tenant", "user", "membership", "group"):
             self._mark(event.object_id)
+        elif event.kind == "role" and event.tenant_id is not None:
+            self._mark(str(event.tenant_id))
         elif event.kind == EVERYTHING:
             self._entries.clear()
 
@@ -66,9 +68,9 @@ class KeyDirectory:
 
     def _stale(self, number: int, entry: KeyEntry) -> bool:
         principal = entry.principal
-        tenant_mark = self._marks.get(str(principal.tenant_id))
-        user_mark = self._marks.get(str(principal.user_id)) if principal.user_id else None
-        return any(mark is not None and mark[0] > number for mark in (tenant_mark, user_mark))
+        depends_on = (principal.tenant_id, principal.user_id, *principal.group_ids)
+        marks = (self._marks.get(str(each)) for each in depends_on if each is not None)
+        return any(mark is not None and mark[0] > number for mark in marks)
 
     def _mark(self, object_id: str) -> None:
         self._count += 1

@@ -39,11 +39,15 @@ def listed_keys(now: datetime) -> QuerySet[ApiKey]:
         default=Value(KeyState.VALID.value),
         output_field=CharField(),
     )
-    return api_keys().annotate(
-        state=state,
-        rank=_rank(),
-        used=Coalesce("last_used_at", Value(NEVER)),
-        expires=Coalesce("expires_at", Value(FOREVER)),
+    return (
+        api_keys()
+        .select_related("custom_role")
+        .annotate(
+            state=state,
+            rank=_rank(),
+            used=Coalesce("last_used_at", Value(NEVER)),
+            expires=Coalesce("expires_at", Value(FOREVER)),
+        )
     )
 
 

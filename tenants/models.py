@@ -9,6 +9,9 @@ from django.db import models
 
 from kernel.ids import uuid7
 from substrate.models import Identified, TenantOwned
+from tenants.access_models import CustomRole as CustomRole
+from tenants.access_models import Group as Group
+from tenants.access_models import GroupMember as GroupMember
 from tenants.rollup_models import PlatformHour as PlatformHour
 from tenants.rollup_models import TenantDay as TenantDay
 from tenants.rollup_models import TenantHour as TenantHour
@@ -130,7 +133,7 @@ class User(AbstractBaseUser):
 
 
 class Membership(TenantOwned):
-    """A user in a tenant, with one role. Disabled while `disabled_at` is set: sessions and keys of it are refused.
+    """A user in a tenant, with one role: `custom_role` where that is set (`role` is viewer then), else `role`. Disabled while `disabled_at` is set: sessions and keys of it are refused.
 
     A session is bound to one membership; `last_used_at` says which one a login takes.
     """
@@ -138,6 +141,10 @@ class Membership(TenantOwned):
     user = models.ForeignKey("tenants.User", on_delete=models.CASCADE, related_name="+")
     user_id: uuid.UUID
     role = models.CharField(max_length=16, choices=_choices(Role), default=Role.MEMBER.value)
+    custom_role = models.ForeignKey(
+        "tenants.CustomRole", on_delete=models.RESTRICT, null=True, blank=True, related_name="+"
+    )
+    custom_role_id: uuid.UUID | None
     disabled_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 
@@ -165,6 +172,10 @@ class ApiKey(TenantOwned):
     pepper_version = models.PositiveIntegerField()
     name = models.CharField(max_length=NAME_LENGTH)
     role = models.CharField(max_length=16, choices=_choices(Role), default=Role.MEMBER.value)
+    custom_role = models.ForeignKey(
+        "tenants.CustomRole", on_delete=models.RESTRICT, null=True, blank=True, related_name="+"
+    )
+    custom_role_id: uuid.UUID | None
     priority_class = models.CharField(
         max_length=16, choices=_choices(PriorityClass), default=PriorityClass.CRITICAL.value
     )

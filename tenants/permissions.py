@@ -1,46 +1,83 @@
-"""Who may do what: one table from role to permissions.
+"""Who may do what: the one table of permissions, what each allows, and the least role that has it.
 
-Roles nest: an owner may all that an admin may, and so on. `platform.operate` comes with no role; it belongs to
-platform operators.
+Every operation of REST, page of the console, route of `/v1` and event of the WebSocket names a permission of this
+table. The built-in roles nest: an owner may all that an admin may, and so on. A custom role is any choice of a tenant's
+permissions. `platform.operate` comes with no role; it belongs to platform operators.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from kernel.errors import PermissionDenied
 from tenants.types import Principal, Role
 
 OPERATE = "platform.operate"
+# Sees and uses what is restricted to others too.
+EVERYTHING = "access.all"
 
-_VIEWER = frozenset(
-    {"knowledge.read", "knowledge.inspect", "assistants.read", "models.read", "conversations.own"}
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """One right by name. `allows` says it in words; `least` is the least built-in role that has it (None: no role).
+
+    `content` opens what people wrote: an operator who visits a tenant does not get it.
+    """
+
+    name: str
+    area: str
+    allows: str
+    least: Role | None
+    content: bool = False
+
+
+PERMISSIONS: tuple[Permission, ...] = (
+    Permission("chat.use", "chat", "Ask assistants and models, in the chat and over /v1", Role.MEMBER, True),
+    Permission("conversations.own", "chat", "See and keep their own conversations", Role.VIEWER, True),
+    Permission("assistants.read", "assistants", "See assistants and what they are told to do", Role.VIEWER),
+    Permission("assistants.write", "assistants", "Make, change, try and delete assistants", Role.ADMIN),
+    Permission("knowledge.inspect", "knowledge", "See names, states and errors of documents", Role.VIEWER),
+    Permission("knowledge.read", "knowledge", "Search knowledge bases and read documents", Role.VIEWER, True),
+    Permission("knowledge.write", "knowledge", "Add, change and delete knowledge and documents", Role.MEMBER),
+    Permission("models.read", "models", "See which models there are", Role.VIEWER),
+    Permission("users.write", "access", "Invite, change, disable and remove members", Role.ADMIN),
+    Permission("groups.write", "access", "Make groups and say who is in them", Role.ADMIN),
+    Permission("roles.write", "access", "Make roles out of the permissions they have themselves", Role.ADMIN),
+    Permission("keys.write", "access", "Make, rotate and revoke API keys", Role.ADMIN),
+    Permission(
+        "access.write", "access", "Say who may use an assistant, a knowledge base or a model", Role.ADMIN
+    ),
+    Permission(EVERYTHING, "access", "Use what is restricted to other people or groups too", Role.ADMIN),
+    Permission("usage.read", "activity", "See usage and cost of the whole tenant", Role.ADMIN),
+    Permission("requests.read", "activity", "See how requests went, without their content", Role.ADMIN),
+    Permission("jobs.read", "activity", "See background jobs", Role.ADMIN),
+    Permission("retention.write", "tenant", "Say how long conversations and files are kept", Role.OWNER),
+    Permission("tenant.write", "tenant", "Change the tenant itself", Role.OWNER),
+    Permission(OPERATE, "platform", "Look after tenants, models, pools and the platform", None),
 )
-_MEMBER = _VIEWER | {"chat.use", "knowledge.write"}
-_ADMIN = _MEMBER | {
-    "assistants.write",
-    "keys.write",
-    "users.write",
-    "usage.read",
-    "jobs.read",
-    "requests.read",
-}
-_OWNER = _ADMIN | {"tenant.write", "retention.write"}
 
 ROLE_PERMISSIONS: Mapping[Role, frozenset[str]] = {
-    Role.VIEWER: _VIEWER,
-    Role.MEMBER: _MEMBER,
-    Role.ADMIN: _ADMIN,
-    Role.OWNER: _OWNER,
+    role: frozenset(
+        each.name for each in PERMISSIONS if each.least is not None and role.rank <= each.least.rank
+    )
+    for role in Role
 }
 
-ALL_PERMISSIONS = _OWNER | {OPERATE}
+ALL_PERMISSIONS = frozenset(each.name for each in PERMISSIONS)
+# What a custom role may be made of.
+TENANT_PERMISSIONS = ROLE_PERMISSIONS[Role.OWNER]
 # What an operator who visits a tenant must not have: each of them opens content.
-CONTENT = frozenset({"chat.use", "knowledge.read", "conversations.own"})
-VISIT = _OWNER - CONTENT | {OPERATE}
+CONTENT = frozenset(each.name for each in PERMISSIONS if each.content)
+VISIT = TENANT_PERMISSIONS - CONTENT | {OPERATE}
 
 
-def permissions_of(role: Role, *, is_operator: bool = False) -> frozenset[str]:
-    """All permissions of `role`, and the platform's for an operator."""
-    granted = ROLE_PERMISSIONS[role]
+def permissions_of(
+    role: Role, *, is_operator: bool = False, custom: Collection[str] | None = None
+) -> frozenset[str]:
+    """All permissions of `role`, or of the custom role made of `custom`; and the platform's for an operator.
+
+    Names that a custom role holds and this version does not know allow nothing.
+    """
+    granted = ROLE_PERMISSIONS[role] if custom is None else TENANT_PERMISSIONS.intersection(custom)
     return granted | {OPERATE} if is_operator else granted
 
 
@@ -61,10 +98,30 @@ def refuse_visit(principal: Principal, act: str) -> None:
         raise PermissionDenied(f"You are visiting this tenant: {act} is for its members.", code="visit")
 
 
-def require_rank(principal: Principal, role: Role) -> None:
-    """Return when `principal` may hand out, change or take away `role`: nobody rises above themselves.
+def require_rank(principal: Principal, role: Role, custom: Collection[str] | None = None) -> None:
+    """Return when `principal` may hand out, change or take away `role`, or the custom role made of `custom`.
 
-    Raises PermissionDenied.
+    Nobody rises above themselves, nor lifts others above: what is dealt with must be within what one has. Raises
+    PermissionDenied.
     """
-    if role.rank < principal.role.rank and not principal.is_operator:
-        raise PermissionDenied(f"Your role does not allow you to deal with the role {role.value!r}.")
+    if principal.is_operator:
+        return
+    if custom is None and not principal.custom_role:
+        within = role.rank >= principal.role.rank
+    else:
+        within = permissions_of(role, custom=custom) <= principal.permissions
+    if not within:
+        what = f"the role {role.value!r}" if custom is None else "a role that may more than you"
+        raise PermissionDenied(f"Your role does not allow you to deal with {what}.")
+
+
+def require_within(principal: Principal, wanted: Collection[str]) -> None:
+    """Return when `principal` has all of the permissions `wanted`. Raises PermissionDenied, which names those missing.
+
+    Operators are no exception: a visit must not make a role that opens content.
+    """
+    missing = sorted(set(wanted) - principal.permissions)
+    if missing:
+        raise PermissionDenied(
+            f"You cannot give what you do not have: {', '.join(missing)}.", code="beyond_own_rights"
+        )

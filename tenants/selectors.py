@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from substrate.crossing import system_scope
 from substrate.versions import version_of
-from tenants.models import ApiKey, Invitation, Membership, Tenant, User
+from tenants.models import ApiKey, CustomRole, Invitation, Membership, Tenant, User
 from tenants.permissions import VISIT, permissions_of
 from tenants.types import (
     InvitationState,
@@ -23,6 +23,7 @@ from tenants.types import (
     Principal,
     PriorityClass,
     Role,
+    RoleName,
     TenantState,
     TenantView,
 )
@@ -34,20 +35,26 @@ EXPIRING = timedelta(days=14)
 def load_key_entry(prefix: str) -> KeyEntry | None:
     """The entry of a key that is not revoked, else None. Opens a system scope."""
     with system_scope("look up an API key", read_only=True):
-        key = ApiKey.objects.filter(prefix=prefix, revoked_at=None).select_related("tenant", "user").first()
+        key = (
+            ApiKey.objects.filter(prefix=prefix, revoked_at=None)
+            .select_related("tenant", "user", "custom_role")
+            .first()
+        )
         if key is None:
             return None
-        membership = _membership_of_key(key)
-        return _key_entry(key, membership)
+        return _key_entry(key, *_membership_of_key(key))
 
 
-def _membership_of_key(key: ApiKey) -> Membership | None:
+def _membership_of_key(key: ApiKey) -> tuple[Membership | None, frozenset[uuid.UUID]]:
+    """The open membership a key is bound to, and its groups, by one query: this is on the way of a first request."""
     if key.user_id is None:
-        return None
-    return Membership.objects.filter(tenant_id=key.tenant_id, user_id=key.user_id, disabled_at=None).first()
+        return None, frozenset()
+    mine = Membership.objects.filter(tenant_id=key.tenant_id, user_id=key.user_id, disabled_at=None)
+    rows = list(mine.select_related("custom_role").annotate(group=F("in_groups__group_id")))
+    return (rows[0] if rows else None), frozenset(each.group for each in rows if each.group)
 
 
-def _key_entry(key: ApiKey, membership: Membership | None) -> KeyEntry:
+def _key_entry(key: ApiKey, membership: Membership | None, group_ids: frozenset[uuid.UUID]) -> KeyEntry:
     refusal = ""
     if key.user is not None and not key.user.is_active:
         refusal = "inactive"
@@ -56,6 +63,7 @@ def _key_entry(key: ApiKey, membership: Membership | None) -> KeyEntry:
     elif key.user_id is not None and membership is None:
         refusal = "disabled"
     role = Role(key.role).at_most(Role(membership.role)) if membership else Role(key.role)
+    custom = key.custom_role or (membership.custom_role if membership else None)
     is_operator = key.user is not None and key.user.is_staff and role is Role.OWNER
     principal = Principal(
         tenant_id=key.tenant_id,
@@ -67,15 +75,30 @@ def _key_entry(key: ApiKey, membership: Membership | None) -> KeyEntry:
         api_key_prefix=key.prefix,
         is_operator=is_operator,
         priority_cap=PriorityClass(key.priority_class).clamped(PriorityClass(key.tenant.priority_class)),
-        permissions=permissions_of(role, is_operator=is_operator),
+        permissions=_permissions_of_key(key, membership, is_operator=is_operator),
+        group_ids=group_ids,
+        custom_role=custom.name if custom else "",
     )
     return KeyEntry(principal, key.name, key.fingerprint, key.pepper_version, key.expires_at, refusal)
 
 
+def _permissions_of_key(key: ApiKey, membership: Membership | None, *, is_operator: bool) -> frozenset[str]:
+    """What the key's own role allows, of a person's key no more than the person may."""
+    granted = _granted(Role(key.role), key.custom_role, is_operator=is_operator)
+    if membership is None:
+        return granted
+    return granted & _granted(Role(membership.role), membership.custom_role, is_operator=is_operator)
+
+
+def _granted(role: Role, custom: CustomRole | None, *, is_operator: bool) -> frozenset[str]:
+    return permissions_of(role, is_operator=is_operator, custom=custom.permissions if custom else None)
+
+
 def principal_of_membership(membership: Membership) -> Principal:
-    """The principal of a session bound to `membership`, whose `tenant` and `user` are loaded."""
+    """The principal of a session bound to `membership`, whose tenant, user, custom role and groups are loaded."""
     role = Role(membership.role)
     is_operator = membership.user.is_staff
+    custom = membership.custom_role
     return Principal(
         tenant_id=membership.tenant_id,
         tenant_slug=membership.tenant.slug,
@@ -84,7 +107,9 @@ def principal_of_membership(membership: Membership) -> Principal:
         membership_id=membership.id,
         is_operator=is_operator,
         priority_cap=PriorityClass(membership.tenant.priority_class),
-        permissions=permissions_of(role, is_operator=is_operator),
+        permissions=_granted(role, custom, is_operator=is_operator),
+        custom_role=custom.name if custom else "",
+        group_ids=frozenset(each.group_id for each in membership.in_groups.all()),
     )
 
 
@@ -103,10 +128,11 @@ def principal_of_visit(user: User, tenant: Tenant) -> Principal:
 
 
 def memberships_of(user_id: uuid.UUID) -> list[Membership]:
-    """All memberships of a user with their tenants, the last used first. Needs a system scope."""
+    """All memberships of a user with tenants and groups, the last used first. Needs a system scope."""
     rows = (
         Membership.objects.filter(user_id=user_id)
-        .select_related("tenant", "user")
+        .select_related("tenant", "user", "custom_role")
+        .prefetch_related("in_groups")
         .order_by("created_at", "id")
     )
     return sorted(rows, key=_used, reverse=True)
@@ -164,8 +190,8 @@ def find_tenant(slug: str) -> Tenant | None:
 
 
 def members() -> QuerySet[Membership]:
-    """Members of the tenant at hand with their users. Needs a tenant scope."""
-    return Membership.objects.select_related("user")
+    """Members of the tenant at hand with their users and custom roles. Needs a tenant scope."""
+    return Membership.objects.select_related("user", "custom_role")
 
 
 def api_keys() -> QuerySet[ApiKey]:
@@ -263,6 +289,7 @@ def member_view(membership: Membership) -> MemberView:
         created_at=membership.created_at,
         last_used_at=membership.last_used_at,
         version=version_of(membership.updated_at),
+        custom_role=_role_name(membership.custom_role),
     )
 
 
@@ -283,7 +310,12 @@ def key_view(key: ApiKey, now: datetime) -> KeyView:
         state=key_state(key, now),
         version=version_of(key.updated_at),
         replaces=key.replaces,
+        custom_role=_role_name(key.custom_role),
     )
+
+
+def _role_name(custom: CustomRole | None) -> RoleName | None:
+    return RoleName(custom.id, custom.name) if custom else None
 
 
 def touched_long_ago(moment: datetime | None, now: datetime, *, seconds: float) -> bool:

@@ -75,15 +75,23 @@ class MemberInput(StrictSerializer):
     password = serializers.CharField(max_length=256, required=False, trim_whitespace=False)
 
 
+class RoleNameOutput(serializers.Serializer[Any]):
+    """A role that the tenant made."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+
+
 class MemberChange(StrictSerializer):
-    """What of a member may be changed."""
+    """What of a member may be changed: to a built-in role by `role`, or to one of the tenant's own by `custom_role`."""
 
     role = serializers.ChoiceField(ROLES, required=False)
+    custom_role = serializers.UUIDField(required=False)
     disabled = serializers.BooleanField(required=False)
 
 
 class MemberOutput(serializers.Serializer[Any]):
-    """A member of the tenant."""
+    """A member of the tenant. With a `custom_role`, that one says what they may."""
 
     id = serializers.CharField(source="user_id")
     email = serializers.CharField()
@@ -92,6 +100,7 @@ class MemberOutput(serializers.Serializer[Any]):
     disabled = serializers.BooleanField()
     created_at = serializers.DateTimeField()
     last_used_at = serializers.DateTimeField(allow_null=True)
+    custom_role = RoleNameOutput(allow_null=True)
     version = serializers.CharField()
 
 
@@ -135,10 +144,11 @@ class NewTenantOutput(TenantOutput):
 
 
 class KeyInput(StrictSerializer):
-    """A new API key. `personal` binds it to the user who makes it."""
+    """A new API key, with a built-in `role` or a `custom_role`. `personal` binds it to the user who makes it."""
 
     name = serializers.CharField(max_length=NAME_LENGTH)
     role = serializers.ChoiceField(ROLES, required=False)
+    custom_role = serializers.UUIDField(required=False)
     priority_class = serializers.ChoiceField(PRIORITIES, required=False)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
     personal = serializers.BooleanField(required=False)
@@ -173,6 +183,7 @@ class KeyOutput(serializers.Serializer[Any]):
     created_by = serializers.CharField(allow_blank=True)
     replaces = serializers.CharField(allow_null=True)
     replaced_by = serializers.CharField(allow_null=True)
+    custom_role = RoleNameOutput(allow_null=True)
     version = serializers.CharField()
 
 
@@ -208,12 +219,13 @@ class _KeyName(serializers.Serializer[Any]):
 class MeOutput(serializers.Serializer[Any]):
     """Who asks. `user` is null for a key without user, `api_key` for a session.
 
-    `platform`: may operate the platform. `visiting`: an operator in a tenant they are no member of.
+    `custom_role` names the tenant's own role that says what they may. `platform`: may operate the platform. `visiting`: an operator in a tenant they are no member of.
     """
 
     user = _UserOutput(allow_null=True)
     tenant = _TenantName()
     role = serializers.ChoiceField(ROLES)
+    custom_role = serializers.CharField(allow_blank=True)
     permissions = serializers.ListField(child=serializers.CharField())
     memberships = _MembershipOutput(many=True)
     api_key = _KeyName(allow_null=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tenants.access_types import RoleName as RoleName
+
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z"
 SLUG_LENGTH = 63
 NAME_LENGTH = 200
@@ -93,7 +95,9 @@ class Principal:
     `user_id` and `membership_id` are None for a key that belongs to no user; `api_key_id` is None for a session.
     `priority_cap` is the most urgent class this principal may ask for. `is_operator` is a platform operator: rights
     over tenants, models and pools, none over other tenants' content. `visiting` is an operator at work in a tenant
-    they are no member of: its owner's rights but for reading content and for what lets others read it.
+    they are no member of: its owner's rights but for reading content and for what lets others read it. `group_ids` are
+    the groups its membership is in. `custom_role` names the role made of permissions that it has in place of a built-in
+    one; `role` is the least then. `closed` are the things restricted to others (`tenants.services.may_use`).
     """
 
     tenant_id: uuid.UUID
@@ -107,6 +111,9 @@ class Principal:
     priority_cap: PriorityClass = PriorityClass.CRITICAL
     permissions: frozenset[str] = field(default_factory=frozenset)
     visiting: bool = False
+    group_ids: frozenset[uuid.UUID] = field(default_factory=frozenset)
+    custom_role: str = ""
+    closed: frozenset[str] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +192,7 @@ class MemberView:
     created_at: datetime
     last_used_at: datetime | None
     version: str
+    custom_role: RoleName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +230,7 @@ class KeyView:
     created_by: str = ""
     replaces: uuid.UUID | None = None
     replaced_by: uuid.UUID | None = None
+    custom_role: RoleName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,6 +421,7 @@ class PrincipalView:
     user: UserView | None
     tenant: TenantName
     role: Role
+    custom_role: str
     permissions: list[str]
     memberships: list[MembershipView]
     api_key: KeyName | None

@@ -3,11 +3,13 @@
 from django.urls import URLPattern, path, re_path
 
 from tenants.views.account_pages import SignInView, end_sessions, show_sessions
+from tenants.views.groups import GroupMembersView, GroupMemberView, GroupsView, GroupView
 from tenants.views.invitation_page import accept_invitation, open_invitation
 from tenants.views.invitations import InvitationsView, InvitationView, ResendView
 from tenants.views.keys import KeysView, KeyView, RotateView
 from tenants.views.me import MeView
 from tenants.views.retention import RetentionPreviewView, RetentionRulesView
+from tenants.views.roles import PermissionsView, RolesView, RoleView
 from tenants.views.sessions import MemberSessionsView, MemberSessionView, OwnSessionsView, OwnSessionView
 from tenants.views.tenants import TenantsView, TenantView
 from tenants.views.usage import UsageView
@@ -23,9 +25,16 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^users/(?P<user_id>[^/]+)/sessions/(?P<session_id>[^/]+)/?$", MemberSessionView.as_view()),
     re_path(r"^sessions/?$", OwnSessionsView.as_view()),
     re_path(r"^sessions/(?P<session_id>[^/]+)/?$", OwnSessionView.as_view()),
+    re_path(r"^groups/?$", GroupsView.as_view()),
+    re_path(r"^groups/(?P<group_id>[^/]+)/?$", GroupView.as_view()),
+    re_path(r"^groups/(?P<group_id>[^/]+)/members/?$", GroupMembersView.as_view()),
+    re_path(r"^groups/(?P<group_id>[^/]+)/members/(?P<user_id>[^/]+)/?$", GroupMemberView.as_view()),
     re_path(r"^invitations/?$", InvitationsView.as_view()),
     re_path(r"^invitations/(?P<invitation_id>[^/]+)/?$", InvitationView.as_view()),
     re_path(r"^invitations/(?P<invitation_id>[^/]+)/resend/?$", ResendView.as_view()),
+    re_path(r"^permissions/?$", PermissionsView.as_view()),
+    re_path(r"^roles/?$", RolesView.as_view()),
+    re_path(r"^roles/(?P<role_id>[^/]+)/?$", RoleView.as_view()),
     re_path(r"^api-keys/?$", KeysView.as_view()),
     re_path(r"^api-keys/(?P<key_id>[^/]+)/?$", KeyView.as_view()),
     re_path(r"^api-keys/(?P<key_id>[^/]+)/rotate/?$", RotateView.as_view()),

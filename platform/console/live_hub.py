@@ -26,6 +26,8 @@ HEARD_BY: Mapping[str, str] = {
     "api_key": "keys.write",
     "membership": "users.write",
     "invitation": "users.write",
+    "group": "groups.write",
+    "role": "users.write",
     "model": "models.read",
     "pool": "models.read",
     "replica": "models.read",
@@ -33,6 +35,9 @@ HEARD_BY: Mapping[str, str] = {
     "retention": "retention.write",
     "usage": "usage.read",
 }
+# Changes after which the rights of some are others, and those that touch everybody in the tenant.
+WHOLE_TENANT = frozenset({"role"})
+RIGHTS = frozenset({"membership", "user", "session", "tenant", "api_key"}) | WHOLE_TENANT
 # Kinds of the platform that tenants hear of.
 SHARED = frozenset({"model", "pool", "replica", "usage"})
 
@@ -151,7 +156,7 @@ class LiveHub:
         if event.kind == EVERYTHING:
             self._start_anew()
             return
-        if event.kind in ("membership", "user", "session", "tenant", "api_key"):
+        if event.kind in RIGHTS:
             self._doubt(event)
         change = LiveChange(event.kind, event.object_id, event.tenant_id)
         for listener in self._audience(event):
@@ -164,9 +169,11 @@ class LiveHub:
         return self._all() if event.kind in SHARED else tuple(self._everywhere)
 
     def _doubt(self, event: ChangeEvent) -> None:
+        whole = event.tenant_id if event.kind in WHOLE_TENANT else None
         for listener in self._all():
             who = listener.principal
-            if event.object_id in (str(who.user_id), str(who.tenant_id), who.api_key_prefix):
+            mine = event.object_id in (str(who.user_id), str(who.tenant_id), who.api_key_prefix)
+            if mine or (whole is not None and who.tenant_id == whole):
                 listener.stale_rights = True
                 listener.woken.set()
 

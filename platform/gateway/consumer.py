@@ -22,6 +22,7 @@ from assistants.services import Trial
 from assistants.types import MessageRole, RunEvent, StartedRun, Turn
 from gateway.frames import (
     FRAME_BYTES,
+    FRAME_PERMISSIONS,
     ClientFrame,
     MessageCreate,
     MessageStop,
@@ -46,7 +47,7 @@ from kernel.errors import (
 from kernel.hops import Trail, current_trail, meters, on_trail
 from kernel.ids import accept_request_id, new_request_id, new_trace_id, parse_uuid
 from kernel.streams import Supervisor
-from tenants.services import authenticate_key, authenticate_session, until_refused
+from tenants.services import authenticate_key, authenticate_session, require, until_refused
 from tenants.types import Principal
 
 log = structlog.get_logger(__name__)
@@ -165,6 +166,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
             return
         if not await self._check_caller() or self._principal is None:
             return
+        needed = FRAME_PERMISSIONS[type(frame)]
+        if needed is not None:
+            require(self._principal, needed)
         if isinstance(frame, MessageCreate):
             await self._create(self._principal, frame)
         elif isinstance(frame, MessageStop):

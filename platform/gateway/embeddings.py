@@ -31,7 +31,6 @@ MOST_INPUTS = 2048
 
 async def answer_embeddings(exchange: Exchange, doors: Doors, principal: Principal) -> None:
     """Answer an embedding request. Raises AtriumError."""
-    doors.require(principal, "chat.use")
     with hop("validate"):
         body = parse_json(await exchange.read_body())
         known = check(body, EmbeddingBody)

@@ -64,6 +64,13 @@ class Ping(Struct, tag_field="type", tag="ping", kw_only=True):
 
 
 ClientFrame = MessageCreate | MessageStop | Resume | Ping
+# What one must be allowed for each frame; a ping asks nothing.
+FRAME_PERMISSIONS: dict[type[ClientFrame], str | None] = {
+    MessageCreate: "chat.use",
+    MessageStop: "conversations.own",
+    Resume: "conversations.own",
+    Ping: None,
+}
 _decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
 
 

@@ -34,11 +34,12 @@ log = structlog.get_logger(__name__)
 
 Route = Callable[[Exchange, Doors, Principal], Awaitable[None]]
 
-ROUTES: dict[str, tuple[str, Route]] = {
-    "/v1/chat/completions": ("POST", answer_chat),
-    "/v1/completions": ("POST", answer_completion),
-    "/v1/embeddings": ("POST", answer_embeddings),
-    MODELS_PATH: ("GET", answer_models),
+# What there is, by which method, with which permission.
+ROUTES: dict[str, tuple[str, str, Route]] = {
+    "/v1/chat/completions": ("POST", "chat.use", answer_chat),
+    "/v1/completions": ("POST", "chat.use", answer_completion),
+    "/v1/embeddings": ("POST", "chat.use", answer_embeddings),
+    MODELS_PATH: ("GET", "models.read", answer_models),
 }
 # What nginx logs for a client that left before its answer; it is never sent.
 CLIENT_LEFT = 499
@@ -86,7 +87,7 @@ class Gateway:
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
-            route = _find_route(exchange)
+            permission, route = _find_route(exchange)
             began = perf_counter()
             key = bearer_key(exchange.headers)
             principal = await self._doors.authenticate(key)
@@ -99,6 +100,7 @@ class Gateway:
             exchange.until_refused = partial(
                 self._doors.until_refused, principal, partial(self._doors.authenticate, key)
             )
+            self._doors.require(principal, permission)
             await route(exchange, self._doors, principal)
         except AtriumError as error:
             await _report(exchange, error)
@@ -110,7 +112,7 @@ class Gateway:
             await _report(exchange, Internal())
 
 
-def _find_route(exchange: Exchange) -> Route:
+def _find_route(exchange: Exchange) -> tuple[str, Route]:
     path = exchange.path.rstrip("/")
     found = ROUTES.get(path)
     if found is None:
@@ -119,10 +121,10 @@ def _find_route(exchange: Exchange) -> Route:
         path = MODELS_PATH
         found = ROUTES[MODELS_PATH]
     exchange.trail.route = path
-    method, route = found
+    method, permission, route = found
     if exchange.method != method:
         raise MethodNotAllowed([method])
-    return route
+    return permission, route
 
 
 async def _last_word(exchange: Exchange) -> None:

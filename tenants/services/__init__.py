@@ -4,6 +4,14 @@ from tenants.permissions import require
 from tenants.services.access import renew_principal, until_refused
 from tenants.services.figures import RANGES, range_bounds, usage_figures
 from tenants.services.finding import find_tenants
+from tenants.services.groups import (
+    add_group_members,
+    change_group,
+    create_group,
+    delete_group,
+    get_group,
+    remove_group_member,
+)
 from tenants.services.invitations import (
     forget_old_invitations,
     get_invitation,
@@ -31,6 +39,7 @@ from tenants.services.retention import (
     preview_retention,
     set_retention,
 )
+from tenants.services.roles import change_role, create_role, delete_role, get_role
 from tenants.services.seeding import seed_tenants, seed_usage
 from tenants.services.sessions import end_every_session, forget_old_sessions
 from tenants.services.sign_in import (
@@ -80,20 +89,27 @@ __all__ = [
     "PLATFORM_GROUPS",
     "RANGES",
     "UsageAsked",
+    "add_group_members",
     "add_member",
     "authenticate_key",
     "authenticate_key_now",
     "authenticate_session",
     "bind_session",
+    "change_group",
     "change_member",
+    "change_role",
     "change_tenant",
     "change_user",
     "check_rollups",
     "choose_membership",
     "count_traces",
+    "create_group",
     "create_key",
+    "create_role",
     "create_tenant",
     "create_user",
+    "delete_group",
+    "delete_role",
     "delete_traces",
     "describe_principal",
     "drain_usage_forever",
@@ -107,10 +123,12 @@ __all__ = [
     "forget_old_invitations",
     "forget_old_sessions",
     "forget_old_traces",
+    "get_group",
     "get_invitation",
     "get_key",
     "get_member",
     "get_retention",
+    "get_role",
     "get_tenant",
     "has_other_tenants",
     "invite",
@@ -129,6 +147,7 @@ __all__ = [
     "rebuild_rollups",
     "record_trace",
     "record_usage",
+    "remove_group_member",
     "remove_member",
     "renew_principal",
     "report_usage",

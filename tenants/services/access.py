@@ -69,7 +69,8 @@ async def renew_principal(principal: Principal, *, clock: Clock = SYSTEM_CLOCK) 
 
 def _renew_member(tenant_id: uuid.UUID, membership_id: uuid.UUID) -> Principal:
     with tenant_scope(tenant_id, read_only=True):
-        found = Membership.objects.select_related("tenant", "user").filter(id=membership_id).first()
+        rows = Membership.objects.select_related("tenant", "user", "custom_role").filter(id=membership_id)
+        found = rows.prefetch_related("in_groups").first()
     if found is None or found.disabled_at is not None:
         raise PermissionDenied("Your membership in this tenant is disabled.")
     if not found.user.is_active:

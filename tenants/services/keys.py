@@ -15,8 +15,9 @@ from substrate.scoping import tenant_scope
 from tenants import selectors
 from tenants.keys import make_key
 from tenants.listed import key_views
-from tenants.models import ApiKey
+from tenants.models import ApiKey, CustomRole
 from tenants.permissions import refuse_visit, require, require_rank
+from tenants.services.roles import wanted_role
 from tenants.types import NAME_LENGTH, IssuedKey, KeyState, KeyView, Principal, PriorityClass, Role
 
 LONGEST_GRACE = timedelta(days=30)
@@ -32,6 +33,7 @@ def issue_api_key(
     priority_class: PriorityClass = PriorityClass.CRITICAL,
     created_by_id: uuid.UUID | None = None,
     replaces: uuid.UUID | None = None,
+    custom_role: CustomRole | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> IssuedKey:
     """Make a key; the operator's way (commands, first run). Its text is in the answer and nowhere else.
@@ -56,6 +58,7 @@ def issue_api_key(
                 pepper_version=keyring().newest,
                 name=name.strip(),
                 role=wanted.value,
+                custom_role=custom_role,
                 priority_class=priority_class.value,
                 user_id=user_id,
                 created_by_id=created_by_id,
@@ -84,31 +87,35 @@ def create_key(
     *,
     principal: Principal,
     name: str,
-    role: Role,
+    role: Role | None = None,
+    custom_role_id: uuid.UUID | None = None,
     expires_at: datetime | None = None,
     priority_class: PriorityClass = PriorityClass.CRITICAL,
     personal: bool = False,
     clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[IssuedKey, KeyView]:
-    """Make a key in the principal's tenant, of at most the principal's own role; `personal` binds it to its user.
+    """Make a key in the principal's tenant that may at most what the principal may; `personal` binds it to its user.
 
-    Raises PermissionDenied, BadInput.
+    It has the built-in role (member, where none is named) or the custom one. Raises PermissionDenied, BadInput.
     """
     require(principal, "keys.write")
     refuse_visit(principal, "making a key")
-    require_rank(principal, role)
     if personal and principal.user_id is None:
         raise BadInput("Only a person can make a personal key.", param="personal")
-    issued = issue_api_key(
-        tenant_id=principal.tenant_id,
-        name=name,
-        role=role,
-        user_id=principal.user_id if personal else None,
-        expires_at=expires_at,
-        priority_class=priority_class,
-        created_by_id=principal.user_id,
-        clock=clock,
-    )
+    default = None if custom_role_id else Role.MEMBER
+    with tenant_scope(principal.tenant_id):
+        wanted = wanted_role(principal, role or default, custom_role_id)
+        issued = issue_api_key(
+            tenant_id=principal.tenant_id,
+            name=name,
+            role=wanted[0],
+            custom_role=wanted[1],
+            user_id=principal.user_id if personal else None,
+            expires_at=expires_at,
+            priority_class=priority_class,
+            created_by_id=principal.user_id,
+            clock=clock,
+        )
     return issued, get_key(principal=principal, key_id=issued.id, clock=clock)
 
 
@@ -132,6 +139,7 @@ def rotate_key(
             tenant_id=principal.tenant_id,
             name=old.name,
             role=Role(old.role),
+            custom_role=old.custom_role,
             user_id=old.user_id,
             expires_at=now + life if life else None,
             priority_class=PriorityClass(old.priority_class),
@@ -151,7 +159,7 @@ def _rotatable(principal: Principal, key_id: uuid.UUID, now: datetime) -> tuple[
     key = selectors.api_keys().select_for_update().filter(id=key_id).first()
     if key is None:
         raise NotFound("There is no such key.")
-    require_rank(principal, Role(key.role))
+    _require_rank(principal, key)
     # Its text acts as that person: it goes to nobody else's hands.
     if key.user_id is not None and key.user_id != principal.user_id:
         raise PermissionDenied("A personal key is rotated by its own user.")
@@ -183,7 +191,7 @@ def revoke_key(*, principal: Principal, key_id: uuid.UUID, clock: Clock = SYSTEM
         key = selectors.api_keys().select_for_update().filter(id=key_id).first()
         if key is None:
             raise NotFound("There is no such key.")
-        require_rank(principal, Role(key.role))
+        _require_rank(principal, key)
         _revoke(key, clock)
 
 
@@ -204,6 +212,11 @@ def _revoke(key: ApiKey, clock: Clock) -> None:
         key.save(update_fields=["revoked_at", "updated_at"])
         _record("revoked", key)
     record_change(kind="api_key", object_id=key.prefix, tenant_id=key.tenant_id)
+
+
+def _require_rank(principal: Principal, key: ApiKey) -> None:
+    custom = key.custom_role
+    require_rank(principal, Role(key.role), custom.permissions if custom else None)
 
 
 def _record(act: str, key: ApiKey) -> None:

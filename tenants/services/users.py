@@ -18,6 +18,7 @@ from tenants import selectors
 from tenants.models import Membership, Tenant, User
 from tenants.permissions import require, require_rank
 from tenants.services.keys import find_key_name
+from tenants.services.roles import wanted_role
 from tenants.services.sessions import end_every_session, end_sessions_of_membership
 from tenants.types import (
     EMAIL_LENGTH,
@@ -151,25 +152,29 @@ def change_member(
     principal: Principal,
     user_id: uuid.UUID,
     role: Role | None = None,
+    custom_role_id: uuid.UUID | None = None,
     disabled: bool | None = None,
     expected: str | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> MemberView:
     """Change a member's role, or disable or enable the membership; in effect everywhere within two seconds.
 
-    Raises PermissionDenied, NotFound, Stale when it is not the version `expected`, Conflict when the tenant would have no active owner, or for one's own membership.
+    With `custom_role_id` the member has that custom role, with `role` a built-in one in its place. Raises BadInput for both,
+    PermissionDenied, NotFound, Stale when it is not the version `expected`, Conflict when the tenant would have no active owner, or for one's own membership.
     """
     require(principal, "users.write")
     with tenant_scope(principal.tenant_id):
         membership = _locked_member(user_id)
-        require_rank(principal, Role(membership.role))
+        _require_rank(principal, membership)
         check_version(membership.updated_at, expected)
-        acts = _acts(membership, role, disabled)
-        if disabled or role not in (None, Role(membership.role)):
+        asked = role is not None or custom_role_id is not None
+        wanted = wanted_role(principal, role, custom_role_id) if asked else None
+        changes = wanted is not None and wanted != (membership.role, membership.custom_role)
+        acts = _acts(membership, changes, disabled)
+        if disabled or changes:
             _not_oneself(principal, user_id)
-        if role is not None:
-            require_rank(principal, role)
-            membership.role = role.value
+        if wanted is not None:
+            membership.role, membership.custom_role = wanted
         if disabled is not None and disabled != (membership.disabled_at is not None):
             membership.disabled_at = clock.now() if disabled else None
             end_sessions_of_membership(membership.id)
@@ -181,16 +186,22 @@ def change_member(
         return selectors.member_view(membership)
 
 
-def _acts(membership: Membership, role: Role | None, disabled: bool | None) -> list[str]:
+def _require_rank(principal: Principal, membership: Membership) -> None:
+    custom = membership.custom_role
+    require_rank(principal, Role(membership.role), custom.permissions if custom else None)
+
+
+def _acts(membership: Membership, changes: bool, disabled: bool | None) -> list[str]:
     """What a change of the membership amounts to, in the words of the record."""
-    found = [] if role in (None, Role(membership.role)) else ["changed"]
+    found = ["changed"] if changes else []
     if disabled is not None and disabled != (membership.disabled_at is not None):
         found.append("disabled" if disabled else "enabled")
     return found
 
 
 def _record(act: str, membership: Membership) -> None:
-    label = f"{membership.user.email} ({membership.role})"
+    role = membership.custom_role.name if membership.custom_role else membership.role
+    label = f"{membership.user.email} ({role})"
     record_act(
         act=act,
         kind="membership",
@@ -208,7 +219,7 @@ def remove_member(*, principal: Principal, user_id: uuid.UUID, expected: str | N
     require(principal, "users.write")
     with tenant_scope(principal.tenant_id):
         membership = _locked_member(user_id)
-        require_rank(principal, Role(membership.role))
+        _require_rank(principal, membership)
         check_version(membership.updated_at, expected)
         _not_oneself(principal, user_id)
         _record("removed", membership)
@@ -235,7 +246,7 @@ def _locked_member(user_id: uuid.UUID) -> Membership:
     # The tenant's row is the lock: two owners who remove each other at once must not both succeed.
     membership = _member(user_id)
     Tenant.objects.select_for_update().get(id=membership.tenant_id)
-    membership.refresh_from_db(fields=["role", "disabled_at", "updated_at"])
+    membership.refresh_from_db(fields=["role", "custom_role", "disabled_at", "updated_at"])
     return membership
 
 
@@ -261,6 +272,7 @@ def describe_principal(*, principal: Principal) -> PrincipalView:
         user=UserView(user.id, user.email, user.name, user.is_staff) if user else None,
         tenant=TenantName(tenant.id, tenant.slug, tenant.name),
         role=principal.role,
+        custom_role=principal.custom_role,
         permissions=sorted(principal.permissions),
         memberships=selectors.open_memberships(user.id) if by_session and user else [here],
         api_key=None if by_session else KeyName(principal.api_key_prefix, find_key_name(principal=principal)),

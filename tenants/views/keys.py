@@ -88,7 +88,8 @@ class KeysView(AtriumView):
         issued, key = create_key(
             principal=principal(request),
             name=values["name"],
-            role=Role(values.get("role", Role.MEMBER)),
+            role=Role(values["role"]) if "role" in values else None,
+            custom_role_id=values.get("custom_role"),
             expires_at=values.get("expires_at"),
             priority_class=PriorityClass(values.get("priority_class", PriorityClass.CRITICAL)),
             personal=values.get("personal", False),

@@ -26,6 +26,7 @@ class MeView(AtriumView):
             "user": found.user,
             "tenant": found.tenant,
             "role": found.role,
+            "custom_role": found.custom_role,
             "permissions": found.permissions,
             "memberships": [
                 {

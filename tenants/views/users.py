@@ -117,6 +117,7 @@ class UserView(AtriumView):
             principal=who,
             user_id=target.user_id,
             role=Role(values["role"]) if "role" in values else None,
+            custom_role_id=values.get("custom_role"),
             disabled=values.get("disabled"),
             expected=expected_version(request),
         )

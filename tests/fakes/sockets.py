@@ -12,9 +12,16 @@ from assistants.types import RunEvent, StartedRun
 from gateway.consumer import ChatConsumer, SocketDoors, SocketLimits
 from kernel.errors import NotFound, Unavailable
 from kernel.ids import uuid7
+from tenants.permissions import permissions_of
 from tenants.types import Principal, Role
 
-PRINCIPAL = Principal(uuid.UUID(int=7), "acme", Role.MEMBER, api_key_id=uuid.UUID(int=8))
+PRINCIPAL = Principal(
+    uuid.UUID(int=7),
+    "acme",
+    Role.MEMBER,
+    api_key_id=uuid.UUID(int=8),
+    permissions=permissions_of(Role.MEMBER),
+)
 
 
 @dataclass

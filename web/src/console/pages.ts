@@ -15,6 +15,7 @@ export type PageId =
   | "models"
   | "conversations"
   | "members"
+  | "groups"
   | "keys"
   | "usage"
   | "requests"
@@ -106,6 +107,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "users.write",
     scope: "tenant",
     load: () => import("./people/MembersPage.svelte"),
+  },
+  {
+    id: "groups",
+    path: "/console/groups",
+    area: "access",
+    icon: "groups",
+    group: "access",
+    permission: "groups.write",
+    scope: "tenant",
+    load: () => import("./access/GroupsPage.svelte"),
   },
   {
     id: "keys",

@@ -1,5 +1,6 @@
 /** The catalogues of the areas: which exist, and where each language of them is. */
 
+import type { access } from "./access.en";
 import type { assistants } from "./assistants.en";
 import type { backups } from "./backups.en";
 import type { conversations } from "./conversations.en";
@@ -13,6 +14,7 @@ import type { upkeep } from "./upkeep.en";
 import type { usage } from "./usage.en";
 
 export interface Areas {
+  access: typeof access;
   assistants: typeof assistants;
   backups: typeof backups;
   conversations: typeof conversations;
@@ -31,6 +33,7 @@ export type Area = keyof Areas;
 type Loader<A extends Area> = () => Promise<Record<A, Areas[A]>>;
 
 export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
+  access: { en: () => import("./access.en"), de: () => import("./access.de") },
   assistants: { en: () => import("./assistants.en"), de: () => import("./assistants.de") },
   backups: { en: () => import("./backups.en"), de: () => import("./backups.de") },
   conversations: { en: () => import("./conversations.en"), de: () => import("./conversations.de") },

@@ -1,0 +1,97 @@
+"""Reads of groups and rights. Each needs the tenant's scope."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+
+from substrate.versions import version_of
+from tenants.access_models import CustomRole, Group, GroupMember
+from tenants.access_types import CustomRoleView, GroupMemberView, GroupView
+from tenants.models import ApiKey, Membership
+
+
+def groups() -> QuerySet[Group]:
+    """Groups of the tenant at hand."""
+    return Group.objects.all()
+
+
+def listed_groups() -> QuerySet[Any]:
+    """As `groups`, with the column `size` to sort by: how many are in it."""
+    inside = GroupMember.objects.filter(group=OuterRef("pk")).order_by().values("group")
+    size = Subquery(inside.annotate(number=Count("id")).values("number"), output_field=IntegerField())
+    return groups().annotate(size=Coalesce(size, Value(0)))
+
+
+def group_view(group: Group, members: int) -> GroupView:
+    """What the outside sees of a group."""
+    return GroupView(
+        id=group.id,
+        name=group.name,
+        description=group.description,
+        external_id=group.external_id,
+        members=members,
+        created_at=group.created_at,
+        version=version_of(group.updated_at),
+    )
+
+
+def group_views(rows: Sequence[Group]) -> list[GroupView]:
+    """What the outside sees of groups, counted by one query."""
+    inside = (
+        GroupMember.objects.filter(group__in=[each.id for each in rows]).order_by().values_list("group_id")
+    )
+    sizes: dict[uuid.UUID, int] = dict(inside.annotate(number=Count("id")))
+    return [group_view(each, sizes.get(each.id, 0)) for each in rows]
+
+
+def listed_group_members(group_id: uuid.UUID) -> QuerySet[Any]:
+    """Who is in a group, with the columns `email` and `name` to sort by."""
+    return (
+        GroupMember.objects.filter(group_id=group_id)
+        .select_related("membership__user")
+        .annotate(email=F("membership__user__email"), name=F("membership__user__name"))
+    )
+
+
+def group_member_view(row: GroupMember) -> GroupMemberView:
+    """What the outside sees of a member in a group, whose membership and user are loaded."""
+    user = row.membership.user
+    return GroupMemberView(
+        user_id=user.id,
+        email=user.email,
+        name=user.name,
+        disabled=row.membership.disabled_at is not None,
+        added_at=row.created_at,
+    )
+
+
+def custom_roles() -> QuerySet[CustomRole]:
+    """Roles that the tenant at hand made."""
+    return CustomRole.objects.all()
+
+
+def role_views(rows: Sequence[CustomRole]) -> list[CustomRoleView]:
+    """What the outside sees of roles, with how many memberships and unrevoked keys have each."""
+    ids = [each.id for each in rows]
+    members = _role_counts(Membership.objects.filter(custom_role__in=ids))
+    keys = _role_counts(ApiKey.objects.filter(custom_role__in=ids, revoked_at=None))
+    return [
+        CustomRoleView(
+            id=each.id,
+            name=each.name,
+            description=each.description,
+            permissions=tuple(each.permissions),
+            members=members.get(each.id, 0),
+            keys=keys.get(each.id, 0),
+            created_at=each.created_at,
+            version=version_of(each.updated_at),
+        )
+        for each in rows
+    ]
+
+
+def _role_counts(rows: QuerySet[Any]) -> dict[uuid.UUID, int]:
+    return dict(rows.order_by().values_list("custom_role_id").annotate(number=Count("id")))
