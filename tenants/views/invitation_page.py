@@ -12,6 +12,7 @@ from django.conf import settings
 from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -30,14 +31,14 @@ class NewPersonForm(forms.Form):
 
     name = forms.CharField(
         max_length=NAME_LENGTH,
-        label="Your name",
+        label=_("Your name"),
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
     password = forms.CharField(
         max_length=256,
         strip=False,
-        label="Choose a password",
-        help_text="At least 10 characters, and not a common one.",
+        label=_("Choose a password"),
+        help_text=_("At least 10 characters, and not a common one."),
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 

@@ -1,9 +1,9 @@
 /** The chosen language. English is built in; another one is loaded when it is chosen. */
 
-import { recall, remember } from "../app/storage";
+import { recall } from "../app/storage";
 import { uiWords } from "../ui/words.svelte";
 import { en, type Catalogue } from "./en";
-import { preferredLanguage, type Language } from "./languages";
+import { preferredLanguage, rememberLanguage, type Language } from "./languages";
 
 export { LANGUAGES, preferredLanguage, type Language } from "./languages";
 
@@ -27,7 +27,7 @@ class I18n {
   }
 
   choose(language: Language): void {
-    remember("atrium.language", language);
+    rememberLanguage(language);
     void this.use(language);
   }
 

@@ -3,8 +3,8 @@
  * language not chosen is never loaded.
  */
 
-import { recall, remember } from "../../app/storage";
-import { preferredLanguage, type Language } from "../../i18n/languages";
+import { recall } from "../../app/storage";
+import { preferredLanguage, rememberLanguage, type Language } from "../../i18n/languages";
 import { uiWords } from "../../ui/words.svelte";
 import { CATALOGUES, type Area, type Areas } from "./areas";
 import type { Kit } from "./kit.en";
@@ -45,7 +45,7 @@ class ConsoleWords {
   }
 
   choose(language: Language): void {
-    remember("atrium.language", language);
+    rememberLanguage(language);
     void this.use(language);
   }
 
