@@ -1,4 +1,7 @@
-"""What crosses the door of inference."""
+"""What crosses the door of inference.
+
+What is made for every call is a struct of msgspec: as fixed as a frozen dataclass, and made in a fifth of its time.
+"""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -6,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 MODEL_ID_LENGTH = 200
 POOL_NAME_LENGTH = 100
@@ -109,8 +114,7 @@ class ContextPassage:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRequest:
+class EngineRequest(Struct, frozen=True):
     """One call for one replica. `body` is the OpenAI request body, already cleaned; the adapter sets the model's name.
 
     `tenant_id` becomes the engine's cache salt. `priority` is vLLM's (lower is earlier). `question` and `passages`
@@ -130,8 +134,7 @@ class EngineRequest:
     idle_timeout_s: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
+class TokenUsage(Struct, frozen=True):
     """Tokens of one call. `estimated` when the engine did not say and they were counted by us."""
 
     prompt_tokens: int
@@ -140,8 +143,7 @@ class TokenUsage:
     estimated: bool = False
 
 
-@dataclass(slots=True)
-class Chunk:
+class Chunk(Struct):
     """What one read from the engine brought: whole SSE events as JSON bytes (without `data: `), and their sense.
 
     `frames` are the events in order, `[DONE]` and usage-only events left out; `text` is their text joined;
@@ -156,8 +158,7 @@ class Chunk:
     finish_reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Struct, frozen=True):
     """A whole answer that was not streamed: the engine's JSON body as bytes, and its usage."""
 
     body: bytes

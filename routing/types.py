@@ -1,15 +1,19 @@
-"""What crosses the door of routing."""
+"""What crosses the door of routing.
+
+What is made for every call is a struct of msgspec: as fixed as a frozen dataclass, and made in a fifth of its time.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from inference.types import ContextPassage, Surface, TokenUsage
 from tenants.types import Principal, PriorityClass
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCall:
+class ModelCall(Struct, frozen=True):
     """One call of a model, by whoever asks.
 
     `model` is a model id or `auto`. `body` is the OpenAI body without Atrium's extensions. `prompt_chars` is the
@@ -33,8 +37,7 @@ class ModelCall:
     max_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingDecision:
+class RoutingDecision(Struct, frozen=True):
     """Where a call went, known before its first byte: model, pool, replica, the wait in the queue, attempts made.
 
     `engine_ms` is the time the engine took, from the attempt's start to its first byte (to its answer, when that is
@@ -50,16 +53,14 @@ class RoutingDecision:
     engine_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaSlots:
+class ReplicaSlots(Struct, frozen=True):
     """A replica as the scheduler sees it: its id and how many calls it takes at once."""
 
     id: str
     max_concurrency: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(Struct, frozen=True):
     """One call that wants a slot of one of `replicas` of one pool.
 
     `avoid` are replicas that already failed this call. `wait_s` is the longest wait for a slot.
@@ -73,11 +74,10 @@ class Ticket:
     prompt_tokens: int
     max_tokens: int
     wait_s: float
-    avoid: frozenset[str] = field(default_factory=frozenset)
+    avoid: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Struct, frozen=True):
     """A slot of `replica` held for the ticket `id` until released, or until its heartbeat stops.
 
     `waited_ms` is the time in the queue.
@@ -99,8 +99,7 @@ class PoolSnapshot:
     waiting: int
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """How a call ended: its usage and what it cost in nano-units."""
 
     usage: TokenUsage

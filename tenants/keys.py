@@ -17,9 +17,7 @@ SECRET_LENGTH = 40
 CHECK_LENGTH = 6
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _DIGITS = {character: digit for digit, character in enumerate(_ALPHABET)}
-_TEXT = re.compile(r"[0-9A-Za-z]+")
-_LENGTH = len(MARK) + 1 + PREFIX_LENGTH + 1 + SECRET_LENGTH + CHECK_LENGTH
-_SECRET_AT = len(MARK) + 1 + PREFIX_LENGTH + 1
+_KEY = re.compile(rf"{MARK}_([0-9A-Za-z]{{{PREFIX_LENGTH}}})_[0-9A-Za-z]{{{SECRET_LENGTH + CHECK_LENGTH}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +37,13 @@ def make_key() -> NewKey:
 
 def prefix_of(key: str) -> str | None:
     """The prefix of a well-formed key with the right check, else None. Constant work, no database."""
-    if len(key) != _LENGTH or not key.startswith(f"{MARK}_") or key[_SECRET_AT - 1] != "_":
-        return None
-    prefix = key[len(MARK) + 1 : _SECRET_AT - 1]
-    if _TEXT.fullmatch(prefix) is None or _TEXT.fullmatch(key, _SECRET_AT) is None:
+    match = _KEY.fullmatch(key)
+    if match is None:
         return None
     number = 0
     for character in key[-CHECK_LENGTH:]:
         number = number * len(_ALPHABET) + _DIGITS[character]
-    return prefix if number == zlib.crc32(key[:-CHECK_LENGTH].encode("ascii")) else None
+    return match[1] if number == zlib.crc32(key[:-CHECK_LENGTH].encode("ascii")) else None
 
 
 def checksum(body: str) -> str:

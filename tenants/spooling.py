@@ -23,6 +23,8 @@ from typing import Any
 
 import orjson
 import structlog
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from kernel.errors import Unavailable
 from tenants.types import SpoolBacklog, SpoolEntry, TraceEntry, TraceHop, TraceState, UsageEntry, UsageState
@@ -41,6 +43,8 @@ def encode_entry(entry: SpoolEntry) -> bytes:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Struct):
+        return asdict(value)
     if isinstance(value, datetime):
         return value.timestamp()
     raise TypeError

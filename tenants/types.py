@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from msgspec import Struct
+
 from tenants.access_types import RoleName as RoleName
 
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z"
@@ -116,8 +118,7 @@ class Principal:
     closed: frozenset[str] = field(default_factory=frozenset)
 
 
-@dataclass(frozen=True, slots=True)
-class UsageEntry:
+class UsageEntry(Struct, frozen=True):
     """One finished model call, as it goes through the spool into the usage ledger.
 
     `record_id` is made by Atrium and unique: writing the same entry twice counts once. `cost_nano` is in billionths

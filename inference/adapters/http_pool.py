@@ -9,7 +9,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -18,6 +18,8 @@ import httptools
 # A reader that lags so far behind stops the reading from the engine, until it has caught up.
 HIGH_WATER = 256 * 1024
 IDLE_CONNECTIONS = 512
+# Lines of `Target.head`.
+HEAD_LINES = 3
 
 Headers = Sequence[tuple[str, str]]
 
@@ -34,7 +36,8 @@ class ConnectionStale(AnswerBroken):
 class Target:
     """Where a request goes: a connection's end, and the path there.
 
-    `address` is the IP address to connect to where the host's name must not be looked up again.
+    `address` is the IP address to connect to where the host's name must not be looked up again. `end` is what
+    connections are kept by, `head` how every request to it begins after its method: told once, asked with every call.
     """
 
     host: str
@@ -42,6 +45,16 @@ class Target:
     secure: bool
     path: str
     address: str = ""
+    end: tuple[str, int, bool] = field(init=False)
+    head: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """`end` and `head` follow from the rest."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        authority = host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+        object.__setattr__(self, "end", (self.host, self.port, self.secure))
+        lines = f"{self.path} HTTP/1.1", f"host: {authority}", "accept-encoding: identity"
+        object.__setattr__(self, "head", "\r\n".join(lines))
 
     @classmethod
     def of(cls, url: str) -> "Target":
@@ -54,17 +67,6 @@ class Target:
         if parts.query:
             path = f"{path}?{parts.query}"
         return cls(parts.hostname, parts.port or (443 if secure else 80), secure, path)
-
-    @property
-    def end(self) -> tuple[str, int, bool]:
-        """What connections are kept by."""
-        return self.host, self.port, self.secure
-
-    @property
-    def authority(self) -> str:
-        """The `Host` header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
 
 class Answer:
@@ -197,12 +199,12 @@ class HttpPool:
 
 
 def _head(method: str, target: Target, headers: Headers, body: bytes) -> bytes:
-    lines = [f"{method} {target.path} HTTP/1.1", f"host: {target.authority}", "accept-encoding: identity"]
-    lines += [f"{name}: {value}" for name, value in headers]
+    lines = [f"{name}: {value}" for name, value in headers]
     if body or method == "POST":
         lines.append(f"content-length: {len(body)}")
-    text = "\r\n".join(lines)
-    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
+    text = "\r\n".join((f"{method} {target.head}", *lines))
+    ends = len(lines) + HEAD_LINES - 1
+    if text.count("\n") != ends or text.count("\r") != ends:
         raise ValueError("a header holds a line end")
     return f"{text}\r\n\r\n".encode("latin-1")
 

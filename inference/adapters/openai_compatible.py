@@ -270,6 +270,9 @@ async def _read(answer: Answer, limit: int) -> bytes:
         size += len(part)
         if size > limit:
             raise UpstreamFailed("The engine's answer is too large.")
+        if answer.ended:
+            # What has come has been read.
+            break
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

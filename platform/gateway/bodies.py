@@ -5,7 +5,6 @@ the fields that control the engine for other tenants too (`STRIPPED`). Headers o
 """
 
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -17,7 +16,8 @@ from tenants.types import Principal, PriorityClass
 
 B = TypeVar("B", bound=Struct)
 
-STRIPPED = ("cache_salt", "kv_transfer_params", "vllm_xargs")
+STRIPPED = frozenset({"cache_salt", "kv_transfer_params", "vllm_xargs"})
+_TAKEN = STRIPPED | {"priority", "metadata"}
 _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
 # Only an estimate of the prompt's length may rest on it; the engine counts for itself.
@@ -87,8 +87,7 @@ class EmbeddingBody(Extensions, kw_only=True):
     dimensions: Annotated[int, Meta(ge=1)] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(Struct, frozen=True):
     """A checked chat request. `body` is what goes to the engine; `prompt_chars` is the length of the messages' text."""
 
     known: ChatBody
@@ -136,9 +135,9 @@ def choose_priority(asked: str | float | None, principal: Principal) -> Priority
 
 def strip(body: dict[str, Any], *extensions: str) -> dict[str, Any]:
     """Take the engine's control fields and Atrium's own `extensions` out of `body`; returns it."""
-    for name in STRIPPED:
-        body.pop(name, None)
-    for name in ("priority", "metadata", *extensions):
+    for name in _TAKEN.intersection(body):
+        del body[name]
+    for name in extensions:
         body.pop(name, None)
     return body
 

@@ -104,7 +104,7 @@ class Exchange:
         """Send a whole JSON answer."""
         headers.append(JSON)
         headers.append((b"content-length", b"%d" % len(body)))
-        await self._start(status, headers)
+        await self._send(self._head(status, headers))
         self.ended = True
         await self._send({"type": "http.response.body", "body": body})
 
@@ -112,7 +112,7 @@ class Exchange:
         """Send the head of an event stream, and begin to attend to its reader."""
         self.stream = True
         headers.extend(EVENTS)
-        await self._start(200, headers)
+        await self._send(self._head(200, headers))
         if self._attendance is not None:
             self._attendance.attend_stream(self.write)
 
@@ -143,11 +143,11 @@ class Exchange:
         trail.stream, trail.first_byte = self.stream, self.first_byte_at
         trail.finish()
 
-    async def _start(self, status: int, headers: list[Header]) -> None:
+    def _head(self, status: int, headers: list[Header]) -> Mapping[str, Any]:
         headers.append((b"x-request-id", self.request_id.encode("latin-1")))
         self.status = status
         self.first_byte_at = time.perf_counter()
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        return {"type": "http.response.start", "status": status, "headers": headers}
 
 
 def _refuse_over(size: int, limit: int) -> None:

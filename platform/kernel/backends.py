@@ -10,6 +10,7 @@ import importlib
 import inspect
 import threading
 import weakref
+from asyncio import _get_running_loop as _running_loop
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +63,11 @@ class Backends:
 
     def __getitem__(self, name: str) -> Any:
         """The instance of `name` for the running loop. Raises UnknownBackend."""
-        instances = self._instances()
+        latest = self._latest
+        if latest is not None and latest[0]() is _running_loop() is not None:
+            instances = latest[1]
+        else:
+            instances = self._instances()
         found = instances.get(name)
         return found if found is not None else self._build(name, instances)
 
@@ -88,9 +93,6 @@ class Backends:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return self._without_loop
-        latest = self._latest
-        if latest is not None and latest[0]() is loop:
-            return latest[1]
         with self._lock:
             instances = self._by_loop.setdefault(loop, {})
             self._latest = (weakref.ref(loop), instances)

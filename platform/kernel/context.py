@@ -1,15 +1,12 @@
 """What is true for the request or job at hand: its request id and trace id, carried to every log line and hop."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kernel.ids import new_request_id, new_trace_id
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(NamedTuple):
     """Identity of one request or job across processes. `trace_id` is the W3C trace id, 32 hex characters."""
 
     request_id: str
@@ -29,11 +26,20 @@ def ensure_request() -> RequestContext:
     return _current.get() or RequestContext(new_request_id(), new_trace_id())
 
 
-@contextmanager
-def request_context(context: RequestContext) -> Iterator[RequestContext]:
-    """Make `context` the one at hand within the block."""
-    token = _current.set(context)
-    try:
-        yield context
-    finally:
-        _current.reset(token)
+class request_context:
+    """Makes `context` the one at hand within the block."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: RequestContext) -> None:
+        """Nothing happens before it is entered."""
+        self._context = context
+
+    def __enter__(self) -> RequestContext:
+        """Put it at hand."""
+        self._token = _current.set(self._context)
+        return self._context
+
+    def __exit__(self, *_: object) -> None:
+        """What was at hand before is again."""
+        _current.reset(self._token)

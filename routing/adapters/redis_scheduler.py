@@ -8,12 +8,12 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import redis
 import redis.asyncio
 import structlog
+from msgspec.structs import replace
 
 from kernel.errors import NoReplica, ServerOverloaded
 from kernel.streams import Supervisor

@@ -8,12 +8,12 @@ that were counted until then. Calls that never reached an engine (no such model,
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from inference import services as inference
 from inference.types import Chunk, Completion, Embeddings, TokenUsage

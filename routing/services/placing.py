@@ -3,10 +3,12 @@
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from inference.services import ensure_models, get_model, list_models, replica_available
 from inference.types import EngineRequest, ModelSpec, ReplicaSpec
@@ -50,8 +52,7 @@ class Progress:
         return (time.perf_counter() - self.started) * 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Placed(Generic[T]):
+class Placed(Struct, Generic[T], frozen=True):
     """A call that has begun on a replica: what `begin` gave, and where it is."""
 
     begun: T

@@ -298,9 +298,10 @@ async def test_nobody_listens() -> None:
 def test_targets() -> None:
     plain = Target.of("http://[::1]:8000/v1/a?b=c")
     assert (plain.host, plain.port, plain.secure, plain.path) == ("::1", 8000, False, "/v1/a?b=c")
-    assert plain.authority == "[::1]:8000"
+    assert "\r\nhost: [::1]:8000\r\n" in plain.head
     secure = Target.of("https://engines.example/v1")
-    assert (secure.port, secure.secure, secure.authority) == (443, True, "engines.example")
+    assert (secure.port, secure.secure) == (443, True)
+    assert "\r\nhost: engines.example\r\n" in secure.head
     for wrong in ("ftp://a/b", "/v1", "http://"):
         with pytest.raises(ValueError, match="not an http address"):
             Target.of(wrong)

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from fakes.engine_server import Behaviour, EngineServer, vector_of
+from msgspec import structs
 
 from inference.adapters.openai_compatible import OpenAICompatibleEngine
 from inference.types import Chunk, EngineRequest, ReplicaSpec, Surface
@@ -40,7 +41,7 @@ def replica(server: EngineServer, **fields: Any) -> ReplicaSpec:
 def request(**fields: Any) -> EngineRequest:
     body = {"model": "org/public", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}
     made = EngineRequest(Surface.CHAT, body, TENANT, "request-1", first_byte_timeout_s=3, idle_timeout_s=1)
-    return dataclasses.replace(made, **fields)
+    return structs.replace(made, **fields)
 
 
 async def collect(stream: AsyncIterator[Chunk]) -> list[Chunk]:

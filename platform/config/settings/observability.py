@@ -61,7 +61,8 @@ def logging_settings(*, debug: bool) -> dict[str, Any]:
             "django": {"level": "INFO", "handlers": [], "propagate": True},
             "django.server": {"level": "WARNING", "handlers": [], "propagate": True},
             "django.request": {"level": "ERROR" if not debug else "INFO", "handlers": [], "propagate": True},
-            "uvicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
+            # The data plane writes its own; who has no handler here is not even asked for a line by uvicorn.
+            "uvicorn.access": {"level": "WARNING", "handlers": [], "propagate": False},
             "uvicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
             "httpx": {"level": "WARNING"},
             "trafilatura": {"level": "ERROR"},
