@@ -189,8 +189,8 @@ class Clients:
 def prepare() -> str:
     """A key of an installation of its own, made once."""
     noted = HOME / "key"
+    call_command("migrate", verbosity=0, interactive=False)
     if not noted.exists():
-        call_command("migrate", verbosity=0, interactive=False)
         tenant = create_tenant(slug="bench", name="Bench")
         register_engine(
             pool="bench",

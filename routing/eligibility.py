@@ -6,7 +6,8 @@ ones only when no real model is in service.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from inference.types import ModelKind, ModelSpec, ReplicaSpec, Surface, Tier
 from kernel.errors import BadInput, ContextTooLong, ModelNotFound
@@ -22,8 +23,7 @@ _KIND_OF_SURFACE = {
 Available = Callable[[str], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """One pool's replicas of one model, and why it may answer."""
 
     model: ModelSpec

@@ -21,10 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import structlog
-from msgspec import Struct
-from msgspec.structs import asdict
 
 from kernel.errors import Unavailable
 from tenants.types import SpoolBacklog, SpoolEntry, TraceEntry, TraceHop, TraceState, UsageEntry, UsageState
@@ -36,18 +35,12 @@ ROTATE_BYTES = 8 * 1024 * 1024
 READ_BYTES = 4 * 1024 * 1024
 REJECTED = "rejected.log"
 
+_encoder = msgspec.json.Encoder()
+
 
 def encode_entry(entry: SpoolEntry) -> bytes:
     """`entry` as one line of JSON without its newline."""
-    return orjson.dumps(entry, option=orjson.OPT_PASSTHROUGH_DATETIME, default=_plain)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Struct):
-        return asdict(value)
-    if isinstance(value, datetime):
-        return value.timestamp()
-    raise TypeError
+    return _encoder.encode(entry)
 
 
 def decode_entry(line: bytes) -> SpoolEntry:
@@ -58,7 +51,7 @@ def decode_entry(line: bytes) -> SpoolEntry:
         raw["tenant_id"] = uuid.UUID(raw["tenant_id"])
         for name in ("user_id", "api_key_id"):
             raw[name] = uuid.UUID(raw[name]) if raw[name] else None
-        raw["started_at"] = datetime.fromtimestamp(raw["started_at"], UTC)
+        raw["started_at"] = _moment(raw["started_at"])
         if raw.get("kind") == "trace":
             raw["state"] = TraceState(raw["state"])
             raw["hops"] = tuple(TraceHop(**each) for each in raw["hops"])
@@ -67,6 +60,11 @@ def decode_entry(line: bytes) -> SpoolEntry:
         return UsageEntry(**raw)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, OSError) as error:
         raise ValueError(f"not a usage entry: {error}") from error
+
+
+def _moment(told: str | float) -> datetime:
+    """A moment as text of ISO 8601, or as seconds since the epoch."""
+    return datetime.fromisoformat(told) if isinstance(told, str) else datetime.fromtimestamp(told, UTC)
 
 
 class SpoolWriter:
@@ -135,8 +133,8 @@ def _moment_of(lines: bytes) -> float:
     """When the first of `lines` was written, from what it says; now when it does not say."""
     try:
         first = orjson.loads(lines[: lines.index(b"\n")])
-        return float(first["started_at"]) + float(first["total_ms"]) / 1000
-    except (ValueError, KeyError, TypeError):
+        return _moment(first["started_at"]).timestamp() + float(first["total_ms"]) / 1000
+    except (ValueError, KeyError, TypeError, OverflowError, OSError):
         return time.time()
 
 

@@ -7,9 +7,9 @@ Measured on `/v1` with 16 connections: see `benchmarks/`.
 
 import asyncio
 import functools
-from typing import Any, cast
+from typing import Any
 
-from uvicorn._types import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent
+from uvicorn._types import ASGISendEvent, HTTPResponseStartEvent
 from uvicorn.protocols.http.httptools_impl import (
     HEADER_RE,
     STATUS_LINE,
@@ -30,7 +30,7 @@ WITHOUT_BODY = (204, 304)
 class JoinedTransport:
     """A transport that gathers writes until the turn of the loop ends; all else goes to the transport itself."""
 
-    __slots__ = ("_gathered", "_loop", "_scheduled", "_size", "_transport")
+    __slots__ = ("_gathered", "_loop", "_scheduled", "_size", "_transport", "is_closing")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         """Takes the place of `transport` for the protocol."""
@@ -39,6 +39,8 @@ class JoinedTransport:
         self._gathered: list[bytes] = []
         self._size = 0
         self._scheduled = False
+        # Asked several times with every request.
+        self.is_closing = transport.is_closing
 
     def __getattr__(self, name: str) -> Any:
         """Everything that is not about writing."""
@@ -87,7 +89,7 @@ class JoinedTransport:
             return
         self._gathered = []
         self._size = 0
-        if not self._transport.is_closing():
+        if not self.is_closing():
             self._transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
 
 
@@ -106,7 +108,7 @@ class JoinedCycle(RequestResponseCycle):
             if message["type"] == "http.response.start" and not self.response_started:
                 if self._begin(message):
                     return
-            elif self.chunked_encoding and self._go_on(cast(HTTPResponseBodyEvent, message)):
+            elif self.chunked_encoding and self._go_on(message):
                 return
         await super().send(message)
 
@@ -137,7 +139,7 @@ class JoinedCycle(RequestResponseCycle):
         self.transport.write(head + b"\r\n")
         return True
 
-    def _go_on(self, message: HTTPResponseBodyEvent) -> bool:
+    def _go_on(self, message: Any) -> bool:
         """Write a part of a stream; False when it is for uvicorn to write."""
         body = message.get("body", b"")
         if (

@@ -8,7 +8,6 @@ from gateway.bodies import ChatRequest, read_chat
 from gateway.doors import Doors
 from gateway.exchange import Exchange
 from inference.types import Surface
-from kernel.ids import make_traceparent
 from routing.types import ModelCall
 from tenants.types import Principal
 
@@ -44,7 +43,7 @@ async def _answer_call(exchange: Exchange, doors: Doors, principal: Principal, r
         request_id=exchange.request_id,
         origin="v1",
         priority=request.priority,
-        traceparent=make_traceparent(exchange.trace_id),
+        traceparent=exchange.traceparent,
         stream=bool(known.stream),
         max_tokens=request.max_tokens,
     )
@@ -74,7 +73,7 @@ async def _answer_turn(exchange: Exchange, doors: Doors, principal: Principal, r
         origin="v1",
         stream=bool(known.stream),
         priority=request.priority,
-        traceparent=make_traceparent(exchange.trace_id),
+        traceparent=exchange.traceparent,
     )
     async with doors.answer(turn) as answer:
         if known.stream:

@@ -13,7 +13,6 @@ from gateway.doors import Doors
 from gateway.exchange import Exchange
 from inference.types import Surface
 from kernel.hops import hop
-from kernel.ids import make_traceparent
 from routing.types import ModelCall
 from tenants.types import Principal
 
@@ -33,7 +32,7 @@ async def answer_completion(exchange: Exchange, doors: Doors, principal: Princip
         request_id=exchange.request_id,
         origin="v1",
         priority=choose_priority(known.priority, principal),
-        traceparent=make_traceparent(exchange.trace_id),
+        traceparent=exchange.traceparent,
         stream=bool(known.stream),
         max_tokens=known.max_tokens or 0,
     )

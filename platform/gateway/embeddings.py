@@ -22,7 +22,6 @@ from gateway.exchange import Exchange
 from inference.types import Embeddings, Surface
 from kernel.errors import BadInput
 from kernel.hops import hop
-from kernel.ids import make_traceparent
 from routing.types import ModelCall
 from tenants.types import Principal
 
@@ -46,7 +45,7 @@ async def answer_embeddings(exchange: Exchange, doors: Doors, principal: Princip
         request_id=exchange.request_id,
         origin="v1",
         priority=choose_priority(known.priority, principal),
-        traceparent=make_traceparent(exchange.trace_id),
+        traceparent=exchange.traceparent,
     )
     with exchange.attend():
         embeddings, decision = await doors.embed(call)

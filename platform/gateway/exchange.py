@@ -11,7 +11,7 @@ from gateway.errors import Header
 from gateway.limits import GatewayLimits
 from kernel.errors import BadInput, TooLarge
 from kernel.hops import Trail
-from kernel.ids import accept_request_id, new_trace_id, parse_parent_span, parse_traceparent
+from kernel.ids import accept_request_id, new_span_id, new_trace_id, parse_parent_span, parse_traceparent
 from kernel.streams import PeerGone
 
 Scope = MutableMapping[str, Any]
@@ -30,7 +30,7 @@ class Exchange:
 
     __slots__ = ("_attendance", "_receive", "_send", "arrived", "assistant", "ended", "error", "first_byte_at",
                  "headers", "key_prefix", "limits", "method", "model", "path", "queue_ms", "replica", "request_id",
-                 "status", "stream", "tenant", "trace_id", "trail", "until_refused")  # fmt: skip
+                 "status", "stream", "tenant", "trace_id", "traceparent", "trail", "until_refused")  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: GatewayLimits) -> None:
         """Reads the ids that the caller offers (`x-request-id`, `traceparent`), or makes new ones."""
@@ -45,14 +45,17 @@ class Exchange:
         offered = self.headers.get(b"x-request-id")
         parent = self.headers.get(b"traceparent")
         if offered is None and parent is None:
-            # Both ids from one read of the random device.
-            fresh = os.urandom(32).hex()
-            self.request_id, self.trace_id = fresh[:32], fresh[32:]
+            # All ids from one read of the random device.
+            fresh = os.urandom(40).hex()
+            self.request_id, self.trace_id, span_id = fresh[:32], fresh[32:64], fresh[64:]
         else:
+            span_id = new_span_id()
             self.request_id = accept_request_id(offered.decode("latin-1") if offered else None)
             self.trace_id = (
                 parse_traceparent(parent.decode("latin-1")) if parent else None
             ) or new_trace_id()
+        # Of the span that engines are told of.
+        self.traceparent = f"00-{self.trace_id}-{span_id}-01"
         self.trail = Trail("v1", self.request_id, self.trace_id, began=self.arrived)
         if parent is not None:
             self.trail.parent = parse_parent_span(parent.decode("latin-1"))

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import orjson
 import pytest
 from factories.usage import make_entry
 
@@ -104,6 +105,13 @@ def test_rubbish_does_not_stop_the_drain(tmp_path: Path) -> None:
 def test_what_is_no_entry_is_a_value_error(line: bytes) -> None:
     with pytest.raises(ValueError, match="not a usage entry"):
         decode_entry(line)
+
+
+def test_a_moment_may_be_written_as_seconds() -> None:
+    entry = make_entry()
+    told = orjson.loads(encode_entry(entry))
+    told["started_at"] = entry.started_at.timestamp()
+    assert decode_entry(orjson.dumps(told)) == entry
 
 
 def test_forgotten_offsets_only_repeat(tmp_path: Path) -> None:
