@@ -22,8 +22,17 @@ RETRY_AFTER_S = 2.0
 # Charges go to the scheduler in portions of so many tokens.
 CHARGE_TOKENS = 64
 CHARS_PER_TOKEN = 4
+# What an answer is reckoned with before it is there: where the caller names no length, and at most.
+UNNAMED_ANSWER_TOKENS = 1_024
+LONGEST_ANSWER_TOKENS = 16_384
 
 
 def estimate_tokens(chars: int) -> int:
     """Tokens of a text of `chars` characters, where nobody has counted: a quarter, rounded up."""
     return -(-chars // CHARS_PER_TOKEN)
+
+
+def estimate_answer(asked: int, prompt_tokens: int, context_length: int) -> int:
+    """Tokens that an answer is reckoned with: what was asked for (0: nothing was), what the model can, or the cap."""
+    most = max(0, context_length - prompt_tokens) if context_length else LONGEST_ANSWER_TOKENS
+    return min(asked or UNNAMED_ANSWER_TOKENS, most, LONGEST_ANSWER_TOKENS)

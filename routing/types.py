@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from inference.types import ContextPassage, Surface, TokenUsage
+from kernel.allowance import Allowance
 from tenants.types import Principal, PriorityClass
 
 
@@ -41,7 +42,7 @@ class RoutingDecision(Struct, frozen=True):
     """Where a call went, known before its first byte: model, pool, replica, the wait in the queue, attempts made.
 
     `engine_ms` is the time the engine took, from the attempt's start to its first byte (to its answer, when that is
-    not streamed): what is left of the request's time is Atrium's own.
+    not streamed): what is left of the request's time is Atrium's own. `allowance` is what the caller is told of its rates.
     """
 
     model: str
@@ -51,6 +52,7 @@ class RoutingDecision(Struct, frozen=True):
     attempts: int
     reason: str = ""
     engine_ms: float = 0.0
+    allowance: Allowance | None = None
 
 
 class ReplicaSlots(Struct, frozen=True):
@@ -104,3 +106,8 @@ class Settled(Struct, frozen=True):
 
     usage: TokenUsage
     cost_nano: int
+
+    @property
+    def used_anything(self) -> bool:
+        """Whether any token was read or written."""
+        return self.usage.prompt_tokens + self.usage.completion_tokens > 0

@@ -12,6 +12,8 @@ from substrate.models import Identified, TenantOwned
 from tenants.access_models import CustomRole as CustomRole
 from tenants.access_models import Group as Group
 from tenants.access_models import GroupMember as GroupMember
+from tenants.quota_models import Quota as Quota
+from tenants.quota_models import QuotaNotice as QuotaNotice
 from tenants.rollup_models import PlatformHour as PlatformHour
 from tenants.rollup_models import TenantDay as TenantDay
 from tenants.rollup_models import TenantHour as TenantHour
@@ -57,6 +59,8 @@ class Tenant(Identified):
         default=1, validators=[MinValueValidator(1), MaxValueValidator(WEIGHT_MAX)]
     )
     is_demo = models.BooleanField(default=False)
+    # Its days and months: budgets begin anew by this calendar.
+    timezone = models.CharField(max_length=64, default="UTC", db_default="UTC")
 
     def __str__(self) -> str:
         """The slug."""

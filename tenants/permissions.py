@@ -50,6 +50,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("usage.read", "activity", "See usage and cost of the whole tenant", Role.ADMIN),
     Permission("requests.read", "activity", "See how requests went, without their content", Role.ADMIN),
     Permission("jobs.read", "activity", "See background jobs", Role.ADMIN),
+    Permission("quotas.write", "tenant", "Limit users, keys and models within the tenant", Role.ADMIN),
     Permission("retention.write", "tenant", "Say how long conversations and files are kept", Role.OWNER),
     Permission("tenant.write", "tenant", "Change the tenant itself", Role.OWNER),
     Permission(OPERATE, "platform", "Look after tenants, models, pools and the platform", None),

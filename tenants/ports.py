@@ -1,9 +1,11 @@
 """Ports of tenants."""
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from tenants.limit_types import Claim, Line, Seed, Settlement, Standing, TenantLimits, Verdict
 from tenants.types import Expiring, KeyEntry, SpoolBacklog, SpoolEntry
 
 
@@ -12,6 +14,14 @@ class KeyFinder(Protocol):
 
     async def find(self, prefix: str) -> KeyEntry | None:
         """The entry of `prefix`, or None when no valid key has it. Raises Unavailable when it cannot be loaded."""
+        ...
+
+
+class LimitFinder(Protocol):
+    """Finds the limits of a tenant, from memory when it can."""
+
+    async def find(self, tenant_id: uuid.UUID) -> TenantLimits | None:
+        """The limits of a tenant, None when it has none. Raises Unavailable when they cannot be loaded."""
         ...
 
 
@@ -32,6 +42,10 @@ class UsageSpool(Protocol):
 
     async def backlog(self) -> SpoolBacklog:
         """What is not yet in the database. Raises Unavailable."""
+        ...
+
+    async def waiting(self) -> Sequence[SpoolEntry]:
+        """The entries that are not yet confirmed, as far as this machine sees them; takes nothing. Raises Unavailable."""
         ...
 
 
@@ -56,4 +70,50 @@ class Retainable(Protocol):
 
     def delete_older(self, before: datetime, limit: int) -> int:
         """Delete up to `limit` of them, the oldest first, in the transaction at hand; returns how many."""
+        ...
+
+
+class Counters(Protocol):
+    """Counts what calls use against their limits, across all processes of the installation, by one clock.
+
+    Nothing is ever half done: a claim holds all of its lines or none. A reservation whose process is gone ends within
+    ten seconds; what it held of days and months is free then.
+    """
+
+    async def reserve(self, claim: Claim) -> Verdict:
+        """Hold what `claim` asks for, if every line has room. A line of a day or month must be seeded before."""
+        ...
+
+    async def renew(self, claim: Claim, *, running: bool | None = None) -> bool:
+        """Hold it longer; False when it is lost.
+
+        With `running` True it is also counted among those that run: False when there is no room. With False it is
+        counted no longer.
+        """
+        ...
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Book what the call has used and free what it held; done twice it counts once.
+
+        Where the counters are out of reach it is kept and done later.
+        """
+        ...
+
+    async def refund(self, claim: Claim) -> None:
+        """Free all that is held, requests of the minute included: the call was refused."""
+        ...
+
+    async def read(self, tenant: str, lines: Sequence[Line]) -> tuple[Standing, ...]:
+        """How lines stand. Raises Unavailable."""
+        ...
+
+
+class SeededCounters(Counters, Protocol):
+    """Counters that can be told what ledger and spool know."""
+
+    async def seed(self, tenant: str, seeds: Sequence[Seed], *, replace: bool = False) -> None:
+        """Tell what lines of days and months have counted; seeded ones are left alone unless `replace`.
+
+        Raises Unavailable.
+        """
         ...

@@ -196,6 +196,22 @@ class SpoolReader:
                     oldest = max(oldest, now - _moment_of(rest))
         return SpoolBacklog(count, oldest)
 
+    def waiting(self) -> list[SpoolEntry]:
+        """What is written and not confirmed, all processes' files together; takes nothing.
+
+        An entry that is confirmed meanwhile may be among them.
+        """
+        offsets = self._offsets()
+        found: list[SpoolEntry] = []
+        for path in self._files():
+            position = offsets.get(path.name, 0)
+            # Confirmed and deleted between the listing and the look: then it holds nothing back.
+            with suppress(FileNotFoundError):
+                while lines := list(self._lines(path, position, READ_BYTES)):
+                    position = lines[-1][0]
+                    found += [entry for _, entry in lines if entry is not None]
+        return found
+
     def close(self) -> None:
         """Let another process drain. What was not confirmed is drained again."""
         with self._turn:

@@ -8,6 +8,7 @@ from tenants.views.invitation_page import accept_invitation, open_invitation
 from tenants.views.invitations import InvitationsView, InvitationView, ResendView
 from tenants.views.keys import KeysView, KeyView, RotateView
 from tenants.views.me import MeView
+from tenants.views.quotas import QuotaRuleView, QuotasView
 from tenants.views.retention import RetentionPreviewView, RetentionRulesView
 from tenants.views.roles import PermissionsView, RolesView, RoleView
 from tenants.views.sessions import MemberSessionsView, MemberSessionView, OwnSessionsView, OwnSessionView
@@ -39,6 +40,8 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^api-keys/(?P<key_id>[^/]+)/?$", KeyView.as_view()),
     re_path(r"^api-keys/(?P<key_id>[^/]+)/rotate/?$", RotateView.as_view()),
     re_path(r"^usage/?$", UsageView.as_view()),
+    re_path(r"^quotas/?$", QuotasView.as_view()),
+    re_path(r"^quotas/(?P<quota_id>[^/]+)/?$", QuotaRuleView.as_view()),
     re_path(r"^retention/?$", RetentionRulesView.as_view()),
     re_path(r"^retention/preview/?$", RetentionPreviewView.as_view()),
 ]

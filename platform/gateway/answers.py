@@ -9,7 +9,7 @@ import orjson
 
 from assistants.types import Citation
 from gateway.doors import AnswerFlow
-from gateway.errors import Header, error_event
+from gateway.errors import Header, allowance_headers, error_event
 from gateway.exchange import Exchange
 from inference.types import TokenUsage
 from kernel.errors import AtriumError
@@ -28,11 +28,14 @@ def decision_headers(exchange: Exchange, decision: RoutingDecision) -> list[Head
         decision.queue_ms,
     )
     overhead_ms = exchange.elapsed_ms() - decision.queue_ms - decision.engine_ms
-    return [
+    headers = [
         *_place_headers(decision.model, decision.pool, decision.replica),
         (b"x-atrium-queue-ms", b"%.1f" % decision.queue_ms),
         (b"x-atrium-overhead-ms", b"%.1f" % max(overhead_ms, 0.0)),
     ]
+    if decision.allowance is not None:
+        headers += allowance_headers(decision.allowance)
+    return headers
 
 
 @functools.lru_cache(maxsize=1024)

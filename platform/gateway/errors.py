@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import orjson
 
+from kernel.allowance import Allowance, RateTold
 from kernel.errors import (
     AtriumError,
     BadInput,
     EngineRefused,
     EngineUnavailable,
+    LimitReached,
     NotSignedIn,
     QuotaExhausted,
 )
@@ -62,6 +64,8 @@ def error_headers(error: AtriumError) -> list[Header]:
     headers: list[Header] = []
     if isinstance(error, QuotaExhausted):
         headers.append((b"x-should-retry", b"false"))
+    if isinstance(error, LimitReached):
+        headers += allowance_headers(error.allowance)
     if error.retry_after_s is not None or (error.status == 503 and error.retryable):
         seconds = DEFAULT_RETRY_S if error.retry_after_s is None else max(error.retry_after_s, 0.0)
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(seconds))))
@@ -71,6 +75,30 @@ def error_headers(error: AtriumError) -> list[Header]:
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
     return headers
+
+
+def allowance_headers(allowance: Allowance | None) -> list[Header]:
+    """`x-ratelimit-{limit,remaining,reset}-{requests,tokens}` of the limits there are; resets as `0.6s`.
+
+    `x-atrium-limit-warning` names the soft limits that are passed.
+    """
+    if allowance is None:
+        return []
+    headers: list[Header] = []
+    for name, told in ((b"requests", allowance.requests), (b"tokens", allowance.tokens)):
+        if told is not None:
+            headers += _rate_headers(name, told)
+    if allowance.warning:
+        headers.append((b"x-atrium-limit-warning", allowance.warning.encode("latin-1", "replace")))
+    return headers
+
+
+def _rate_headers(name: bytes, told: RateTold) -> list[Header]:
+    return [
+        (b"x-ratelimit-limit-" + name, b"%d" % told.limit),
+        (b"x-ratelimit-remaining-" + name, b"%d" % told.remaining),
+        (b"x-ratelimit-reset-" + name, b"%.9gs" % (told.reset_ms / 1000)),
+    ]
 
 
 def error_event(error: AtriumError) -> bytes:

@@ -28,6 +28,8 @@ own wire form in one place.
 
 from typing import ClassVar
 
+from kernel.allowance import Allowance
+
 
 class AtriumError(Exception):
     """Root of the tree. `message` is safe to show to the caller: it never holds secrets or other tenants' words."""
@@ -145,6 +147,13 @@ class LimitReached(AtriumError):
     kind = "rate_limit_error"
     code = "rate_limit_exceeded"
     default_message = "A limit is reached."
+
+    def __init__(
+        self, message: str = "", *, retry_after_s: float | None = None, allowance: Allowance | None = None
+    ) -> None:
+        """`allowance` is what the caller is told of its rates."""
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.allowance = allowance
 
 
 class RateLimited(LimitReached):

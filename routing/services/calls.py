@@ -23,6 +23,7 @@ from kernel.errors import AtriumError, Unavailable, UpstreamFailed
 from kernel.hops import Facts, note_hop
 from routing.limits import CHARGE_TOKENS, estimate_tokens
 from routing.ports import Scheduler
+from routing.services.admission import Admission
 from routing.services.placing import Placed, Progress, give_back, place
 from routing.types import ModelCall, RoutingDecision, Settled
 from tenants.services import record_usage
@@ -243,10 +244,26 @@ class _Account:
         if self._entry is None:
             self._entry = self._make_entry(state, error)
         entry = self._entry
-        if entry is not None:
-            began = time.perf_counter()
-            await record_usage(entry)
-            note_hop("settle", began, _settlement(entry))
+        try:
+            if entry is not None:
+                began = time.perf_counter()
+                await record_usage(entry)
+                note_hop("settle", began, _settlement(entry))
+        finally:
+            if self.progress.admission is not None:
+                await self._close_admission(self.progress.admission, entry)
+
+    async def _close_admission(self, admission: Admission, entry: UsageEntry | None) -> None:
+        """Tell the counters what was used; a call that nobody could answer costs nothing, its request included."""
+        settled = self.settled
+        if (
+            entry is None
+            or settled is None
+            or (entry.state is UsageState.FAILED and not settled.used_anything)
+        ):
+            await admission.refund()
+        else:
+            await admission.settle(entry.model, settled.usage, settled.cost_nano)
 
     def _make_entry(self, state: UsageState, error: str) -> UsageEntry | None:
         """The entry of a call that has reached an engine."""

@@ -28,6 +28,7 @@ from routing.limits import (
     estimate_tokens,
 )
 from routing.ports import Scheduler
+from routing.services.admission import Admission, Admissions
 from routing.types import Lease, ModelCall, ReplicaSlots, RoutingDecision, Ticket
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ class Progress:
     model: ModelSpec | None = None
     replica: ReplicaSpec | None = None
     lease: Lease | None = None
+    admission: Admission | None = None
     attempts: int = 0
     queue_ms: float = 0.0
 
@@ -71,7 +73,7 @@ async def place(call: ModelCall, begin: Begin[T], progress: Progress) -> Placed[
     request = _request(call)
     avoid: set[str] = set()
     problem: Exception | None = None
-    for candidate in _candidates(call):
+    for candidate in await _admitted(call, progress):
         while True:
             try:
                 replica = await _slot(call, candidate, avoid, progress)
@@ -123,6 +125,16 @@ def _candidates(call: ModelCall) -> Sequence[Candidate]:
     )
 
 
+async def _admitted(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
+    """The candidates that the call's limits leave; what it holds of them is noted in `progress`."""
+    candidates = _candidates(call)
+    admissions: Admissions = backends["admissions"]
+    admission = progress.admission = await admissions.admit(call, candidates, progress.call_id)
+    if admission is None:
+        return candidates
+    return [candidate for candidate in candidates if candidate.model.id in admission.models]
+
+
 async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress: Progress) -> ReplicaSpec:
     """A replica of the candidate with its slot, noted in `progress`."""
     untried = [replica for replica in candidate.replicas if replica.id not in avoid]
@@ -142,7 +154,8 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     )
     began = time.perf_counter()
     try:
-        lease = await scheduler.acquire(ticket)
+        admission = progress.admission
+        lease = await (admission.acquire(scheduler, ticket) if admission else scheduler.acquire(ticket))
     except BaseException as error:
         note_hop("queue", began, {"pool": candidate.pool, "outcome": _outcome(error)})
         raise
@@ -181,6 +194,7 @@ def _decision(
         attempts=progress.attempts,
         reason=candidate.reason,
         engine_ms=engine_ms,
+        allowance=progress.admission.allowance if progress.admission else None,
     )
 
 

@@ -44,6 +44,13 @@ class FileUsageSpool:
         except OSError as error:
             raise Unavailable("The usage spool cannot be read.") from error
 
+    async def waiting(self) -> list[SpoolEntry]:
+        """The entries of all processes' files that no drainer has confirmed. Raises Unavailable."""
+        try:
+            return await asyncio.to_thread(self._reader.waiting)
+        except OSError as error:
+            raise Unavailable("The usage spool cannot be read.") from error
+
     def close(self) -> None:
         """Let go of the files; what is in them stays for the next drainer."""
         self._writer.close()

@@ -31,6 +31,8 @@ CLAIM_AFTER_MS = 30_000
 FORGET_CONSUMER_MS = 3_600_000
 RESEND_BATCH = 500
 RESEND_EVERY_S = 1.0
+# Entries read at once by who only looks.
+LOOK_BATCH = 2_000
 # After a failure Redis is not asked again for this long: files take what comes meanwhile.
 AWAY_S = 1.0
 
@@ -119,6 +121,21 @@ class RedisUsageSpool:
         files = await asyncio.to_thread(self._leftovers.backlog)
         oldest = time.time() - int(first[0][0].split(b"-")[0]) / 1000 if first else 0.0
         return SpoolBacklog(length + files.entries, max(oldest, files.oldest_s, 0.0))
+
+    async def waiting(self) -> list[SpoolEntry]:
+        """The stream, and this machine's files while Redis was away. Raises Unavailable."""
+        found: list[SpoolEntry] = list(await asyncio.to_thread(self._leftovers.waiting))
+        start = "-"
+        try:
+            while True:
+                pairs: Any = await self._redis.xrange(STREAM, min=start, count=LOOK_BATCH)
+                if not pairs:
+                    break
+                found += _batch(pairs).entries
+                start = f"({pairs[-1][0].decode()}"
+        except (RedisError, OSError) as error:
+            raise Unavailable("Redis is not reachable.") from error
+        return found
 
     async def close(self) -> None:
         """Send what waits, then close files and connections."""

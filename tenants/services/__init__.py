@@ -1,6 +1,7 @@
 """The door of tenants: who asks, what they may, what they used."""
 
 from tenants.permissions import require
+from tenants.planning import Plan
 from tenants.services.access import renew_principal, until_refused
 from tenants.services.figures import RANGES, range_bounds, usage_figures
 from tenants.services.finding import find_tenants
@@ -28,8 +29,10 @@ from tenants.services.keys import (
     revoke_key,
     rotate_key,
 )
+from tenants.services.limits import Plans, limited_tenants, seed_counters
 from tenants.services.needs import ending_keys, has_other_tenants, name_tenants, suspended_tenants
 from tenants.services.opening import open_tenant
+from tenants.services.quotas import order_recount, set_tenant_limits
 from tenants.services.rebuilding import check_rollups, rebuild_rollups
 from tenants.services.reports import GROUPS, MOST_EXPORTED, PLATFORM_GROUPS, UsageAsked, report_usage
 from tenants.services.retention import (
@@ -88,6 +91,8 @@ __all__ = [
     "MOST_EXPORTED",
     "PLATFORM_GROUPS",
     "RANGES",
+    "Plan",
+    "Plans",
     "UsageAsked",
     "add_group_members",
     "add_member",
@@ -138,9 +143,11 @@ __all__ = [
     "keep_retention_forever",
     "keep_retention_once",
     "kept_requests",
+    "limited_tenants",
     "name_tenants",
     "open_tenant",
     "operator_principal",
+    "order_recount",
     "preview_retention",
     "principal_for_jobs",
     "range_bounds",
@@ -156,10 +163,12 @@ __all__ = [
     "revoke_api_key",
     "revoke_key",
     "rotate_key",
+    "seed_counters",
     "seed_tenants",
     "seed_usage",
     "set_password",
     "set_retention",
+    "set_tenant_limits",
     "show_requests",
     "spool_backlog",
     "store_usage",

@@ -28,6 +28,7 @@ FOR_EVERYBODY = {
     "PaletteView GET": "one finds only what one may see",
     "OverviewView GET": "each part is left out without its permission",
     "UsageView GET": "one sees one's own usage; all of the tenant's asks for usage.read",
+    "QuotasView GET": "one sees the limits that hold for oneself; all of the tenant's ask for usage.read",
     "PermissionsView GET": "what permissions mean is no secret",
     "RolesView GET": "what a role means is no secret in its tenant",
     "RoleView GET": "what a role means is no secret in its tenant",

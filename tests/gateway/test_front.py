@@ -16,6 +16,7 @@ from gateway.access import AccessLog
 from gateway.front import Gateway
 from gateway.limits import GatewayLimits
 from inference.types import Chunk
+from kernel.allowance import Allowance, RateTold
 from kernel.errors import (
     AtriumError,
     EngineRefused,
@@ -147,6 +148,26 @@ async def test_a_bug_after_the_first_byte_is_an_event_too(make_client: Callable[
             {"retry-after": "1", "retry-after-ms": "250"},
         ),
         (QuotaExhausted(), 429, "insufficient_quota", {"x-should-retry": "false"}),
+        (
+            RateLimited(
+                retry_after_s=0.6,
+                allowance=Allowance(
+                    RateTold(600, 0, 600), RateTold(9000, 8999, 60_000), warning="tenant/money_per_month"
+                ),
+            ),
+            429,
+            "rate_limit_exceeded",
+            {
+                "retry-after-ms": "600",
+                "x-ratelimit-limit-requests": "600",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-requests": "0.6s",
+                "x-ratelimit-limit-tokens": "9000",
+                "x-ratelimit-remaining-tokens": "8999",
+                "x-ratelimit-reset-tokens": "60s",
+                "x-atrium-limit-warning": "tenant/money_per_month",
+            },
+        ),
         (ServerOverloaded(retry_after_s=3), 503, "server_overloaded", {"retry-after": "3"}),
         (NoReplica(), 503, "server_overloaded", {"retry-after": "1"}),
         (EngineUnavailable(), 503, "server_overloaded", {"retry-after": "1"}),

@@ -41,6 +41,10 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "change_tail": BackendSpec("substrate.changes.ChangeTail", "substrate.changes.ChangeTail"),
         "key_directory": BackendSpec("substrate.ports.Directory", "tenants.directory.KeyDirectory"),
         "access_watch": BackendSpec("substrate.ports.Directory", "tenants.attending.AccessWatch"),
+        "limit_directory": BackendSpec("substrate.ports.Directory", "tenants.limit_directory.LimitDirectory"),
+        "admissions": BackendSpec(
+            "routing.services.admission.Admissions", "routing.services.admission.Admissions"
+        ),
         "model_directory": BackendSpec("substrate.ports.Directory", "inference.directory.ModelDirectory"),
         "assistant_directory": BackendSpec(
             "substrate.ports.Directory", "assistants.directory.AssistantDirectory"
@@ -79,6 +83,7 @@ def _in_process(environment: Environment) -> dict[str, BackendSpec]:
             "tenants.adapters.file_spool.FileUsageSpool",
             {"directory": str(environment.home / "spool")},
         ),
+        "counters": BackendSpec("tenants.ports.Counters", "tenants.adapters.memory_counters.MemoryCounters"),
         "scheduler": BackendSpec(
             "routing.ports.Scheduler",
             "routing.adapters.memory_scheduler.MemoryScheduler",
@@ -116,6 +121,9 @@ def _full(environment: Environment) -> dict[str, BackendSpec]:
             "tenants.ports.UsageSpool",
             "tenants.adapters.redis_spool.RedisUsageSpool",
             {"url": redis, "fallback_directory": str(environment.home / "spool")},
+        ),
+        "counters": BackendSpec(
+            "tenants.ports.Counters", "tenants.adapters.redis_counters.RedisCounters", {"url": redis}
         ),
         "scheduler": BackendSpec(
             "routing.ports.Scheduler",
@@ -211,7 +219,14 @@ JOB_HANDLERS = {
 }
 
 # The watch over who is served looks keys up: it hears of a change after their directory.
-DIRECTORIES = ("key_directory", "access_watch", "model_directory", "assistant_directory", "live_changes")
+DIRECTORIES = (
+    "key_directory",
+    "access_watch",
+    "limit_directory",
+    "model_directory",
+    "assistant_directory",
+    "live_changes",
+)
 
 
 def _watched(environment: Environment, planes: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

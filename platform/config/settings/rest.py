@@ -29,6 +29,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "TenantState": "tenants.serializers.TENANT_STATES",
         "KeyState": "tenants.serializers.KEY_STATES",
         "InvitationState": "tenants.serializers.INVITATION_STATES",
+        "QuotaState": "tenants.services.standings.STATES",
         "ModelKind": "inference.serializers.KINDS",
         "PoolState": "inference.serializers.POOL_STATES",
         "PartState": "console.home.health.STATES",

@@ -1,0 +1,272 @@
+"""Whether a call may use what it asks for: all its limits are reserved before it waits, and settled when it has ended.
+
+A call that nothing limits passes here without a round trip, a task or an object. What a limited one holds is renewed by
+one heartbeat of the process for all its calls, so that the counters notice a process that died. The place of a call
+among those that run counts from the grant of its slot: one that waits for its engine longer than a moment gives it up
+until then, and one that finds no place waits in line, first come first served, until its deadline.
+"""
+
+import asyncio
+import uuid
+import weakref
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from inference.types import ModelSpec, Surface, TokenUsage
+from kernel.allowance import Allowance
+from kernel.backends import backends
+from kernel.clock import SYSTEM_CLOCK
+from kernel.errors import QuotaExhausted, RateLimited, Unavailable
+from kernel.streams import Supervisor
+from routing.eligibility import Candidate
+from routing.limits import estimate_answer, estimate_tokens
+from routing.ports import Scheduler
+from routing.services.places import Lines, Place
+from routing.types import Lease, ModelCall, Ticket
+from tenants.limit_types import Claim, Level, LineKind, Outcome, Settlement, Verdict
+from tenants.ports import Counters
+from tenants.services import Plan, Plans, seed_counters
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_S = 2.5
+# A call that has its slot within this time never gives up its place.
+PATIENCE_S = 0.05
+# An emptied Redis may lose what it was just told.
+MOST_SEEDINGS = 3
+BUSY_RETRY_S = 1.0
+
+
+class Admissions:
+    """All limited calls of this process."""
+
+    def __init__(self) -> None:
+        """Nothing runs before the first limited call."""
+        self.lines = Lines()
+        self._plans = Plans()
+        self._live: dict[str, Admission] = {}
+        self._seedings: dict[str, asyncio.Task[None]] = {}
+        self._background = Supervisor(limit=10_000, on_error=_report)
+        self._beating = False
+        self._recounted: weakref.WeakSet[Plan] = weakref.WeakSet()
+
+    async def admit(
+        self, call: ModelCall, candidates: Sequence[Candidate], call_id: uuid.UUID
+    ) -> "Admission | None":
+        """What `call` holds of its limits, None when it has none.
+
+        A candidate whose own limit is used up is left out while there are others. Raises RateLimited, QuotaExhausted,
+        Unavailable.
+        """
+        models = {candidate.model.id: candidate.model for candidate in candidates}
+        while True:
+            plan = await self._plans.find(call.principal, tuple(models))
+            if plan is None:
+                return None
+            if plan.limits.recount:
+                self._recount(plan)
+            admission = Admission(self, plan, call, models, call_id)
+            verdict = await admission.reserve()
+            if verdict.outcome is Outcome.ADMITTED:
+                self._live[admission.claim.id] = admission
+                if not self._beating:
+                    self._beating = True
+                    self.run("limits_heartbeat", self._beat_forever())
+                return admission
+            rule = plan.rules[verdict.refused]
+            if rule.level is not Level.MODEL or len(models) == 1:
+                raise _refusal(plan, verdict)
+            del models[rule.subject]
+
+    async def seed(self, plan: Plan) -> None:
+        """Tell the counters what the plan's days and months have counted. Raises Unavailable.
+
+        Calls of one caller that ask together wait together.
+        """
+        key = "|".join((str(plan.limits.tenant_id), *(line.field for line in plan.lines)))
+        task = self._seedings.get(key)
+        if task is None:
+            pairs = list(zip(plan.rules, plan.lines, strict=True))
+            task = self.run("seed_limits", seed_counters(plan.limits.tenant_id, pairs))
+            self._seedings[key] = task
+            task.add_done_callback(lambda _: self._seedings.pop(key, None))
+        await asyncio.shield(task)
+
+    def _recount(self, plan: Plan) -> None:
+        """Tell the counters anew what the plan's days and months have counted, once for each plan."""
+        if plan not in self._recounted:
+            self._recounted.add(plan)
+            pairs = list(zip(plan.rules, plan.lines, strict=True))
+            self.run("recount", seed_counters(plan.limits.tenant_id, pairs, replace=True))
+
+    def forget(self, admission: "Admission") -> None:
+        """The call has ended: whoever stands in line may ask again."""
+        if self._live.pop(admission.claim.id, None) is not None and admission.place[1]:
+            self.lines.wake(admission.claim.tenant)
+
+    def run(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run `work` in the background."""
+        return self._background.start(name, work)
+
+    async def close(self) -> None:
+        """End the heartbeat."""
+        await self._background.close()
+
+    async def _beat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            counters: Counters = backends["counters"]
+            beats = [counters.renew(each.claim) for each in self._live.values()]
+            outcomes = await asyncio.gather(*beats, return_exceptions=True)
+            if lost := sum(outcome is not True for outcome in outcomes):
+                log.warning("reservations_lost", count=lost)
+
+
+class Admission:
+    """What one call holds of its limits, from its acceptance to its settlement."""
+
+    __slots__ = (
+        "_all",
+        "_counters",
+        "_counts_running",
+        "_plan",
+        "_running",
+        "allowance",
+        "claim",
+        "models",
+        "place",
+    )
+
+    def __init__(
+        self,
+        all_calls: Admissions,
+        plan: Plan,
+        call: ModelCall,
+        models: Mapping[str, ModelSpec],
+        call_id: uuid.UUID,
+    ) -> None:
+        """Nothing is held before `reserve`. The estimate is that of the dearest of `models`."""
+        self._all = all_calls
+        self._plan = plan
+        self._counters: Counters = backends["counters"]
+        self._counts_running = plan.counts_running
+        self._running = False
+        tokens, cost = _estimate(call, models)
+        self.claim = Claim(
+            str(call_id),
+            str(plan.limits.tenant_id),
+            plan.lines,
+            plan.values(tokens=tokens, cost=cost),
+        )
+        self.models = frozenset(models)
+        self.allowance = Allowance()
+        self.place: Place = (self.claim.tenant, plan.running_fields)
+
+    async def reserve(self) -> Verdict:
+        """Hold all or nothing. Raises Unavailable when it cannot be known what was used."""
+        for _ in range(MOST_SEEDINGS):
+            verdict = await self._counters.reserve(self.claim)
+            if verdict.outcome is not Outcome.UNSEEDED:
+                self._running = verdict.running
+                self.allowance = self._plan.allowance(verdict.standings)
+                return verdict
+            await self._all.seed(self._plan)
+        raise Unavailable("What was used of this budget is not known at the moment.", retry_after_s=1.0)
+
+    async def acquire(self, scheduler: Scheduler, ticket: Ticket) -> Lease:
+        """A slot of an engine, and with it the call's place among those that run. Raises as the scheduler, RateLimited."""
+        if not self._counts_running:
+            return await scheduler.acquire(ticket)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        deadline = began + ticket.wait_s
+        if self._running and self._all.lines.waits(self.place):
+            # Others came before.
+            await self._step_aside()
+        attempt = 0
+        while True:
+            if not self._running and not await self._all.lines.wait(self.place, self._take_place, deadline):
+                raise RateLimited(
+                    "The limit of requests at once is reached, and none ended in time.",
+                    retry_after_s=BUSY_RETRY_S,
+                    allowance=self.allowance,
+                )
+            timer = loop.call_later(PATIENCE_S, self._let_go)
+            try:
+                left = max(0.0, deadline - loop.time())
+                asked = replace(ticket, id=f"{ticket.id}-{attempt}", wait_s=left) if attempt else ticket
+                lease = await scheduler.acquire(asked)
+            finally:
+                timer.cancel()
+            if self._running or await self._take_place():
+                waited_ms = lease.waited_ms if not attempt and lease.waited_ms else 0.0
+                total_ms = (loop.time() - began) * 1000
+                return replace(lease, waited_ms=total_ms) if total_ms - waited_ms > 1 else lease
+            # Its place went to another meanwhile: the slot is for who can use it.
+            await scheduler.release(lease)
+            attempt += 1
+
+    async def settle(self, model: str, usage: TokenUsage, cost: int) -> None:
+        """Book what the call has used of `model`, whose usage is in the spool. Done once."""
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        values = self._plan.values(tokens=tokens, cost=cost, model=model)
+        at_ms = int(SYSTEM_CLOCK.now().timestamp() * 1000)
+        await self._counters.settle(Settlement(self.claim, values, at_ms))
+        self._all.forget(self)
+
+    async def refund(self) -> None:
+        """The call was refused, or nobody could answer it: it costs nothing."""
+        await self._counters.refund(self.claim)
+        self._all.forget(self)
+
+    async def _take_place(self) -> bool:
+        self._running = await self._counters.renew(self.claim, running=True)
+        return self._running
+
+    def _let_go(self) -> None:
+        """The engine is busy: the place is for who can use it now."""
+        if self._running:
+            self._all.run("step_aside", self._step_aside())
+
+    async def _step_aside(self) -> None:
+        self._running = False
+        await self._counters.renew(self.claim, running=False)
+        self._all.lines.wake(self.claim.tenant)
+
+
+def _estimate(call: ModelCall, models: Mapping[str, ModelSpec]) -> tuple[int, int]:
+    """The tokens and nano-units that the call may use at most, as far as that is known: those of the dearest model."""
+    prompt = estimate_tokens(call.prompt_chars)
+    tokens = cost = 0
+    for model in models.values():
+        answer = 0
+        if call.surface is not Surface.EMBEDDINGS:
+            answer = estimate_answer(call.max_tokens, prompt, model.context_length)
+        tokens = max(tokens, prompt + answer)
+        cost = max(cost, prompt * model.input_price_nano + answer * model.output_price_nano)
+    return tokens, cost
+
+
+_WORDS = {
+    LineKind.RATE: "The limit of {measure} ({limit}) of this {level} is reached.",
+    LineKind.DAY: "The budget of the day ({measure}) of this {level} is used up.",
+    LineKind.MONTH: "The budget of the month ({measure}) of this {level} is used up.",
+}
+
+
+def _refusal(plan: Plan, verdict: Verdict) -> RateLimited | QuotaExhausted:
+    """Why the call is refused, and when it makes sense to come back."""
+    rule, line = plan.rules[verdict.refused], plan.lines[verdict.refused]
+    words = _WORDS[line.kind].format(
+        measure=rule.measure.value.replace("_", " "), limit=line.limit, level=rule.level.value
+    )
+    kind = RateLimited if line.kind is LineKind.RATE else QuotaExhausted
+    wait_s = verdict.wait_ms / 1000
+    return kind(words, retry_after_s=wait_s, allowance=plan.allowance(verdict.standings))
+
+
+def _report(name: str, error: BaseException) -> None:
+    log.error("admission_task_failed", work=name, error=str(error))

@@ -1,0 +1,62 @@
+"""Counters in the process: exact for one serving process, seeded from ledger and spool at first use."""
+
+from collections.abc import Sequence
+
+from kernel.clock import SYSTEM_CLOCK, Clock
+from tenants.counting import TenantCount
+from tenants.limit_types import LEASE_MS, Claim, Line, Seed, Settlement, Standing, Verdict
+
+# Old periods are let go of after so many claims.
+TIDY_EVERY = 10_000
+
+
+class MemoryCounters:
+    """One `TenantCount` for each tenant that has limits. Nothing here awaits, so each step is whole."""
+
+    def __init__(self, *, lease_ms: int = LEASE_MS, clock: Clock = SYSTEM_CLOCK) -> None:
+        """A reservation that nobody renews ends after `lease_ms`."""
+        self._lease_ms = lease_ms
+        self._clock = clock
+        self._tenants: dict[str, TenantCount] = {}
+        self._claims = 0
+
+    async def reserve(self, claim: Claim) -> Verdict:
+        """As the port says."""
+        now_ms = self._now_ms()
+        self._claims += 1
+        if self._claims % TIDY_EVERY == 0:
+            for each in self._tenants.values():
+                each.forget_before(now_ms)
+        return self._of(claim.tenant).reserve(claim, now_ms=now_ms, lease_ms=self._lease_ms)
+
+    async def renew(self, claim: Claim, *, running: bool | None = None) -> bool:
+        """As the port says."""
+        count, now_ms = self._of(claim.tenant), self._now_ms()
+        if not count.renew([claim.id], now_ms=now_ms, lease_ms=self._lease_ms)[0]:
+            return False
+        return running is None or count.place(claim.id, wanted=running, now_ms=now_ms)
+
+    async def settle(self, settlement: Settlement) -> None:
+        """As the port says."""
+        self._of(settlement.claim.tenant).settle(settlement, now_ms=self._now_ms())
+
+    async def refund(self, claim: Claim) -> None:
+        """As the port says."""
+        await self.settle(Settlement(claim, (0,) * len(claim.lines), self._now_ms()))
+
+    async def read(self, tenant: str, lines: Sequence[Line]) -> tuple[Standing, ...]:
+        """As the port says."""
+        return self._of(tenant).read(lines, now_ms=self._now_ms())
+
+    async def seed(self, tenant: str, seeds: Sequence[Seed], *, replace: bool = False) -> None:
+        """As the port says."""
+        self._of(tenant).seed(seeds, replace=replace)
+
+    def _of(self, tenant: str) -> TenantCount:
+        found = self._tenants.get(tenant)
+        if found is None:
+            found = self._tenants[tenant] = TenantCount()
+        return found
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)

@@ -1,0 +1,282 @@
+"""Counters in Redis: exact over every process of the installation, by Redis' own clock.
+
+While Redis is away each process admits by itself, within a share of each limit: a quarter of a rate, of places that
+run, and of what remained of a day or month when it was last seen (a twentieth of the whole where it was not). What was
+used meanwhile is booked when Redis is back. A Redis that was emptied knows no sums: its lines are seeded anew from
+ledger and spool before it admits anything against them.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+
+from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.errors import Unavailable
+from kernel.streams import Supervisor
+from tenants.adapters.counter_scripts import READ, RENEW, RESERVE, SEED, SETTLE
+from tenants.adapters.script_pipeline import ScriptPipeline, Unreachable
+from tenants.counting import REMEMBER_MS, TenantCount
+from tenants.limit_types import (
+    LEASE_MS,
+    Claim,
+    Line,
+    LineKind,
+    Outcome,
+    Seed,
+    Settlement,
+    Standing,
+    Verdict,
+    period_at,
+)
+
+log = structlog.get_logger(__name__)
+
+TIMEOUT_S = 1.0
+# Until Redis answers again it is not asked for this long: every call would wait for the timeout.
+AWAY_S = 1.0
+SHARE = 4
+UNSEEN_SHARE = 20
+# Settlements kept for a Redis that is away; beyond, the oldest go, and the nightly comparison finds them.
+MOST_KEPT = 100_000
+AGAIN_S = 0.5
+REMEMBERED = 10_000
+_DAY_MS = 86_400_000
+_KEPT_MS = {LineKind.DAY: 9 * _DAY_MS, LineKind.MONTH: 40 * _DAY_MS}
+_pack = msgspec.msgpack.encode
+
+
+class RedisCounters:
+    """One round trip to reserve; settling is told and not waited for."""
+
+    def __init__(
+        self, *, url: str, lease_ms: int = LEASE_MS, timeout_s: float = TIMEOUT_S, clock: Clock | None = None
+    ) -> None:
+        """`url` is the state instance of Redis. Its own clock counts, unless a test gives another `clock`."""
+        self._calls = ScriptPipeline(url, timeout_s=timeout_s)
+        self._lease_ms = lease_ms
+        self._clock = clock
+        self._packed: dict[int, tuple[tuple[Line, ...], bytes]] = {}
+        self._seen: OrderedDict[tuple[str, str, int], int] = OrderedDict()
+        self._local: dict[str, TenantCount] = {}
+        self._local_claims: dict[str, Claim] = {}
+        self._kept: dict[str, Settlement] = {}
+        self._background = Supervisor(limit=2, on_error=_report)
+        self._again: asyncio.Task[None] | None = None
+        self._away_until = 0.0
+
+    async def reserve(self, claim: Claim) -> Verdict:
+        """As the port says; within this process's own share while Redis is away."""
+        if not self.away:
+            try:
+                answer = await self._calls.send(
+                    RESERVE, _prefix(claim.tenant), self._now(), self._lease_ms, claim.id,
+                    self._lines(claim.lines), _pack(claim.values),
+                )  # fmt: skip
+            except Unreachable as error:
+                self._note_away(error)
+            else:
+                return self._verdict(claim, answer)
+        return self._reserve_here(claim)
+
+    async def renew(self, claim: Claim, *, running: bool | None = None) -> bool:
+        """As the port says; while Redis is away what it held is held on."""
+        own = self._local_claims.get(claim.id)
+        if own is not None:
+            count, now_ms = self._local[claim.tenant], _here_ms()
+            if not count.renew([claim.id], now_ms=now_ms, lease_ms=self._lease_ms)[0]:
+                return False
+            return running is None or count.place(claim.id, wanted=running, now_ms=now_ms)
+        wanted = "" if running is None else str(int(running))
+        try:
+            return bool(await self._send_renewal(claim, wanted))
+        except Unreachable as error:
+            self._note_away(error)
+            return True
+
+    async def settle(self, settlement: Settlement) -> None:
+        """As the port says. Returns at once."""
+        claim = settlement.claim
+        if self._local_claims.pop(claim.id, None) is not None:
+            self._local[claim.tenant].settle(settlement, now_ms=_here_ms())
+        if len(self._kept) >= MOST_KEPT:
+            oldest = next(iter(self._kept))
+            del self._kept[oldest]
+            log.error("settlement_dropped", call=oldest)
+        self._kept[claim.id] = settlement
+        if self.away or self._again is not None:
+            self._start_again()
+        else:
+            self._tell(settlement)
+
+    async def refund(self, claim: Claim) -> None:
+        """As the port says."""
+        await self.settle(Settlement(claim, (0,) * len(claim.lines), 0))
+
+    async def read(self, tenant: str, lines: Sequence[Line]) -> tuple[Standing, ...]:
+        """As the port says. What was settled here before is in it. Raises Unavailable."""
+        try:
+            answer = await self._calls.send(READ, _prefix(tenant), self._now(), self._lines(tuple(lines)))
+        except Unreachable as error:
+            self._note_away(error)
+            raise Unavailable("The counters' Redis is not reachable.", retry_after_s=AWAY_S) from error
+        return _standings(answer)
+
+    async def seed(self, tenant: str, seeds: Sequence[Seed], *, replace: bool = False) -> None:
+        """As the port says. Raises Unavailable."""
+        arguments: list[Any] = []
+        for each in seeds:
+            kind = each.line.kind
+            arguments += [
+                int(kind), each.start_ms, each.line.field, each.used, each.at_ms, _KEPT_MS[kind],
+            ]  # fmt: skip
+        try:
+            await self._calls.send(SEED, _prefix(tenant), self._now(), int(replace), *arguments)
+        except Unreachable as error:
+            self._note_away(error)
+            raise Unavailable("The counters' Redis is not reachable.", retry_after_s=AWAY_S) from error
+
+    @property
+    def away(self) -> bool:
+        """Whether this process counts by itself for now."""
+        return asyncio.get_running_loop().time() < self._away_until
+
+    async def close(self) -> None:
+        """Tell what is still to be told, then close the connection."""
+        await self._calls.close()
+        await self._background.close()
+
+    def _send_renewal(self, claim: Claim, wanted: str) -> "asyncio.Future[Any]":
+        return self._calls.send(RENEW, _prefix(claim.tenant), self._now(), self._lease_ms, claim.id, wanted)
+
+    def _verdict(self, claim: Claim, answer: list[int]) -> Verdict:
+        outcome = answer[0]
+        if outcome == Outcome.UNSEEDED:
+            return Verdict(Outcome.UNSEEDED, (), unseeded=tuple(answer[1:]))
+        if outcome == Outcome.REFUSED:
+            return Verdict(Outcome.REFUSED, _standings(answer[3:]), refused=answer[1], wait_ms=answer[2])
+        standings = _standings(answer[2:])
+        self._remember(claim, standings)
+        return Verdict(Outcome.ADMITTED, standings, running=bool(answer[1]))
+
+    def _remember(self, claim: Claim, standings: Sequence[Standing]) -> None:
+        """What remains of days and months: the measure of this process's share, should Redis go away."""
+        for line, standing in zip(claim.lines, standings, strict=True):
+            if line.kind >= LineKind.DAY:
+                self._seen[claim.tenant, line.field, line.start_ms] = standing.remaining
+        while len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+
+    def _reserve_here(self, claim: Claim) -> Verdict:
+        count = self._local.get(claim.tenant)
+        if count is None:
+            count = self._local[claim.tenant] = TenantCount()
+        now_ms = _here_ms()
+        lines = tuple(self._share(claim.tenant, line) for line in claim.lines)
+        own = replace(
+            claim,
+            lines=lines,
+            values=tuple(_within(line, value) for line, value in zip(lines, claim.values, strict=True)),
+        )
+        periods = [line for line in lines if line.kind >= LineKind.DAY]
+        count.seed([Seed(line, period_at(line, now_ms)[0], 0, now_ms) for line in periods], replace=False)
+        verdict = count.reserve(own, now_ms=now_ms, lease_ms=self._lease_ms)
+        if verdict.outcome is Outcome.ADMITTED:
+            self._local_claims[claim.id] = own
+        return replace(verdict, local=True)
+
+    def _share(self, tenant: str, line: Line) -> Line:
+        if line.kind < LineKind.DAY:
+            return replace(line, limit=max(1, line.limit // SHARE))
+        seen = self._seen.get((tenant, line.field, line.start_ms))
+        return replace(line, limit=line.limit // UNSEEN_SHARE if seen is None else seen // SHARE)
+
+    def _tell(self, settlement: Settlement) -> "asyncio.Future[Any]":
+        told = self._send_settlement(settlement)
+        told.add_done_callback(partial(self._told, settlement.claim.id))
+        return told
+
+    def _told(self, call_id: str, told: "asyncio.Future[Any]") -> None:
+        error = None if told.cancelled() else told.exception()
+        if error is None:
+            self._kept.pop(call_id, None)
+        elif isinstance(error, Unreachable):
+            self._note_away(error)
+            self._start_again()
+        else:
+            log.error("settlement_refused", call=call_id, error=str(error))
+            self._kept.pop(call_id, None)
+
+    def _start_again(self) -> None:
+        if self._again is None:
+            self._again = self._background.start("settlements", self._tell_kept())
+
+    async def _tell_kept(self) -> None:
+        """Tell Redis what it missed, once it is back."""
+        try:
+            while self._kept:
+                await asyncio.sleep(AGAIN_S)
+                if not self.away:
+                    told = [self._tell(each) for each in list(self._kept.values())]
+                    await asyncio.gather(*told, return_exceptions=True)
+        finally:
+            self._again = None
+
+    def _send_settlement(self, settlement: Settlement) -> "asyncio.Future[Any]":
+        claim = settlement.claim
+        return self._calls.send(
+            SETTLE, _prefix(claim.tenant), self._now(), claim.id, self._lines(claim.lines),
+            _pack(settlement.values), settlement.at_ms, REMEMBER_MS,
+        )  # fmt: skip
+
+    def _lines(self, lines: tuple[Line, ...]) -> bytes:
+        """Lines as the scripts read them. Whoever asks gives the same tuple for the same caller: packed once."""
+        found = self._packed.get(id(lines))
+        if found is not None and found[0] is lines:
+            return found[1]
+        packed = _pack(
+            [
+                (int(line.kind), line.field, line.limit, line.start_ms, line.end_ms, line.next_end_ms)
+                for line in lines
+            ]
+        )
+        if len(self._packed) >= REMEMBERED:
+            self._packed.clear()
+        self._packed[id(lines)] = (lines, packed)
+        return packed
+
+    def _now(self) -> int:
+        return 0 if self._clock is None else int(self._clock.now().timestamp() * 1000)
+
+    def _note_away(self, error: BaseException) -> None:
+        self._away_until = asyncio.get_running_loop().time() + AWAY_S
+        log.warning("counters_without_redis", error=str(error) or type(error).__name__)
+
+
+def _within(line: Line, value: int) -> int:
+    """A value that its line can hold at all: a share of a rate may be smaller than one call."""
+    return min(value, line.limit) if line.kind is LineKind.RATE else value
+
+
+def _standings(answer: Sequence[int]) -> tuple[Standing, ...]:
+    return tuple(
+        Standing(answer[i], answer[i + 1], answer[i + 2], answer[i + 3] == 1)
+        for i in range(0, len(answer), 4)
+    )
+
+
+def _prefix(tenant: str) -> str:
+    return f"atrium:limits:{{{tenant}}}:"
+
+
+def _here_ms() -> int:
+    return int(SYSTEM_CLOCK.now().timestamp() * 1000)
+
+
+def _report(name: str, error: BaseException) -> None:
+    log.error("counters_background_ended", work=name, error=str(error))
