@@ -2,6 +2,7 @@ import { flushSync } from "svelte";
 import { describe, expect, it, vi } from "vitest";
 import { ApiProblem } from "../src/api/problem";
 import { guards } from "../src/console/guards.svelte";
+import { unsound } from "../src/console/kit/field";
 import { FormState, type FormOptions } from "../src/console/kit/form.svelte";
 import { ColumnChoice } from "../src/console/kit/table.svelte";
 
@@ -108,5 +109,53 @@ describe("chosen columns", () => {
     choice.toggle(columns, "role");
     const again = new ColumnChoice("t");
     expect(columns.map((column) => again.shows(column))).toEqual([true, false, true]);
+  });
+});
+
+describe("what is wrong with a form", () => {
+  it("is forgotten as a whole when its last field is touched", async () => {
+    const problem = new ApiProblem(400, "name: Taken.", "invalid_request_error", "r1", { name: ["Taken."], role: ["No."] });
+    const form = formOf({ save: () => Promise.reject(problem) });
+    await form.submit();
+    form.touched("name");
+    expect(form.problem).toBe(problem);
+    form.touched("role");
+    expect(form.problem).toBeNull();
+  });
+
+  it("may be found before the server is asked", async () => {
+    const save = vi.fn().mockResolvedValue("saved");
+    const form = formOf({ save });
+    form.mark({ name: ["This field is needed."] });
+    expect(form.errorsOf("name")).toEqual(["This field is needed."]);
+    expect(form.problem).toBeNull();
+    await form.submit();
+    expect(save).toHaveBeenCalledOnce();
+    expect(form.errors).toEqual({});
+  });
+});
+
+describe("a field that is wrong by itself", () => {
+  const words = {
+    required: "needed", email: "no address", url: "no url", number: "no number", whole: "whole",
+    from: (least: string) => `from ${least}`, to: (most: string) => `to ${most}`, long: (most: number) => `long ${most}`, other: "other",
+  };
+  const said = (html: string, value: string) => {
+    const form = document.createElement("form");
+    form.innerHTML = html;
+    const field = form.elements[0] as HTMLInputElement;
+    field.value = value;
+    return unsound([field], words).map(({ text }) => text);
+  };
+
+  it("says so in the words given", () => {
+    expect(said('<input required>', "")).toEqual(["needed"]);
+    expect(said('<input type="email">', "nobody")).toEqual(["no address"]);
+    expect(said('<input type="url">', "nowhere")).toEqual(["no url"]);
+    expect(said('<input type="number" min="1">', "0")).toEqual(["from 1"]);
+    expect(said('<input type="number" max="1000" step="1">', "1001")).toEqual(["to 1000"]);
+    expect(said('<input type="number" step="1">', "1.5")).toEqual(["whole"]);
+    expect(said('<textarea required></textarea>', "")).toEqual(["needed"]);
+    expect(said('<input type="email" required>', "anna@example.com")).toEqual([]);
   });
 });

@@ -167,6 +167,7 @@ export const people: typeof english = {
   keys: {
     lead: "Schlüssel lassen Programme hinein. Jeder hat einen Namen, eine Rolle und ein Ende; sein Text wird einmal gezeigt.",
     create: "Neuer Schlüssel",
+    make: "Schlüssel anlegen",
     name: "Name",
     prefix: "Präfix",
     expires: "Läuft ab",

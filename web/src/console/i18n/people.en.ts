@@ -167,6 +167,7 @@ export const people = {
   keys: {
     lead: "Keys let programs in. Each has a name, a role and an end; its text is shown once.",
     create: "New key",
+    make: "Create key",
     name: "Name",
     prefix: "Prefix",
     expires: "Expires",

@@ -45,6 +45,7 @@ export const usage = {
   first: "First token, p95",
   firstShort: "First token p50 / p95",
   total: "Whole answer, p95",
+  totalShort: "Answer p95",
   median: (ms: string) => `median ${ms}`,
   latencyNote: "Latencies are within 5 %.",
   plots: { requests: "Requests per day", tokens: "Tokens per day", cost: "Cost per day" },

@@ -82,6 +82,8 @@ export class FormState<V extends object, R = unknown> {
     this.errors = Object.fromEntries(
       Object.entries(this.errors).filter(([name]) => name !== field && !name.startsWith(`${field}.`)),
     );
+    // What was wrong is being mended: a note of it would be of yesterday.
+    if (Object.keys(this.errors).length === 0) this.problem = null;
   }
 
   /** What the fields themselves found wrong, before the server is asked. */

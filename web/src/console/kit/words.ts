@@ -11,5 +11,7 @@ export function problemText(problem: ApiProblem): string {
   if (problem.status === 413) return t.tooLarge;
   // What a page writes for a 503 is worth reading; a bare "HTTP 502" is not.
   if (problem.status >= 500 && problem.code.startsWith("http_")) return t.busy;
-  return problem.message;
+  // Fields have names for programs; what is wrong with them is for people.
+  const said = Object.values(problem.fields).flat();
+  return said.length > 0 ? said.join(" ") : problem.message;
 }
