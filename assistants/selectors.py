@@ -20,6 +20,8 @@ from assistants.types import (
 )
 from kernel.errors import NotFound
 from substrate.scoping import tenant_scope
+from tenants.services import closed_ids
+from tenants.types import Principal
 
 HISTORY_LIMIT = 60
 _TOLD = (MessageState.COMPLETED, MessageState.STOPPED)
@@ -82,6 +84,17 @@ def load_assistant(tenant_id: uuid.UUID, slug: str) -> AssistantView | None:
 def assistants() -> QuerySet[Assistant]:
     """All assistants of the tenant that are not deleted, by slug."""
     return Assistant.objects.filter(deleted_at=None).order_by("slug")
+
+
+def open_assistants(principal: Principal) -> QuerySet[Assistant]:
+    """Those of them that the principal may use."""
+    return without_closed(principal, assistants())
+
+
+def without_closed(principal: Principal, rows: QuerySet[Assistant]) -> QuerySet[Assistant]:
+    """The rows, but for those that are restricted to others."""
+    closed = closed_ids(principal, "assistant")
+    return rows.exclude(id__in=closed) if closed else rows
 
 
 def deleted_assistants(since: datetime) -> QuerySet[Assistant]:

@@ -18,14 +18,25 @@ from knowledge.types import (
     SearchFilters,
 )
 from substrate.versions import version_of
+from tenants.services import closed_ids
+from tenants.types import Principal
 
 # How many versions back a citation may point.
 OLDER_VERSIONS = 5
+# How grants name knowledge bases.
+KIND = "knowledge_base"
 
 
 def knowledge_bases(*, deleted: bool = False) -> QuerySet[KnowledgeBase]:
     """All knowledge bases, or those that are deleted and not yet purged."""
     return KnowledgeBase.objects.filter(deleted_at__isnull=not deleted)
+
+
+def open_bases(principal: Principal, *, deleted: bool = False) -> QuerySet[KnowledgeBase]:
+    """Those of them that the principal may use."""
+    closed = closed_ids(principal, KIND)
+    rows = knowledge_bases(deleted=deleted)
+    return rows.exclude(id__in=closed) if closed else rows
 
 
 def removed_documents(knowledge_base_id: uuid.UUID) -> QuerySet[RemovedDocument]:
@@ -45,9 +56,11 @@ def documents(knowledge_base_id: uuid.UUID) -> QuerySet[Document]:
     return Document.objects.filter(knowledge_base_id=knowledge_base_id)
 
 
-def documents_in_sight() -> QuerySet[Document]:
-    """The documents of all bases that are not deleted."""
-    return Document.objects.exclude(knowledge_base__in=knowledge_bases(deleted=True))
+def documents_in_sight(principal: Principal | None = None) -> QuerySet[Document]:
+    """The documents of all bases that are not deleted, and that the principal may use."""
+    rows = Document.objects.exclude(knowledge_base__in=knowledge_bases(deleted=True))
+    closed = [uuid.UUID(each) for each in closed_ids(principal, KIND)] if principal is not None else []
+    return rows.exclude(knowledge_base_id__in=closed) if closed else rows
 
 
 def count_states(bases: Iterable[uuid.UUID]) -> dict[uuid.UUID, dict[str, int]]:

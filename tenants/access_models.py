@@ -1,4 +1,4 @@
-"""Rows that say what members of a tenant may: groups of them, and roles made of permissions."""
+"""Rows that say what members of a tenant may: groups of them, roles made of permissions, what is restricted to whom."""
 
 import uuid
 from typing import ClassVar
@@ -6,7 +6,7 @@ from typing import ClassVar
 from django.db import models
 
 from substrate.models import TenantOwned
-from tenants.access_types import DESCRIPTION_LENGTH, EXTERNAL_ID_LENGTH
+from tenants.access_types import DESCRIPTION_LENGTH, EXTERNAL_ID_LENGTH, KIND_LENGTH, OBJECT_ID_LENGTH
 from tenants.types import NAME_LENGTH
 
 
@@ -77,3 +77,54 @@ class GroupMember(TenantOwned):
     def __str__(self) -> str:
         """The row."""
         return f"group member {self.pk}"
+
+
+class Restriction(TenantOwned):
+    """A thing of some app that only those may use to whom it is granted. Without this row it is open to the tenant.
+
+    It stands apart from its grants: when the last group that has one is deleted, the thing stays shut.
+    """
+
+    kind = models.CharField(max_length=KIND_LENGTH)
+    object_id = models.CharField(max_length=OBJECT_ID_LENGTH)
+
+    class Meta(TenantOwned.Meta):
+        """A thing is restricted once."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "kind", "object_id"], name="restriction_once"),
+        ]
+
+    def __str__(self) -> str:
+        """The thing's kind and the row."""
+        return f"{self.kind} {self.pk}"
+
+
+class Grant(TenantOwned):
+    """Who may use a restricted thing: a membership or a group. It ends with either, and with the restriction."""
+
+    restriction = models.ForeignKey(Restriction, on_delete=models.CASCADE, related_name="grants")
+    restriction_id: uuid.UUID
+    membership = models.ForeignKey(
+        "tenants.Membership", on_delete=models.CASCADE, null=True, blank=True, related_name="+"
+    )
+    membership_id: uuid.UUID | None
+    group = models.ForeignKey(Group, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    group_id: uuid.UUID | None
+
+    class Meta(TenantOwned.Meta):
+        """To one subject at most, and to each once."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant", "restriction", "membership"], name="grant_to_member_once"
+            ),
+            models.UniqueConstraint(fields=["tenant", "restriction", "group"], name="grant_to_group_once"),
+            models.CheckConstraint(
+                condition=models.Q(membership=None) | models.Q(group=None), name="grant_to_one_subject"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """The row."""
+        return f"grant {self.pk}"

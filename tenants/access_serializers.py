@@ -5,9 +5,12 @@ from typing import Any
 from rest_framework import serializers
 
 from substrate.rest import StrictSerializer
-from tenants.access_types import DESCRIPTION_LENGTH
+from tenants.access_types import DESCRIPTION_LENGTH, RESOURCE_KINDS, SubjectKind
 from tenants.serializers import ROLES
 from tenants.types import NAME_LENGTH
+
+SUBJECT_KINDS = [each.value for each in SubjectKind]
+RESOURCE_KIND_NAMES = list(RESOURCE_KINDS)
 
 
 class GroupInput(StrictSerializer):
@@ -100,3 +103,62 @@ class CustomRoleOutput(serializers.Serializer[Any]):
     keys = serializers.IntegerField()
     created_at = serializers.DateTimeField()
     version = serializers.CharField()
+
+
+class SubjectInput(StrictSerializer):
+    """A member, by the user's id, or a group."""
+
+    kind = serializers.ChoiceField(SUBJECT_KINDS)
+    id = serializers.UUIDField()
+
+
+class SubjectOutput(serializers.Serializer[Any]):
+    """A member, by the user's id and address, or a group."""
+
+    kind = serializers.ChoiceField(SUBJECT_KINDS)
+    id = serializers.CharField()
+    name = serializers.CharField()
+    hint = serializers.CharField(allow_blank=True)
+
+
+class SubjectListOutput(serializers.Serializer[Any]):
+    """People and groups that were found."""
+
+    results = SubjectOutput(many=True)
+
+
+class SharingInput(StrictSerializer):
+    """Who may use a thing: everybody in the tenant, or (`restricted`) the `subjects` and those who see everything."""
+
+    restricted = serializers.BooleanField()
+    subjects = serializers.ListField(child=SubjectInput(), required=False, max_length=500)
+
+
+class SharingOutput(serializers.Serializer[Any]):
+    """Who may use a thing. `id` is the one it is granted by."""
+
+    kind = serializers.ChoiceField(RESOURCE_KIND_NAMES)
+    id = serializers.CharField()
+    name = serializers.CharField()
+    restricted = serializers.BooleanField()
+    subjects = SubjectOutput(many=True)
+    version = serializers.CharField()
+
+
+class ExplainStepOutput(serializers.Serializer[Any]):
+    """One step of a decision, in words; `code` is stable."""
+
+    code = serializers.CharField()
+    passed = serializers.BooleanField()
+    text = serializers.CharField()
+
+
+class ExplanationOutput(serializers.Serializer[Any]):
+    """Whether a user may use a thing; the first step that did not pass is the reason why not."""
+
+    allowed = serializers.BooleanField()
+    user = serializers.CharField()
+    kind = serializers.ChoiceField(RESOURCE_KIND_NAMES)
+    id = serializers.CharField()
+    name = serializers.CharField()
+    steps = ExplainStepOutput(many=True)

@@ -1,5 +1,8 @@
 """The key directory: API keys in memory, fed by the change log, so that a known key costs no query."""
 
+from dataclasses import replace
+from weakref import WeakValueDictionary
+
 from kernel.clock import SYSTEM_CLOCK, Clock
 from substrate.changes import EVERYTHING, EntryCache
 from substrate.ports import ChangeEvent
@@ -15,7 +18,7 @@ MARKS_KEPT_S = 2 * KEEP_S
 class KeyDirectory:
     """Entries by prefix, loaded at first use, unknown prefixes remembered too.
 
-    A change of a key drops that entry. A change of a tenant or of what its roles may, of a group, or of a user or one of their memberships, only
+    A change of a key drops that entry. A change of a tenant, of its roles or grants, of a group, or of a user or one of their memberships, only
     leaves a mark with a number: entries loaded before the mark are loaded again at their next use. So each change costs
     O(1), however many keys depend on it.
     """
@@ -28,6 +31,7 @@ class KeyDirectory:
         )
         self._count = 0
         self._marks: dict[str, tuple[int, float]] = {}
+        self._closed: WeakValueDictionary[int, frozenset[str]] = WeakValueDictionary()
 
     async def start(self) -> None:
         """Forget everything: nothing needs to be there before the first request."""
@@ -40,7 +44,7 @@ class KeyDirectory:
             self._entries.forget(event.object_id)
         elif event.kind in ("tenant", "user", "membership", "group"):
             self._mark(event.object_id)
-        elif event.kind == "role" and event.tenant_id is not None:
+        elif event.kind in ("role", "grant") and event.tenant_id is not None:
             self._mark(str(event.tenant_id))
         elif event.kind == EVERYTHING:
             self._entries.clear()
@@ -64,7 +68,20 @@ class KeyDirectory:
     async def _load(self, prefix: str) -> tuple[int, KeyEntry] | None:
         number = self._count
         entry = await run_unit(load_key_entry, prefix)
-        return None if entry is None else (number, entry)
+        if entry is None:
+            return None
+        principal = entry.principal
+        if principal.closed:
+            entry = replace(entry, principal=replace(principal, closed=self._shared(principal.closed)))
+        return number, entry
+
+    def _shared(self, closed: frozenset[str]) -> frozenset[str]:
+        """One copy for all who have the same shut to them: colleagues differ in name, seldom in rights."""
+        known = self._closed.get(hash(closed))
+        if known == closed:
+            return known
+        self._closed[hash(closed)] = closed
+        return closed
 
     def _stale(self, number: int, entry: KeyEntry) -> bool:
         principal = entry.principal

@@ -10,8 +10,10 @@ from django.db import models
 from kernel.ids import uuid7
 from substrate.models import Identified, TenantOwned
 from tenants.access_models import CustomRole as CustomRole
+from tenants.access_models import Grant as Grant
 from tenants.access_models import Group as Group
 from tenants.access_models import GroupMember as GroupMember
+from tenants.access_models import Restriction as Restriction
 from tenants.quota_models import Quota as Quota
 from tenants.quota_models import QuotaNotice as QuotaNotice
 from tenants.rollup_models import PlatformHour as PlatformHour

@@ -126,3 +126,14 @@ def require_within(principal: Principal, wanted: Collection[str]) -> None:
         raise PermissionDenied(
             f"You cannot give what you do not have: {', '.join(missing)}.", code="beyond_own_rights"
         )
+
+
+def may_use(principal: Principal, kind: str, object_id: object) -> bool:
+    """Whether the thing is open to the principal: not restricted, or granted to them. Asks nothing but memory."""
+    return not principal.closed or f"{kind}:{object_id}" not in principal.closed
+
+
+def closed_ids(principal: Principal, kind: str) -> list[str]:
+    """Ids of the things of `kind` that are restricted to others: lists leave them out."""
+    prefix = f"{kind}:"
+    return [each.removeprefix(prefix) for each in principal.closed if each.startswith(prefix)]

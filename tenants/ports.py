@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from tenants.access_types import ExplainStep, ResourceFound
 from tenants.limit_types import Claim, Line, Seed, Settlement, Standing, TenantLimits, Verdict
 from tenants.types import Expiring, KeyEntry, SpoolBacklog, SpoolEntry
 
@@ -116,4 +117,19 @@ class SeededCounters(Counters, Protocol):
 
         Raises Unavailable.
         """
+        ...
+
+
+class ResourceKind(Protocol):
+    """Things that a tenant can restrict to some of its people: higher apps implement it, settings name one per kind.
+
+    (`resource.<kind>`.) Called in the control plane, outside of any scope.
+    """
+
+    def find(self, *, tenant_id: uuid.UUID, object_id: str) -> ResourceFound | None:
+        """The tenant's thing of this id, None when there is none. `object_id` may be any text."""
+        ...
+
+    def explain(self, *, tenant_id: uuid.UUID, object_id: str) -> Sequence[ExplainStep]:
+        """What else the thing depends on before it can be used, whoever asks, as steps of a decision."""
         ...

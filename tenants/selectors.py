@@ -9,9 +9,11 @@ from typing import Any
 from django.db.models import Count, F, Q, QuerySet
 
 from substrate.crossing import system_scope
+from substrate.scoping import tenant_scope
 from substrate.versions import version_of
+from tenants.closing import closed_to
 from tenants.models import ApiKey, CustomRole, Invitation, Membership, Tenant, User
-from tenants.permissions import VISIT, permissions_of
+from tenants.permissions import EVERYTHING, VISIT, permissions_of
 from tenants.types import (
     InvitationState,
     InvitationView,
@@ -65,6 +67,7 @@ def _key_entry(key: ApiKey, membership: Membership | None, group_ids: frozenset[
     role = Role(key.role).at_most(Role(membership.role)) if membership else Role(key.role)
     custom = key.custom_role or (membership.custom_role if membership else None)
     is_operator = key.user is not None and key.user.is_staff and role is Role.OWNER
+    permissions = _permissions_of_key(key, membership, is_operator=is_operator)
     principal = Principal(
         tenant_id=key.tenant_id,
         tenant_slug=key.tenant.slug,
@@ -75,8 +78,9 @@ def _key_entry(key: ApiKey, membership: Membership | None, group_ids: frozenset[
         api_key_prefix=key.prefix,
         is_operator=is_operator,
         priority_cap=PriorityClass(key.priority_class).clamped(PriorityClass(key.tenant.priority_class)),
-        permissions=_permissions_of_key(key, membership, is_operator=is_operator),
+        permissions=permissions,
         group_ids=group_ids,
+        closed=_closed(key.tenant_id, membership, group_ids, permissions),
         custom_role=custom.name if custom else "",
     )
     return KeyEntry(principal, key.name, key.fingerprint, key.pepper_version, key.expires_at, refusal)
@@ -99,6 +103,10 @@ def principal_of_membership(membership: Membership) -> Principal:
     role = Role(membership.role)
     is_operator = membership.user.is_staff
     custom = membership.custom_role
+    permissions = _granted(role, custom, is_operator=is_operator)
+    group_ids = frozenset(each.group_id for each in membership.in_groups.all())
+    with tenant_scope(membership.tenant_id, read_only=True):
+        closed = _closed(membership.tenant_id, membership, group_ids, permissions)
     return Principal(
         tenant_id=membership.tenant_id,
         tenant_slug=membership.tenant.slug,
@@ -107,10 +115,24 @@ def principal_of_membership(membership: Membership) -> Principal:
         membership_id=membership.id,
         is_operator=is_operator,
         priority_cap=PriorityClass(membership.tenant.priority_class),
-        permissions=_granted(role, custom, is_operator=is_operator),
+        permissions=permissions,
         custom_role=custom.name if custom else "",
-        group_ids=frozenset(each.group_id for each in membership.in_groups.all()),
+        group_ids=group_ids,
+        closed=closed,
     )
+
+
+def _closed(
+    tenant_id: uuid.UUID,
+    membership: Membership | None,
+    group_ids: frozenset[uuid.UUID],
+    permissions: frozenset[str],
+) -> frozenset[str]:
+    """Needs a scope; asks nothing for those to whom nothing is shut."""
+    if EVERYTHING in permissions:
+        return frozenset()
+    mine = membership.id if membership else None
+    return closed_to(tenant_id=tenant_id, membership_id=mine, group_ids=group_ids)
 
 
 def principal_of_visit(user: User, tenant: Tenant) -> Principal:

@@ -12,6 +12,7 @@ from tenants.views.quotas import QuotaRuleView, QuotasView
 from tenants.views.retention import RetentionPreviewView, RetentionRulesView
 from tenants.views.roles import PermissionsView, RolesView, RoleView
 from tenants.views.sessions import MemberSessionsView, MemberSessionView, OwnSessionsView, OwnSessionView
+from tenants.views.sharing import AccessView, ExplainView, SubjectsView
 from tenants.views.tenants import TenantsView, TenantView
 from tenants.views.usage import UsageView
 from tenants.views.users import UsersView, UserView
@@ -33,6 +34,9 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^invitations/?$", InvitationsView.as_view()),
     re_path(r"^invitations/(?P<invitation_id>[^/]+)/?$", InvitationView.as_view()),
     re_path(r"^invitations/(?P<invitation_id>[^/]+)/resend/?$", ResendView.as_view()),
+    re_path(r"^access/?$", AccessView.as_view()),
+    re_path(r"^access/subjects/?$", SubjectsView.as_view()),
+    re_path(r"^access/explain/?$", ExplainView.as_view()),
     re_path(r"^permissions/?$", PermissionsView.as_view()),
     re_path(r"^roles/?$", RolesView.as_view()),
     re_path(r"^roles/(?P<role_id>[^/]+)/?$", RoleView.as_view()),

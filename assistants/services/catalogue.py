@@ -21,32 +21,34 @@ from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from substrate.versions import check_version
-from tenants.services import require
+from tenants.services import may_use, require
 from tenants.types import Principal
 
 KEEP_DELETED = timedelta(days=30)
 SLUG_LENGTH = 64
+KIND = "assistant"
 NAME_LENGTH = 200
 
 
 async def find_assistant(*, principal: Principal, slug: str) -> AssistantView | None:
-    """The tenant's assistant of this name, from memory; None when there is none. Raises Unavailable."""
+    """The tenant's assistant of this name, from memory; None when there is none for the principal. Raises Unavailable."""
     directory: AssistantDirectory = backends["assistant_directory"]
-    return await directory.find(principal.tenant_id, slug)
+    found = await directory.find(principal.tenant_id, slug)
+    return found if found is not None and may_use(principal, KIND, found.id) else None
 
 
 def list_assistants(*, principal: Principal) -> tuple[AssistantView, ...]:
-    """All assistants of the tenant, by slug. Raises PermissionDenied."""
+    """All assistants that the principal may use, by slug. Raises PermissionDenied."""
     require(principal, "assistants.read")
     with tenant_scope(principal.tenant_id, read_only=True):
-        return tuple(selectors.assistant_view(row) for row in selectors.assistants())
+        return tuple(selectors.assistant_view(row) for row in selectors.open_assistants(principal))
 
 
-def show_assistants(*, tenant_id: uuid.UUID, rows: Iterable[Assistant]) -> list[AssistantView]:
-    """Views of the tenant's rows, without the knowledge bases that are gone meanwhile."""
+def show_assistants(*, principal: Principal, rows: Iterable[Assistant]) -> list[AssistantView]:
+    """Views of the tenant's rows, without the knowledge bases that are gone meanwhile or shut to the principal."""
     views = [selectors.assistant_view(row) for row in rows]
     named = {each for view in views for each in view.knowledge_base_ids}
-    there = existing_knowledge_bases(tenant_id=tenant_id, knowledge_base_ids=named)
+    there = existing_knowledge_bases(principal=principal, knowledge_base_ids=named)
     return [
         replace(view, knowledge_base_ids=tuple(each for each in view.knowledge_base_ids if each in there))
         for view in views
@@ -57,7 +59,7 @@ def get_assistant(*, principal: Principal, slug: str) -> AssistantView:
     """One assistant. Raises PermissionDenied, NotFound."""
     require(principal, "assistants.read")
     with tenant_scope(principal.tenant_id, read_only=True):
-        return _shown(principal, _row(slug))
+        return _shown(principal, _row(principal, slug))
 
 
 def create_assistant(
@@ -122,7 +124,7 @@ def update_assistant(
         "suggestions": None if suggestions is None else list(suggestions),
     }
     with tenant_scope(principal.tenant_id):
-        row = _row(slug, lock=True)
+        row = _row(principal, slug, lock=True)
         check_version(row.updated_at, expected)
         # What it has already stays as it is: an assistant whose model is gone can still be renamed.
         if model is not None and model != row.model:
@@ -145,7 +147,7 @@ def duplicate_assistant(
     """
     require(principal, "assistants.write")
     with tenant_scope(principal.tenant_id):
-        row = _row(slug)
+        row = _row(principal, slug)
         copy = Assistant(
             tenant_id=principal.tenant_id,
             slug=new_slug or _free_slug(slug),
@@ -168,7 +170,7 @@ def delete_assistant(
     """
     require(principal, "assistants.write")
     with tenant_scope(principal.tenant_id):
-        row = _row(slug, lock=True)
+        row = _row(principal, slug, lock=True)
         check_version(row.updated_at, expected)
         row.deleted_at = clock.now()
         row.save(update_fields=["deleted_at", "updated_at"])
@@ -182,7 +184,8 @@ def restore_assistant(*, principal: Principal, slug: str, clock: Clock = SYSTEM_
     """
     require(principal, "assistants.write")
     with tenant_scope(principal.tenant_id):
-        gone = selectors.deleted_assistants(clock.now() - KEEP_DELETED).filter(slug=slug)
+        since = clock.now() - KEEP_DELETED
+        gone = selectors.without_closed(principal, selectors.deleted_assistants(since)).filter(slug=slug)
         row = gone.select_for_update().order_by("-deleted_at").first()
         if row is None:
             raise NotFound("There is no deleted assistant of this name.")
@@ -221,11 +224,11 @@ def _free_slug(slug: str) -> str:
 
 
 def _shown(principal: Principal, row: Assistant) -> AssistantView:
-    return show_assistants(tenant_id=principal.tenant_id, rows=[row])[0]
+    return show_assistants(principal=principal, rows=[row])[0]
 
 
-def _row(slug: str, *, lock: bool = False) -> Assistant:
-    rows = selectors.assistants().filter(slug=slug)
+def _row(principal: Principal, slug: str, *, lock: bool = False) -> Assistant:
+    rows = selectors.open_assistants(principal).filter(slug=slug)
     row = (rows.select_for_update() if lock else rows).first()
     if row is None:
         raise NotFound("There is no such assistant.")
@@ -234,11 +237,11 @@ def _row(slug: str, *, lock: bool = False) -> Assistant:
 
 def _check_model(principal: Principal, model: str) -> None:
     if model != AUTO_MODEL:
-        require_answering_model(model_id=model, tenant_id=principal.tenant_id)
+        require_answering_model(model_id=model, tenant_id=principal.tenant_id, closed=principal.closed)
 
 
 def _check_knowledge(principal: Principal, knowledge_base_ids: Sequence[uuid.UUID]) -> None:
-    there = existing_knowledge_bases(tenant_id=principal.tenant_id, knowledge_base_ids=knowledge_base_ids)
+    there = existing_knowledge_bases(principal=principal, knowledge_base_ids=knowledge_base_ids)
     for each in knowledge_base_ids:
         if each not in there:
             raise BadInput(f"There is no knowledge base {each}.", param="knowledge_base_ids")

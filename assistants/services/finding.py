@@ -15,7 +15,7 @@ def find_assistants(*, principal: Principal, text: str, limit: int) -> tuple[tup
     """(slug, name) of assistants whose name or slug holds `text`. Raises PermissionDenied."""
     require(principal, "assistants.read")
     with tenant_scope(principal.tenant_id, read_only=True):
-        rows = selectors.assistants().filter(Q(name__icontains=text) | Q(slug__icontains=text))
+        rows = selectors.open_assistants(principal).filter(Q(name__icontains=text) | Q(slug__icontains=text))
         return tuple(rows.values_list("slug", "name")[:limit])
 
 

@@ -321,7 +321,7 @@ async def _check_model(turn: TurnRequest) -> None:
     """Raises ModelNotFound before anything is stored."""
     assistant = await resolve_assistant(turn)
     model = assistant.model if assistant is not None else turn.model or AUTO_MODEL
-    await context_of(model, turn.principal.tenant_id)
+    await context_of(model, turn.principal)
 
 
 def check_input(request_id: str, content: str, assistant: str | None, model: str | None) -> None:

@@ -35,6 +35,7 @@ from routing.services import Flow, dispatch
 from routing.types import ModelCall
 from substrate.units import run_unit
 from tenants.services import require
+from tenants.types import Principal
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +89,7 @@ async def prepare_turn(
     with hop("assistant"):
         assistant = await resolve_assistant(turn)
         model = assistant.model if assistant is not None else turn.model or AUTO_MODEL
-        context_tokens = await context_of(model, turn.principal.tenant_id)
+        context_tokens = await context_of(model, turn.principal)
     with hop("history") as found_history:
         conversation_id, history = await _history(turn, answering)
         found_history.facts["messages"] = len(history)
@@ -162,15 +163,16 @@ def _drafted(tenant_id: uuid.UUID, draft: AssistantDraft) -> AssistantView:
     )
 
 
-async def context_of(model: str, tenant_id: uuid.UUID) -> int:
-    """The model's context in tokens, 0 when unknown; for `auto` the longest of those that the tenant can use.
+async def context_of(model: str, principal: Principal) -> int:
+    """The model's context in tokens, 0 when unknown; for `auto` the longest of those that the principal can use.
 
     Raises ModelNotFound, Unavailable.
     """
     await ensure_models()
     if model != AUTO_MODEL:
-        return get_model(model, tenant_id=tenant_id).context_length
-    chat = [spec for spec in list_models(tenant_id=tenant_id) if spec.kind is ModelKind.CHAT]
+        return get_model(model, tenant_id=principal.tenant_id, closed=principal.closed).context_length
+    usable = list_models(tenant_id=principal.tenant_id, closed=principal.closed)
+    chat = [spec for spec in usable if spec.kind is ModelKind.CHAT]
     real = [spec for spec in chat if not spec.built_in] or chat
     return max((spec.context_length for spec in real), default=0)
 

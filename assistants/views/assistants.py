@@ -99,10 +99,11 @@ class AssistantsView(AtriumView):
         with tenant_scope(who.tenant_id, read_only=True):
             since = SYSTEM_CLOCK.now() - KEEP_DELETED
             rows = selectors.deleted_assistants(since) if deleted else selectors.assistants()
+            rows = selectors.without_closed(who, rows)
             return ASSISTANTS.answer(
                 request,
                 rows,
-                lambda page: show_assistants(tenant_id=who.tenant_id, rows=page),
+                lambda page: show_assistants(principal=who, rows=page),
                 AssistantOutput,
             )
 

@@ -7,8 +7,12 @@ from inference.types import ModelKind
 from kernel.errors import BadInput
 
 
-def require_answering_model(*, model_id: str, tenant_id: uuid.UUID, param: str = "model") -> None:
+def require_answering_model(
+    *, model_id: str, tenant_id: uuid.UUID, closed: frozenset[str] = frozenset(), param: str = "model"
+) -> None:
     """Return when the tenant may use the model and it answers questions; it may have no replica in service.
+
+    `closed` is what is shut to the one who asks.
 
     Raises BadInput, the same for a model that is unknown and for one of others.
     """
@@ -16,7 +20,7 @@ def require_answering_model(*, model_id: str, tenant_id: uuid.UUID, param: str =
     granted = row is not None and (
         not row.restricted or ModelGrant.objects.filter(model=row, tenant_id=tenant_id).exists()
     )
-    if row is None or not granted:
+    if row is None or not granted or f"model:{model_id}" in closed:
         raise BadInput(f"There is no model `{model_id[:100]}`.", param=param)
     if row.kind != ModelKind.CHAT:
         raise BadInput(

@@ -10,6 +10,8 @@ from inference.types import ModelKind, ModelSpec, TokenUsage
 from kernel.backends import backends
 from kernel.errors import ModelNotFound
 
+NOTHING: frozenset[str] = frozenset()
+
 
 def directory() -> ModelDirectory:
     """The directory of the running loop."""
@@ -27,25 +29,36 @@ async def ensure_models() -> None:
         await found.ensure()
 
 
-def get_model(model_id: str, *, tenant_id: uuid.UUID | None = None) -> ModelSpec:
+def get_model(
+    model_id: str, *, tenant_id: uuid.UUID | None = None, closed: frozenset[str] = NOTHING
+) -> ModelSpec:
     """The model of this id, if calls of the tenant (None: of the platform itself) may use it.
 
-    It may have no replica in service. Raises ModelNotFound.
+    `closed` is what is shut to the one who asks (`Principal.closed`). It may have no replica in service. Raises ModelNotFound.
     """
     spec = directory().snapshot.models.get(model_id)
-    if spec is None or not _usable(spec, tenant_id):
+    if spec is None or not _usable(spec, tenant_id, closed):
         raise ModelNotFound(f"The model `{model_id[:200]}` does not exist.", param="model")
     return spec
 
 
-def list_models(*, tenant_id: uuid.UUID | None = None) -> tuple[ModelSpec, ...]:
-    """Every model that calls of the tenant (None: of the platform itself) can use: those with a replica in service."""
+def list_models(
+    *, tenant_id: uuid.UUID | None = None, closed: frozenset[str] = NOTHING
+) -> tuple[ModelSpec, ...]:
+    """Every model that calls of the tenant (None: of the platform itself) can use: those with a replica in service.
+
+    `closed` as in `get_model`.
+    """
     return tuple(
-        spec for spec in directory().snapshot.models.values() if spec.replicas and _usable(spec, tenant_id)
+        spec
+        for spec in directory().snapshot.models.values()
+        if spec.replicas and _usable(spec, tenant_id, closed)
     )
 
 
-def _usable(spec: ModelSpec, tenant_id: uuid.UUID | None) -> bool:
+def _usable(spec: ModelSpec, tenant_id: uuid.UUID | None, closed: frozenset[str]) -> bool:
+    if closed and f"model:{spec.id}" in closed:
+        return False
     return spec.enabled if tenant_id is None else spec.open_to(tenant_id)
 
 

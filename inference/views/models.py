@@ -15,14 +15,17 @@ from inference.serializers import KINDS, TIERS, ModelChange, ModelInput, ModelOu
 from inference.services import change_model, create_model, delete_model
 from inference.types import MODEL_ID_LENGTH
 from inference.views.reading import valid, versioned
+from kernel.errors import NotFound
 from substrate.listings import Listing, boolean_filter, choice_filter, text_filter
 from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from substrate.versions import expected_version
 from tenants.permissions import OPERATE
 from tenants.rest import principal
+from tenants.services import closed_ids, may_use
 
 READ = "models.read"
+KIND = "model"
 
 MODELS = Listing(
     sorts={
@@ -82,7 +85,11 @@ class ModelsView(AtriumView):
         """Models, the newest first."""
         operator = _is_operator(request)
         serving = selectors.replicas().filter(model=OuterRef("pk"), draining=False, model__enabled=True)
-        rows = selectors.models(tenant_id=_tenant(request)).annotate(in_service=Exists(serving))
+        rows = (
+            selectors.models(tenant_id=_tenant(request))
+            .exclude(model_id__in=closed_ids(principal(request), KIND))
+            .annotate(in_service=Exists(serving))
+        )
         return MODELS.answer(
             request,
             rows,
@@ -108,6 +115,8 @@ class OneModelView(AtriumView):
     def get(self, request: Request, model_id: str) -> Response:
         """One model."""
         found = selectors.find_model(model_id, tenant_id=_tenant(request))
+        if not may_use(principal(request), KIND, found.model_id):
+            raise NotFound("There is no such model.")
         views = selectors.model_views([found], with_tenants=_is_operator(request))
         return versioned(ModelOutput(views[0]).data)
 

@@ -46,14 +46,14 @@ def get_knowledge_base(*, principal: Principal, knowledge_base_id: uuid.UUID) ->
     """One knowledge base: its name and figures, no content. Raises PermissionDenied, NotFound."""
     require(principal, "knowledge.inspect")
     with tenant_scope(principal.tenant_id, read_only=True):
-        return selectors.base_view(find_base(knowledge_base_id))
+        return selectors.base_view(find_base(principal, knowledge_base_id))
 
 
 def ensure_knowledge_base(*, principal: Principal, name: str) -> KnowledgeBaseView:
     """The knowledge base of this name, made when it is missing. Raises PermissionDenied."""
     require(principal, "knowledge.write")
     with tenant_scope(principal.tenant_id):
-        found = selectors.knowledge_bases().filter(name=name).first()
+        found = selectors.open_bases(principal).filter(name=name).first()
         if found is not None:
             return selectors.base_view(found)
         return create_knowledge_base(principal=principal, name=name)
@@ -75,7 +75,7 @@ def update_knowledge_base(
     require(principal, "knowledge.write")
     given = {"name": name, "description": description, "alpha": alpha}
     with tenant_scope(principal.tenant_id):
-        base = find_base(knowledge_base_id, lock=True)
+        base = find_base(principal, knowledge_base_id, lock=True)
         check_version(base.updated_at, expected)
         for field, value in given.items():
             if value is not None:
@@ -98,7 +98,7 @@ def delete_knowledge_base(
     """
     require(principal, "knowledge.write")
     with tenant_scope(principal.tenant_id):
-        base = find_base(knowledge_base_id, lock=True)
+        base = find_base(principal, knowledge_base_id, lock=True)
         base.deleted_at = clock.now()
         base.save()
         enqueue_job(
@@ -116,7 +116,7 @@ def restore_knowledge_base(*, principal: Principal, knowledge_base_id: uuid.UUID
     """Bring a deleted base back as it was. Raises PermissionDenied, NotFound, Conflict when its name is taken by now."""
     require(principal, "knowledge.write")
     with tenant_scope(principal.tenant_id):
-        rows = selectors.knowledge_bases(deleted=True).select_for_update()
+        rows = selectors.open_bases(principal, deleted=True).select_for_update()
         base = rows.filter(id=knowledge_base_id).first()
         if base is None:
             raise NotFound(_UNKNOWN)
@@ -132,9 +132,9 @@ def restore_knowledge_base(*, principal: Principal, knowledge_base_id: uuid.UUID
         return selectors.base_view(base)
 
 
-def find_base(knowledge_base_id: uuid.UUID, *, lock: bool = False) -> KnowledgeBase:
-    """The row, in the scope at hand, unless it is deleted. Raises NotFound."""
-    rows = selectors.knowledge_bases().filter(id=knowledge_base_id)
+def find_base(principal: Principal, knowledge_base_id: uuid.UUID, *, lock: bool = False) -> KnowledgeBase:
+    """The row, in the scope at hand, unless it is deleted or shut to the principal. Raises NotFound."""
+    rows = selectors.open_bases(principal).filter(id=knowledge_base_id)
     base = (rows.select_for_update() if lock else rows).first()
     if base is None:
         raise NotFound(_UNKNOWN)
@@ -145,7 +145,7 @@ def name_bases(*, principal: Principal, ids: Sequence[uuid.UUID]) -> dict[uuid.U
     """Names of the tenant's bases by id, of those that there are. Raises PermissionDenied."""
     require(principal, "knowledge.inspect")
     with tenant_scope(principal.tenant_id, read_only=True):
-        return dict(selectors.knowledge_bases().filter(id__in=ids).values_list("id", "name"))
+        return dict(selectors.open_bases(principal).filter(id__in=ids).values_list("id", "name"))
 
 
 def tell(base: KnowledgeBase, act: str) -> None:

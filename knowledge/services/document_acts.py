@@ -51,7 +51,7 @@ def get_document(
     require(principal, "knowledge.inspect")
     with tenant_scope(principal.tenant_id, read_only=True):
         return without_content(
-            principal, selectors.document_view(find_document(document_id, knowledge_base_id))
+            principal, selectors.document_view(find_document(principal, document_id, knowledge_base_id))
         )
 
 
@@ -68,7 +68,7 @@ def name_documents(
     if not document_ids:
         return {}
     with tenant_scope(principal.tenant_id, read_only=True):
-        rows = selectors.documents_in_sight().filter(id__in=document_ids)
+        rows = selectors.documents_in_sight(principal).filter(id__in=document_ids)
         found = rows.values_list("id", "knowledge_base_id", "title")
         return {row_id: DocumentName(row_id, base, title) for row_id, base, title in found}
 
@@ -77,7 +77,7 @@ def read_file(*, principal: Principal, document_id: uuid.UUID) -> DocumentFile:
     """The document's file as it was handed in. Raises PermissionDenied, NotFound, Unavailable."""
     require(principal, "knowledge.read")
     with tenant_scope(principal.tenant_id, read_only=True):
-        row = find_document(document_id, None)
+        row = find_document(principal, document_id, None)
     content = wait_for(lambda: read_content(row.blob_key))
     return DocumentFile(row.file_name or f"{row.title}.txt", row.media_type, content)
 
@@ -96,7 +96,7 @@ def describe_document(
     """
     require(principal, "knowledge.write")
     with tenant_scope(principal.tenant_id):
-        row = find_document(document_id, None, lock=True)
+        row = find_document(principal, document_id, None, lock=True)
         check_version(row.updated_at, expected)
         if url is not None:
             row.url = url
@@ -114,7 +114,7 @@ def retry_document(
     """Queue a failed (or ready) document's content again. Raises PermissionDenied, NotFound, Conflict while at work."""
     require(principal, "knowledge.write")
     with tenant_scope(principal.tenant_id):
-        row = find_document(document_id, knowledge_base_id, lock=True)
+        row = find_document(principal, document_id, knowledge_base_id, lock=True)
         if row.state in _AT_WORK:
             raise Conflict("The document is already queued.")
         _again(row)
@@ -131,7 +131,7 @@ def retry_documents(
     """
     require(principal, "knowledge.write")
     with tenant_scope(principal.tenant_id):
-        base = find_base(knowledge_base_id)
+        base = find_base(principal, knowledge_base_id)
         rows = selectors.documents(base.id)
         if document_ids is None:
             rows = rows.filter(state=DocumentState.FAILED)
@@ -161,8 +161,8 @@ def delete_document(
     """
     require(principal, "knowledge.write")
     with tenant_scope(principal.tenant_id):
-        row = find_document(document_id, knowledge_base_id, lock=True)
-        _remove(find_base(row.knowledge_base_id), [row])
+        row = find_document(principal, document_id, knowledge_base_id, lock=True)
+        _remove(find_base(principal, row.knowledge_base_id), [row])
 
 
 def delete_documents(
@@ -174,7 +174,7 @@ def delete_documents(
     """
     require(principal, "knowledge.write")
     with tenant_scope(principal.tenant_id):
-        base = find_base(knowledge_base_id)
+        base = find_base(principal, knowledge_base_id)
         rows = selectors.documents(base.id).filter(id__in=document_ids).select_for_update()
         chosen = list(rows.order_by("id")[:MAX_CHOSEN_DOCUMENTS])
         if chosen:
@@ -221,7 +221,7 @@ def restore_document(*, principal: Principal, document_id: uuid.UUID) -> Documen
         row = RemovedDocument.objects.select_for_update().filter(id=document_id).first()
         if row is None:
             raise NotFound(_NOT_KEPT)
-        base = find_base(row.knowledge_base_id)
+        base = find_base(principal, row.knowledge_base_id)
         document = Document(id=row.id, tenant_id=row.tenant_id, knowledge_base=base, **row.kept)
         same = Document.objects.filter(knowledge_base=base, external_id=document.external_id)
         if document.external_id and same.exists():

@@ -84,7 +84,7 @@ def upsert_documents(
     """
     try:
         with tenant_scope(principal.tenant_id):
-            base = find_base(knowledge_base_id)
+            base = find_base(principal, knowledge_base_id)
             names = [new.external_id for new, _ in documents if new.external_id]
             rows = Document.objects.select_for_update().filter(knowledge_base=base, external_id__in=names)
             known = {row.external_id: row for row in rows}
@@ -176,10 +176,10 @@ def note_act(act: str, document_id: uuid.UUID, title: str, tenant_id: uuid.UUID)
 
 
 def find_document(
-    document_id: uuid.UUID, knowledge_base_id: uuid.UUID | None, *, lock: bool = False
+    principal: Principal, document_id: uuid.UUID, knowledge_base_id: uuid.UUID | None, *, lock: bool = False
 ) -> Document:
-    """The row, in the scope at hand, within the given base, unless that is deleted. Raises NotFound."""
-    rows = selectors.documents_in_sight()
+    """The row, in the scope at hand, within the given base, unless that is deleted or shut. Raises NotFound."""
+    rows = selectors.documents_in_sight(principal)
     if lock:
         rows = rows.select_for_update()
     if knowledge_base_id is not None:
@@ -197,7 +197,7 @@ def _check_base(
     require(principal, "knowledge.write")
     wanted = [name for name in external_ids if name]
     with tenant_scope(principal.tenant_id, read_only=True):
-        base = find_base(knowledge_base_id)
+        base = find_base(principal, knowledge_base_id)
         if not wanted:
             return {}
         rows = Document.objects.filter(knowledge_base=base, external_id__in=wanted)

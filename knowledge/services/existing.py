@@ -5,14 +5,15 @@ from collections.abc import Iterable
 
 from knowledge import selectors
 from substrate.scoping import tenant_scope
+from tenants.types import Principal
 
 
 def existing_knowledge_bases(
-    *, tenant_id: uuid.UUID, knowledge_base_ids: Iterable[uuid.UUID]
+    *, principal: Principal, knowledge_base_ids: Iterable[uuid.UUID]
 ) -> frozenset[uuid.UUID]:
-    """Those of the ids that are knowledge bases of the tenant; others and those of other tenants are left out."""
+    """Those of the ids that are knowledge bases of the tenant and open to the principal; others are left out."""
     wanted = set(knowledge_base_ids)
     if not wanted:
         return frozenset()
-    with tenant_scope(tenant_id, read_only=True):
-        return frozenset(selectors.knowledge_bases().filter(id__in=wanted).values_list("id", flat=True))
+    with tenant_scope(principal.tenant_id, read_only=True):
+        return frozenset(selectors.open_bases(principal).filter(id__in=wanted).values_list("id", flat=True))

@@ -26,7 +26,7 @@ def failed_documents(
     """
     require(principal, OPERATE if platform else "knowledge.inspect")
     with _scope(None if platform else principal.tenant_id):
-        rows = selectors.documents_in_sight().filter(state=DocumentState.FAILED)
+        rows = selectors.documents_in_sight(principal).filter(state=DocumentState.FAILED)
         count = rows.order_by()[:MOST_COUNTED].count()
         newest = rows.order_by("-updated_at", "-id").values_list(*_COLUMNS, "knowledge_base__name")[:limit]
         return count, [FailedDocument(*row) for row in newest]

@@ -21,8 +21,8 @@ def find_by_name(*, principal: Principal, text: str, limit: int) -> KnowledgeFou
     """
     require(principal, "knowledge.inspect")
     with tenant_scope(principal.tenant_id, read_only=True):
-        bases = selectors.knowledge_bases().filter(name__icontains=text).order_by("name")[: 4 * limit]
-        named = list(selectors.knowledge_bases().values_list("id", "name"))
+        bases = selectors.open_bases(principal).filter(name__icontains=text).order_by("name")[: 4 * limit]
+        named = list(selectors.open_bases(principal).values_list("id", "name"))
         documents = _documents([each for each, _ in named], text, limit)
         names = dict(named)
         begin = text.casefold()

@@ -23,7 +23,7 @@ def list_passages(
     require(principal, "knowledge.read")
     limit = max(1, min(limit, MAX_PASSAGES))
     with tenant_scope(principal.tenant_id, read_only=True):
-        document = find_document(document_id, None)
+        document = find_document(principal, document_id, None)
         rows = selectors.passages_of(document)
         start = 0
         if around is not None:

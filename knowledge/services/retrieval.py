@@ -68,8 +68,8 @@ async def retrieve(
 ) -> list[Passage]:
     """The best `limit` passages of the knowledge bases, best first; none for a blank query.
 
-    `alpha` None takes the bases' own. A base that does not exist raises NotFound, or is left out with
-    `skip_missing`. When the embedder is away a hybrid search goes on by words alone. Raises PermissionDenied,
+    `alpha` None takes the bases' own. A base that does not exist, or is shut to the principal, raises NotFound, or is left
+    out with `skip_missing`. When the embedder is away a hybrid search goes on by words alone. Raises PermissionDenied,
     BadInput, Unavailable.
     """
     require(principal, "knowledge.read")
@@ -79,7 +79,7 @@ async def retrieve(
     limit = max(1, min(limit, MAX_HITS))
     base_ids = _parse_ids(knowledge_base_ids, skip_missing=skip_missing)
     with hop("retrieve") as on_the_way:
-        plan = await run_unit(_plan, principal.tenant_id, base_ids, filters, skip_missing=skip_missing)
+        plan = await run_unit(_plan, principal, base_ids, filters, skip_missing=skip_missing)
         found = await together(
             *(_search_group(principal, each, plan, text, limit, mode, alpha, origin) for each in plan.groups)
         )
@@ -185,10 +185,10 @@ def _parse_ids(ids: Sequence[uuid.UUID | str], *, skip_missing: bool) -> list[uu
 
 
 def _plan(
-    tenant_id: uuid.UUID, base_ids: Sequence[uuid.UUID], filters: SearchFilters, *, skip_missing: bool
+    principal: Principal, base_ids: Sequence[uuid.UUID], filters: SearchFilters, *, skip_missing: bool
 ) -> _Plan:
-    with tenant_scope(tenant_id, read_only=True):
-        bases = list(selectors.knowledge_bases().filter(id__in=base_ids))
+    with tenant_scope(principal.tenant_id, read_only=True):
+        bases = list(selectors.open_bases(principal).filter(id__in=base_ids))
         if len(bases) < len(base_ids) and not skip_missing:
             raise NotFound("There is no such knowledge base.")
         document_ids = None
@@ -200,7 +200,7 @@ def _plan(
                     param="filters",
                 )
             document_ids = tuple(found)
-    return _Plan(_grouped(tenant_id, bases), document_ids)
+    return _Plan(_grouped(principal.tenant_id, bases), document_ids)
 
 
 def _grouped(tenant_id: uuid.UUID, bases: Sequence[KnowledgeBase]) -> tuple[_Group, ...]:

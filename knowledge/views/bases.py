@@ -65,7 +65,7 @@ class KnowledgeBasesView(AtriumView):
         if deleted not in ("true", "false"):
             raise BadInput("deleted is true or false.", param="deleted")
         with tenant_scope(principal(request).tenant_id, read_only=True):
-            rows = selectors.knowledge_bases(deleted=deleted == "true")
+            rows = selectors.open_bases(principal(request), deleted=deleted == "true")
             return LISTING.answer(request, rows, selectors.base_views, KnowledgeBaseOutput)
 
     @extend_schema(

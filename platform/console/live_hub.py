@@ -8,10 +8,11 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernel.errors import RateLimited, ServerOverloaded, Unavailable
 from substrate.ports import ChangeEvent
+from tenants.services import closed_ids
 from tenants.types import Principal
 
 OPERATE = "platform.operate"
@@ -28,6 +29,7 @@ HEARD_BY: Mapping[str, str] = {
     "invitation": "users.write",
     "group": "groups.write",
     "role": "users.write",
+    "grant": "models.read",
     "model": "models.read",
     "pool": "models.read",
     "replica": "models.read",
@@ -36,7 +38,9 @@ HEARD_BY: Mapping[str, str] = {
     "usage": "usage.read",
 }
 # Changes after which the rights of some are others, and those that touch everybody in the tenant.
-WHOLE_TENANT = frozenset({"role"})
+WHOLE_TENANT = frozenset({"role", "grant"})
+# Kinds whose changes name another kind of thing, which may be shut.
+SHUT_AS: Mapping[str, str] = {"document": "knowledge_base"}
 RIGHTS = frozenset({"membership", "user", "session", "tenant", "api_key"}) | WHOLE_TENANT
 # Kinds of the platform that tenants hear of.
 SHARED = frozenset({"model", "pool", "replica", "usage"})
@@ -74,6 +78,11 @@ class Listener:
     def may_hear(self, kind: str) -> bool:
         """Whether its principal may know of such a thing."""
         return HEARD_BY.get(kind, OPERATE) in self.principal.permissions
+
+    def seen(self, change: LiveChange) -> LiveChange:
+        """The change; without naming the thing, where things of its kind are shut to the principal."""
+        kind = SHUT_AS.get(change.kind, change.kind)
+        return replace(change, id="") if closed_ids(self.principal, kind) else change
 
     def put(self, change: LiveChange) -> None:
         """Remember the change until the stream takes it."""
@@ -161,7 +170,7 @@ class LiveHub:
         change = LiveChange(event.kind, event.object_id, event.tenant_id)
         for listener in self._audience(event):
             if listener.may_hear(event.kind):
-                listener.put(change)
+                listener.put(listener.seen(change))
 
     def _audience(self, event: ChangeEvent) -> Iterable[Listener]:
         if event.tenant_id is not None:

@@ -1,10 +1,17 @@
 """The door of tenants: who asks, what they may, what they used."""
 
-from tenants.permissions import require
+from tenants.access_types import RESOURCE_KINDS
+from tenants.permissions import closed_ids, may_use, require
 from tenants.planning import Plan
 from tenants.services.access import renew_principal, until_refused
+from tenants.services.explaining import explain_access
 from tenants.services.figures import RANGES, range_bounds, usage_figures
 from tenants.services.finding import find_tenants
+from tenants.services.grants import (
+    find_subjects,
+    get_sharing,
+    set_sharing,
+)
 from tenants.services.groups import (
     add_group_members,
     change_group,
@@ -91,6 +98,7 @@ __all__ = [
     "MOST_EXPORTED",
     "PLATFORM_GROUPS",
     "RANGES",
+    "RESOURCE_KINDS",
     "Plan",
     "Plans",
     "UsageAsked",
@@ -107,6 +115,7 @@ __all__ = [
     "change_user",
     "check_rollups",
     "choose_membership",
+    "closed_ids",
     "count_traces",
     "create_group",
     "create_key",
@@ -121,8 +130,10 @@ __all__ = [
     "drain_usage_once",
     "end_every_session",
     "ending_keys",
+    "explain_access",
     "find_offer",
     "find_request",
+    "find_subjects",
     "find_tenant",
     "find_tenants",
     "forget_old_invitations",
@@ -134,6 +145,7 @@ __all__ = [
     "get_member",
     "get_retention",
     "get_role",
+    "get_sharing",
     "get_tenant",
     "has_other_tenants",
     "invite",
@@ -144,6 +156,7 @@ __all__ = [
     "keep_retention_once",
     "kept_requests",
     "limited_tenants",
+    "may_use",
     "name_tenants",
     "open_tenant",
     "operator_principal",
@@ -168,6 +181,7 @@ __all__ = [
     "seed_usage",
     "set_password",
     "set_retention",
+    "set_sharing",
     "set_tenant_limits",
     "show_requests",
     "spool_backlog",

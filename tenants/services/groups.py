@@ -15,6 +15,7 @@ from tenants.access_models import Group, GroupMember
 from tenants.access_types import DESCRIPTION_LENGTH, EXTERNAL_ID_LENGTH, GroupView
 from tenants.models import Membership, Tenant
 from tenants.permissions import require
+from tenants.services.grants import require_no_rise
 from tenants.types import NAME_LENGTH, Principal
 
 MOST_GROUPS = 1_000
@@ -96,7 +97,8 @@ def add_group_members(
 ) -> GroupView:
     """Put up to 200 members of the tenant into a group, all or nobody; who is in it already stays.
 
-    In effect everywhere within two seconds. Raises PermissionDenied, NotFound for the group or any of the users.
+    In effect everywhere within two seconds. Raises PermissionDenied (also when the group may use what the principal may
+    not), NotFound for the group or any of the users.
     """
     require(principal, "groups.write")
     wanted = set(user_ids)
@@ -104,6 +106,7 @@ def add_group_members(
         raise BadInput(f"Add 1–{MOST_ADDED} members at once.", param="user_ids")
     with tenant_scope(principal.tenant_id):
         group = _locked(group_id)
+        require_no_rise(principal=principal, group_id=group.id)
         members = list(Membership.objects.filter(user_id__in=wanted).select_related("user"))
         if len(members) != len(wanted):
             raise NotFound("There is no such user in this tenant.")

