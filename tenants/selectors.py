@@ -105,8 +105,10 @@ def principal_of_membership(membership: Membership) -> Principal:
     custom = membership.custom_role
     permissions = _granted(role, custom, is_operator=is_operator)
     group_ids = frozenset(each.group_id for each in membership.in_groups.all())
-    with tenant_scope(membership.tenant_id, read_only=True):
-        closed = _closed(membership.tenant_id, membership, group_ids, permissions)
+    closed: frozenset[str] = frozenset()
+    if EVERYTHING not in permissions:
+        with tenant_scope(membership.tenant_id, read_only=True):
+            closed = _closed(membership.tenant_id, membership, group_ids, permissions)
     return Principal(
         tenant_id=membership.tenant_id,
         tenant_slug=membership.tenant.slug,

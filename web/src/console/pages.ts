@@ -16,6 +16,7 @@ export type PageId =
   | "conversations"
   | "members"
   | "groups"
+  | "roles"
   | "keys"
   | "usage"
   | "requests"
@@ -117,6 +118,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "groups.write",
     scope: "tenant",
     load: () => import("./access/GroupsPage.svelte"),
+  },
+  {
+    id: "roles",
+    path: "/console/roles",
+    area: "access",
+    icon: "shield",
+    group: "access",
+    permission: "users.write",
+    scope: "tenant",
+    load: () => import("./access/RolesPage.svelte"),
   },
   {
     id: "keys",

@@ -30,6 +30,8 @@ export interface Member {
   disabled: boolean;
   created_at: string;
   last_used_at: string | null;
+  /** One of the tenant's own roles, which says what they may in place of `role`. */
+  custom_role: { id: string; name: string } | null;
   version: string;
 }
 
@@ -93,6 +95,7 @@ export interface ApiKey {
   state: KeyState;
   replaces: string | null;
   replaced_by: string | null;
+  custom_role: { id: string; name: string } | null;
   version: string;
 }
 
@@ -111,7 +114,8 @@ export interface TenantInput {
 
 export interface KeyInput {
   name: string;
-  role: Role;
+  role?: Role;
+  custom_role?: string;
   priority_class: Priority;
   expires_at: string | null;
   personal: boolean;
@@ -127,7 +131,7 @@ export const changeTenant = (id: string, body: Partial<Tenant>, ifMatch?: string
   api.patch<Tenant>(`/tenants/${encodeURIComponent(id)}`, body, { ifMatch });
 
 export const fetchMember = (id: string) => api.get<Member>(`/users/${id}`);
-export const changeMember = (id: string, body: { role?: Role; disabled?: boolean }, ifMatch?: string) =>
+export const changeMember = (id: string, body: { role?: Role; custom_role?: string; disabled?: boolean }, ifMatch?: string) =>
   api.patch<Member>(`/users/${id}`, body, { ifMatch });
 export const removeMember = (id: string, ifMatch?: string) => api.delete(`/users/${id}`, { ifMatch });
 export const fetchMemberSessions = (id: string, signal: AbortSignal) =>

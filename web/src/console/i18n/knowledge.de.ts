@@ -37,7 +37,7 @@ export const knowledge: typeof english = {
     alphaHelp: "0 findet nur genaue Wörter, 1 nur die Bedeutung. 0,5 passt meist; weniger für Teilenummern und Namen.",
     saved: "Wissensbasis gespeichert",
   },
-  tabs: { label: "Teile der Wissensbasis", documents: "Dokumente", search: "Suche testen", deleted: "Gelöscht", settings: "Einstellungen" },
+  tabs: { label: "Teile der Wissensbasis", documents: "Dokumente", search: "Suche testen", deleted: "Gelöscht", settings: "Einstellungen", sharing: "Freigabe" },
   states: { queued: "Wartet", processing: "Wird gelesen", ready: "Bereit", failed: "Fehlgeschlagen" },
   stateCount: {
     queued: (n) => `${n} warten`,

@@ -35,7 +35,7 @@ export const knowledge = {
     alphaHelp: "0 finds exact words alone, 1 meaning alone. 0.5 is right for most; go lower for part numbers and names.",
     saved: "Knowledge base saved",
   },
-  tabs: { label: "Parts of the knowledge base", documents: "Documents", search: "Search test", deleted: "Deleted", settings: "Settings" },
+  tabs: { label: "Parts of the knowledge base", documents: "Documents", search: "Search test", deleted: "Deleted", settings: "Settings", sharing: "Sharing" },
   states: { queued: "Queued", processing: "Processing", ready: "Ready", failed: "Failed" },
   stateCount: {
     queued: (n: string) => `${n} queued`,
