@@ -10,10 +10,10 @@ import asyncio
 import uuid
 import weakref
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from inference.types import ModelSpec, Surface, TokenUsage
 from kernel.allowance import Allowance
