@@ -95,7 +95,11 @@ def test_language_and_appearance_are_chosen_and_kept(open_console: OpenConsole) 
     console.settle()
     expect(console.page.locator("#main h1")).to_have_text("Start")
     assert console.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    # What the server writes follows the choice too.
+    console.page.goto(f"{console.url}/accounts/logout/")
+    expect(console.page.locator("h1")).to_have_text("Abmelden?")
     console.page.evaluate("localStorage.clear()")
+    console.page.context.clear_cookies(name="atrium_language")
 
 
 def test_the_phone_has_the_pages_in_a_drawer(open_console: OpenConsole) -> None:

@@ -39,6 +39,7 @@ def test_usage_is_shown_narrowed_and_kept_in_the_address(used: int, open_console
     table = console.page.get_by_test_id("usage-table")
     row = table.get_by_role("link", name=MODEL)
     expect(row).to_be_visible()
+    assert console.axe() == []
     row.click()
     console.settle()
     assert f"model={MODEL}" in console.page.url

@@ -62,4 +62,5 @@ export const usage: typeof english = {
   chat: "Chat öffnen",
   keys: "API-Schlüssel",
   table: (group) => `Verbrauch nach ${group}`,
+  rows: (group) => `Zeilen: Verbrauch nach ${group}`,
 };

@@ -60,4 +60,5 @@ export const usage = {
   chat: "Open the chat",
   keys: "API keys",
   table: (group: string) => `Usage by ${group.toLowerCase()}`,
+  rows: (group: string) => `Rows: usage by ${group.toLowerCase()}`,
 };
