@@ -11,6 +11,8 @@ from tenants.types import Principal
 
 # Changes of these kinds may take rights away; their object ids are a tenant's, a user's or a key's prefix.
 TOUCHING = frozenset({"tenant", "user", "membership", "session", "api_key"})
+# These may touch anybody in the tenant: what a role allows, what is shut to whom.
+WHOLE_TENANT = frozenset({"role", "grant"})
 # Longer than it takes from the check of a credential to the moment its answer is followed here.
 MARKS_KEPT_S = 30.0
 
@@ -43,6 +45,9 @@ class AccessWatch:
         elif event.kind in TOUCHING:
             self._mark(event.object_id)
             self._wake(event.object_id)
+        elif event.kind in WHOLE_TENANT and event.tenant_id is not None:
+            self._mark(str(event.tenant_id))
+            self._wake(str(event.tenant_id))
 
     @contextmanager
     def following(self, principal: Principal) -> Iterator[asyncio.Event]:

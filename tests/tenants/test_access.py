@@ -21,8 +21,10 @@ from tenants.models import Membership
 from tenants.selectors import principal_of_membership
 from tenants.services import (
     authenticate_key,
+    change_role,
     change_tenant,
     change_user,
+    create_role,
     renew_principal,
     revoke_api_key,
     until_refused,
@@ -161,6 +163,20 @@ async def test_a_change_just_before_the_following_is_not_missed(process: Process
 async def test_a_permission_that_goes_is_an_end(process: Process, scene: Scene) -> None:
     async with waiting(scene[0], permission="chat.use") as task, waiting(scene[0]) as without:
         await run_unit(lambda: change_member(principal=scene[2], user_id=scene[1].user_id, role=Role.VIEWER))
+        assert type(await refusal(process, task)) is PermissionDenied
+        assert await goes_on(process, without)
+
+
+async def test_a_role_that_loses_a_permission_is_an_end(process: Process, scene: Scene) -> None:
+    member, boss = scene[1], scene[2]
+    role = await run_unit(
+        create_role, principal=boss, name="Chatter", permissions=["chat.use", "models.read"]
+    )
+    await run_unit(change_member, principal=boss, user_id=member.user_id, custom_role_id=role.id)
+    await process.tail.catch_up()
+    async with waiting(scene[0], permission="chat.use") as task, waiting(scene[0]) as without:
+        assert await goes_on(process, task)
+        await run_unit(change_role, principal=boss, role_id=role.id, permissions=["models.read"])
         assert type(await refusal(process, task)) is PermissionDenied
         assert await goes_on(process, without)
 
