@@ -46,7 +46,7 @@ PLATFORM = (
     ("jobs", "/jobs?scope=platform&limit=50"),
     ("requests", "/requests?scope=platform&limit=50"),
     ("models", "/models"),
-    ("home", "/acts?scope=platform"),
+    ("home", "/audit-events?scope=platform"),
     ("palette", "/palette?q=load"),
 )
 TENANT = (

@@ -58,6 +58,9 @@ REVIEWED: Mapping[tuple[str, str], Mapping[str, str]] = {
         "CREATE_INDEX": NO_ROWS_YET,
         "CREATE_INDEX_EXCLUSIVE": NO_ROWS_YET,
     },
+    ("substrate", "0005_audit_chains"): {
+        "ADD_UNIQUE": "acts of control-plane changes are few: building the index takes milliseconds",
+    },
     ("tenants", "0002_usage_rollups"): {
         "DROP_INDEX": "dropping takes milliseconds, and no statement that it would wait for runs longer than 30 s",
     },

@@ -49,6 +49,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission(EVERYTHING, "access", "Use what is restricted to other people or groups too", Role.ADMIN),
     Permission("usage.read", "activity", "See usage and cost of the whole tenant", Role.ADMIN),
     Permission("requests.read", "activity", "See how requests went, without their content", Role.ADMIN),
+    Permission("audit.read", "activity", "See who did what, from where, and what changed", Role.ADMIN),
     Permission("jobs.read", "activity", "See background jobs", Role.ADMIN),
     Permission("quotas.write", "tenant", "Limit users, keys and models within the tenant", Role.ADMIN),
     Permission("retention.write", "tenant", "Say how long conversations and files are kept", Role.OWNER),

@@ -49,7 +49,8 @@ class RequestContextMiddleware:
 
 def _context(request: HttpRequest) -> RequestContext:
     trace_id = parse_traceparent(request.headers.get("traceparent")) or new_trace_id()
-    return RequestContext(accept_request_id(request.headers.get("x-request-id")), trace_id)
+    request_id = accept_request_id(request.headers.get("x-request-id"))
+    return RequestContext(request_id, trace_id, request.META.get("REMOTE_ADDR") or "")
 
 
 def _finish(

@@ -7,7 +7,7 @@ import structlog
 
 from assistants.services import forget_deleted_assistants
 from kernel.errors import AtriumError
-from substrate.audit import forget_old_acts
+from substrate.audit_keeping import forget_old_acts, link_loose_acts
 from substrate.changes import forget_old_changes
 from substrate.idempotency import forget_old_records
 from substrate.jobs import forget_old_jobs
@@ -28,6 +28,7 @@ async def keep_up_forever() -> None:
             changes = await run_unit(forget_old_changes)
             records = await run_unit(forget_old_records)
             jobs = await run_unit(forget_old_jobs)
+            await run_unit(link_loose_acts)
             acts = await run_unit(forget_old_acts)
             await run_unit(forget_gone_processes)
             traces = await run_unit(forget_old_traces)

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, re_path
 
-from console.api.acts import ActsView
+from console.api.audit_events import AuditEventsView, AuditEventView, AuditVerificationView
 from console.api.backups import (
     BackupFileView,
     BackupsView,
@@ -20,7 +20,9 @@ from console.api.requests import RequestsView, RequestView
 from console.api.system import SystemView
 
 urlpatterns: list[URLPattern] = [
-    re_path(r"^acts/?$", ActsView.as_view()),
+    re_path(r"^audit-events/?$", AuditEventsView.as_view()),
+    re_path(r"^audit-events/verification/?$", AuditVerificationView.as_view()),
+    re_path(r"^audit-events/(?P<event>[^/]+)/?$", AuditEventView.as_view()),
     re_path(r"^jobs/?$", JobsView.as_view()),
     re_path(r"^jobs/kinds/?$", JobKindsView.as_view()),
     re_path(r"^jobs/(?P<job>[^/]+)/?$", OneJobView.as_view()),

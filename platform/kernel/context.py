@@ -7,10 +7,12 @@ from kernel.ids import new_request_id, new_trace_id
 
 
 class RequestContext(NamedTuple):
-    """Identity of one request or job across processes. `trace_id` is the W3C trace id, 32 hex characters."""
+    """Identity of one request or job across processes. `trace_id` is the W3C trace id, 32 hex characters; `address` is
+    the client's, "" where there is none (a job, a command)."""
 
     request_id: str
     trace_id: str
+    address: str = ""
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("atrium_request_context", default=None)

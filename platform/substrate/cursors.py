@@ -72,8 +72,8 @@ def cut(queryset: QuerySet[Any], *, sort: str, column: str, position: Position |
     ahead, behind = (True, more) if backward else (more, position is not None)
     return Slice(
         page,
-        _cursor(sort, column, page[-1], backward=False) if page and ahead else None,
-        _cursor(sort, column, page[0], backward=True) if page and behind else None,
+        cursor_at(page[-1], sort, column, backward=False) if page and ahead else None,
+        cursor_at(page[0], sort, column, backward=True) if page and behind else None,
     )
 
 
@@ -99,7 +99,8 @@ def _field(queryset: QuerySet[Any], column: str) -> Field[Any, Any]:
     return found
 
 
-def _cursor(sort: str, column: str, row: Any, *, backward: bool) -> str:
+def cursor_at(row: Any, sort: str, column: str, *, backward: bool) -> str:
+    """The cursor of the page that begins behind `row`."""
     value = getattr(row, column)
     text = value.isoformat() if hasattr(value, "isoformat") else str(value)
     packed = json.dumps([sort, text, str(row.pk), backward], separators=(",", ":"))

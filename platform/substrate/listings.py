@@ -23,7 +23,7 @@ from rest_framework.utils.urls import replace_query_param
 
 from kernel.errors import BadInput
 from kernel.ids import parse_uuid
-from substrate.cursors import cut, read_cursor
+from substrate.cursors import Slice, cursor_at, cut, read_cursor
 from substrate.openapi import PAGE_PARAMETERS
 
 PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
@@ -152,11 +152,9 @@ class Listing:
 
         `show` turns rows into what `serializer` takes, a page at once. Raises BadInput, NotFound for a bad cursor.
         """
-        rows = self._narrowed(request, queryset)
-        sort = request.query_params.get("sort", self.default)
-        column = self.sorts.get(sort.removeprefix("-"))
-        if column is None:
-            raise BadInput(f"Sort by one of {', '.join(self.sorts)}.", param="sort")
+        rows = self.narrowed(request, queryset)
+        sort = self.sort_of(request)
+        column = self.sorts[sort.removeprefix("-")]
         form = request.query_params.get("format", "json")
         if form == "csv" and self.csv:
             return self._file(rows, sort, column, show, serializer)
@@ -167,14 +165,22 @@ class Listing:
         page = cut(rows, sort=sort, column=column, position=position, size=page_size(request))
         body: dict[str, Any] = {
             "results": serializer(show(page.rows), many=True).data,
-            "next": _link(request, page.next),
-            "previous": _link(request, page.previous),
+            "next": link_to(request, page.next),
+            "previous": link_to(request, page.previous),
         }
         if request.query_params.get("total") == "true":
             body["total"] = rows.order_by()[:MOST_COUNTED].count()
         return Response(body)
 
-    def _narrowed(self, request: Request, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def sort_of(self, request: Request) -> str:
+        """The order asked for, by its public name. Raises BadInput."""
+        sort = request.query_params.get("sort", self.default)
+        if sort.removeprefix("-") not in self.sorts:
+            raise BadInput(f"Sort by one of {', '.join(self.sorts)}.", param="sort")
+        return sort
+
+    def narrowed(self, request: Request, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows that the request's filters and search leave. Raises BadInput."""
         rows = queryset
         for name, each in self.filters.items():
             text = request.query_params.get(name, "")
@@ -255,5 +261,32 @@ def page_size(request: Request) -> int:
     )
 
 
-def _link(request: Request, cursor: str | None) -> str | None:
+def cut_of_several(sources: Sequence[QuerySet[Any]], *, sort: str, cursor: str | None, size: int) -> Slice:
+    """The page of `size` rows of several tables as one list, in the order of their (time-ordered) ids.
+
+    Raises NotFound for a cursor that is none.
+    """
+    position = read_cursor(cursor, sort) if cursor else None
+    if len(sources) == 1:
+        return cut(sources[0], sort=sort, column="id", position=position, size=size)
+    backward = position is not None and position.backward
+    # One row more than a page from each: enough to know what follows.
+    found = [
+        row
+        for rows in sources
+        for row in cut(rows, sort=sort, column="id", position=position, size=size + 1).rows
+    ]
+    found.sort(key=lambda row: row.id, reverse=sort.startswith("-"))
+    more = len(found) > size
+    page = found[-size:] if backward else found[:size]
+    ahead, behind = (True, more) if backward else (more, position is not None)
+    return Slice(
+        page,
+        cursor_at(page[-1], sort, "id", backward=False) if page and ahead else None,
+        cursor_at(page[0], sort, "id", backward=True) if page and behind else None,
+    )
+
+
+def link_to(request: Request, cursor: str | None) -> str | None:
+    """The address of the page at `cursor`."""
     return replace_query_param(request.build_absolute_uri(), "cursor", cursor) if cursor else None

@@ -4,8 +4,10 @@ import uuid
 from typing import Any, ClassVar
 
 from django.db import models
+from django.utils import timezone
 
 from kernel.ids import uuid7
+from substrate.audit_chain import GENESIS
 from substrate.scoping import ScopedManager, ScopeError, current_scope
 
 
@@ -134,8 +136,15 @@ class IdempotencyRecord(TenantOwned):
 
 
 class Act(Identified):
-    """Something that was done: by whom, to what. Written in the act's own transaction, never changed."""
+    """Something that was done: by whom, from where, to what, with what before and after. Written in the act's own
+    transaction, never changed.
 
+    `seq` is its place in its chain and `hash` its link (`substrate.audit_chain`); without a `seq` it is loose: an older
+    version wrote it, and upkeep will link it. `before` and `after` are JSON texts, so that the link covers every byte.
+    """
+
+    # Given by what links the row, since the link covers it.
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
     act = models.CharField(max_length=32)
     kind = models.CharField(max_length=64)
     object_id = models.CharField(max_length=128)
@@ -144,6 +153,11 @@ class Act(Identified):
     actor = models.CharField(max_length=255)
     actor_id = models.UUIDField(null=True, blank=True)
     request_id = models.CharField(max_length=128, blank=True)
+    address = models.CharField(max_length=64, blank=True, default="", db_default="")
+    before = models.TextField(blank=True, default="", db_default="")
+    after = models.TextField(blank=True, default="", db_default="")
+    seq = models.BigIntegerField(null=True, blank=True)
+    hash = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     class Meta:
         """Abstract base."""
@@ -151,16 +165,67 @@ class Act(Identified):
         abstract = True
 
 
+class Chain(Identified):
+    """Where a chain of acts stands: `seq` and `head` are the last row's place and link.
+
+    Rows up to `forgotten_seq` have served their time and may be deleted; `forgotten_hash` is the link that the first
+    kept row stands on. Triggers hold that nothing else of a chain is deleted, and that neither number goes back.
+    """
+
+    seq = models.BigIntegerField(default=0)
+    head = models.CharField(max_length=64, default=GENESIS)
+    forgotten_seq = models.BigIntegerField(default=0)
+    forgotten_hash = models.CharField(max_length=64, default=GENESIS)
+
+    class Meta:
+        """Abstract base."""
+
+        abstract = True
+
+
+class PlatformChain(Chain):
+    """A chain of the platform's own acts. The newest that is not closed is the one written to.
+
+    open → closed: a restored backup closes what there is and begins a new one, so that no chain ever forks.
+    """
+
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+
 class PlatformAct(Act):
     """An act on what all tenants share: models, pools, the platform itself."""
+
+    chain = models.ForeignKey(
+        PlatformChain, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    chain_id: uuid.UUID | None
+
+    class Meta:
+        """Walked by chain."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["chain", "seq"], name="platform_act_once"),
+        ]
+
+
+class TenantChain(Chain, TenantOwned):
+    """The chain of one tenant's acts."""
+
+    class Meta(TenantOwned.Meta):
+        """One row per tenant."""
+
+        constraints: ClassVar = [models.UniqueConstraint(fields=["tenant"], name="audit_chain_once")]
 
 
 class TenantAct(Act, TenantOwned):
     """An act in one tenant."""
 
     class Meta(TenantOwned.Meta):
-        """Listed by tenant, the newest first (ids are in order of time)."""
+        """Listed by tenant, the newest first (ids are in order of time); walked by its place in the chain."""
 
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "seq"], name="tenant_act_once"),
+        ]
         indexes: ClassVar = [models.Index(fields=["tenant", "id"], name="act_by_tenant")]
 
 

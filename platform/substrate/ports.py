@@ -74,6 +74,14 @@ class Shelf(Protocol):
         ...
 
 
+class AuditForward(Protocol):
+    """Takes each act, once it is committed, out of the installation. What cannot be written is logged, never raised."""
+
+    def send(self, line: str) -> None:
+        """Pass on one line of JSON."""
+        ...
+
+
 class ChangeNudge(Protocol):
     """Wakes the change tails of other processes. Losing a nudge only costs the poll interval."""
 

@@ -38,16 +38,21 @@ def role_statements() -> list[str]:
     return made + [_JOIN_ROLE.format(role=role) for role in (APP_ROLE, SYSTEM_ROLE)]
 
 
-def grant_statements(tenant_tables: list[str]) -> list[str]:
-    """SQL that grants rows, never structure: all tables to both roles, the list of migrations for reading alone."""
+def grant_statements(tenant_tables: list[str], *, withheld: str = "") -> list[str]:
+    """SQL that grants rows, never structure: all tables to both roles, the list of migrations for reading alone.
+
+    `withheld` is SQL that takes some of it from the application's role again.
+    """
     statements = []
     for role in (APP_ROLE, SYSTEM_ROLE):
-        statements += [
+        # One command, and so one transaction: there is no moment in which too much is granted.
+        rights = [
             f"GRANT USAGE ON SCHEMA public TO {role}",
             f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
             f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}",
             f"REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM {role}",
         ]
+        statements.append("; ".join([*rights, withheld] if withheld and role == APP_ROLE else rights))
     return statements + [sql for table in tenant_tables for sql in isolation_statements(table)]
 
 

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from substrate.audit import append_acts
 from substrate.models import Job, TenantAct
 from substrate.scoping import tenant_scope
 from substrate.seeding import dice_of, made_up_id
@@ -16,7 +17,8 @@ def seed_jobs(*, tenants: Sequence[uuid.UUID], each: int, seed: int, now: dateti
     for tenant_id in tenants:
         with tenant_scope(tenant_id):
             Job.objects.bulk_create([_job(dice, tenant_id, now) for _ in range(each)])
-            TenantAct.objects.bulk_create([_act(dice, tenant_id, now) for _ in range(each)])
+            acts = sorted((_act(dice, tenant_id, now) for _ in range(each)), key=lambda row: row.id)
+            append_acts(tenant_id=tenant_id, rows=acts)
     return len(tenants) * each
 
 
@@ -35,8 +37,10 @@ def _job(dice: random.Random, tenant_id: uuid.UUID, now: datetime) -> Job:
 
 
 def _act(dice: random.Random, tenant_id: uuid.UUID, now: datetime) -> TenantAct:
+    moment = now - timedelta(seconds=dice.randrange(60 * 86_400))
     return TenantAct(
-        id=made_up_id(dice, now - timedelta(seconds=dice.randrange(60 * 86_400))),
+        id=made_up_id(dice, moment),
+        created_at=moment,
         tenant_id=tenant_id,
         act=dice.choice(["created", "changed", "revoked"]),
         kind=dice.choice(["api_key", "assistant", "document"]),

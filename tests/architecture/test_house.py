@@ -23,6 +23,7 @@ OURS = sorted(Path(package).name for package in PACKAGES)
 GLOBAL_MODELS = {
     "substrate.Change": "the change log is read by every process; it holds ids, never content",
     "substrate.PlatformAct": "what operators did to what all tenants share",
+    "substrate.PlatformChain": "where the chains of these acts stand",
     "substrate.ServerProcess": "the processes serve all tenants",
     "tenants.Tenant": "the tenants themselves",
     "tenants.Session": "found by its key before any tenant is known; operators have sessions without a membership",

@@ -38,7 +38,7 @@ def test_ids_of_the_caller_are_kept_and_answered() -> None:
     response = RequestContextMiddleware(view)(
         request_with(**{"x-request-id": "my-request-1", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
     )
-    assert seen == [RequestContext("my-request-1", TRACE)]
+    assert seen == [RequestContext("my-request-1", TRACE, "127.0.0.1")]
     assert response["x-request-id"] == "my-request-1"
     assert current_request() is None
 

@@ -16,7 +16,7 @@ from config.keeping.taking import take_backup
 from substrate.crossing import system_scope
 
 # What a restore itself writes.
-WRITTEN_BY_RESTORE = {"substrate.PlatformAct"}
+WRITTEN_BY_RESTORE = {"substrate.PlatformAct", "substrate.PlatformChain"}
 
 
 def quiet() -> Progress:

@@ -7,7 +7,8 @@ from django.db import transaction
 from factories.tenants import make_tenant
 
 from kernel.actors import Actor, acting, current_actor
-from substrate.audit import acts_everywhere, acts_of_tenant, forget_old_acts, record_act
+from substrate.audit import acts_everywhere, acts_of_tenant, record_act
+from substrate.audit_keeping import forget_old_acts
 from substrate.scoping import ScopeError, tenant_scope
 
 pytestmark = pytest.mark.django_db

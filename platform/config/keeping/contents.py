@@ -67,7 +67,7 @@ LEFT_OUT: dict[str, tuple[Fate, str]] = {
     ),
 }
 # Kept, and on a restore added to what is there: what was done since the backup stays on record.
-ADDED_TO = frozenset({"substrate.PlatformAct"})
+ADDED_TO = frozenset({"substrate.PlatformAct", "substrate.PlatformChain"})
 
 
 def all_models() -> list[type[Model]]:

@@ -43,6 +43,7 @@ from knowledge.services.keeping import (
 )
 from knowledge.types import Collection, KeptDocument, StoredPoint
 from substrate.audit import record_act
+from substrate.audit_keeping import let_go_all_chains, settle_restored_acts
 from substrate.changes import EVERYTHING, record_change
 from substrate.crossing import system_scope
 from substrate.ports import BlobStore
@@ -233,6 +234,7 @@ class _Restore:
                 _lock_tables()
                 self._delete_rows()
                 self._insert_rows()
+                settle_restored_acts()
                 if self._archive.in_database():
                     points = self._insert_points()
                 self._queue_work()
@@ -243,6 +245,7 @@ class _Restore:
 
     def _delete_rows(self) -> None:
         models = emptied_models()
+        let_go_all_chains()
         self._progress.begin("clear", len(models))
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":

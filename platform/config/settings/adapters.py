@@ -38,6 +38,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
             {"slow_ms": environment.slow_ms, "spans": bool(environment.spans_endpoint)},
         ),
         **_spans(environment),
+        **_audit_forward(environment),
         "change_tail": BackendSpec("substrate.changes.ChangeTail", "substrate.changes.ChangeTail"),
         "key_directory": BackendSpec("substrate.ports.Directory", "tenants.directory.KeyDirectory"),
         "access_watch": BackendSpec("substrate.ports.Directory", "tenants.attending.AccessWatch"),
@@ -79,6 +80,17 @@ def _spans(environment: Environment) -> dict[str, BackendSpec]:
             "OTEL_EXPORTER_OTLP_ENDPOINT: expected OpenTelemetry to be installed (the extra `otel`: uv sync --extra otel)"
         )
     return {"span_export": BackendSpec("kernel.seeing.SpanExport", "config.adapters.otlp_spans.OtlpSpans")}
+
+
+def _audit_forward(environment: Environment) -> dict[str, BackendSpec]:
+    """Where acts are sent on to, where that is wanted."""
+    port, adapters = "substrate.ports.AuditForward", "substrate.adapters.audit_forwards"
+    if environment.audit_forward == "stdout":
+        return {"audit_forward": BackendSpec(port, f"{adapters}.OutputAuditForward")}
+    if environment.audit_forward:
+        options = {"path": environment.audit_forward}
+        return {"audit_forward": BackendSpec(port, f"{adapters}.FileAuditForward", options)}
+    return {}
 
 
 def _in_process(environment: Environment) -> dict[str, BackendSpec]:

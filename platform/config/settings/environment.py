@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 EMBEDDED = "embedded"
 SMALL = "small"
@@ -53,6 +53,7 @@ class Environment:
     trusted_proxies: tuple[str, ...] = ()
     email_url: str = field(default="", repr=False)
     metrics_token: str = field(default="", repr=False)
+    audit_forward: str = ""
     slow_ms: int = 5000
     spans_endpoint: str = ""
     host: str = "127.0.0.1"
@@ -106,6 +107,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         trusted_proxies=_networks(variables, "ATRIUM_TRUSTED_PROXIES"),
         email_url=_url(variables, "ATRIUM_EMAIL_URL", ("smtp", "smtps", "console")),
         metrics_token=_metrics_token(variables),
+        audit_forward=_audit_forward(variables),
         slow_ms=_number(variables, "ATRIUM_SLOW_MS", 5000, 1, 3_600_000),
         spans_endpoint=_url(variables, "OTEL_EXPORTER_OTLP_ENDPOINT", ("http", "https"))
         or _url(variables, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ("http", "https")),
@@ -246,6 +248,21 @@ def _metrics_token(variables: Mapping[str, str]) -> str:
     if token and (not token.isascii() or not token.isprintable() or " " in token):
         raise SettingError("ATRIUM_METRICS_TOKEN: expected ASCII characters without spaces")
     return token
+
+
+def _audit_forward(variables: Mapping[str, str]) -> str:
+    """`stdout`, or the path of a file in a folder that can be written."""
+    value = variables.get("ATRIUM_AUDIT_FORWARD", "").strip()
+    if value in ("", "stdout"):
+        return value
+    path = Path(unquote(urlsplit(value).path) if value.startswith("file://") else value)
+    usable = path.is_absolute() and not path.is_dir()
+    writable = os.access(path if path.exists() else path.parent, os.W_OK)
+    if not usable or not writable:
+        raise SettingError(
+            f"ATRIUM_AUDIT_FORWARD={value!r}: expected stdout, or file:///… in a folder that can be written"
+        )
+    return str(path)
 
 
 def _secret_key(variables: Mapping[str, str], home: Path, profile: str) -> str:

@@ -46,6 +46,7 @@ VARIABLES: Mapping[str, str] = {
     "ATRIUM_BACKUPS_URL": "backups_url",
     "ATRIUM_BACKUPS_EVERY": "backups_every_h",
     "ATRIUM_BACKUPS_KEEP": "backups_keep",
+    "ATRIUM_AUDIT_FORWARD": "audit_forward",
     "ATRIUM_SLOW_MS": "slow_ms",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "spans_endpoint",
 }

@@ -5,13 +5,27 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from console.api.acts import ActOutput
 from console.home.health import STATES
 from inference.types import PoolState
 from tenants.types import UsageFigures, UsageTotals
 
 NANO = 1_000_000_000
 POOL_STATES = [each.value for each in PoolState]
+
+
+class ActOutput(serializers.Serializer[Any]):
+    """One act. `actor_kind` is user, key, operator (who is no member), command or system."""
+
+    id = serializers.UUIDField()
+    at = serializers.DateTimeField()
+    act = serializers.CharField()
+    kind = serializers.CharField()
+    object_id = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
+    actor_kind = serializers.CharField()
+    actor = serializers.CharField()
+    request_id = serializers.CharField()
+    tenant_id = serializers.UUIDField(allow_null=True)
 
 
 class LatencyOutput(serializers.Serializer[Any]):

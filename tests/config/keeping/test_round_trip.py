@@ -20,10 +20,12 @@ from inference.services import register_engine
 from knowledge.models import ChunkVector, Document, KnowledgeBase
 from knowledge.services import delete_document, search
 from knowledge.types import DocumentState, SearchMode
+from substrate.audit_keeping import let_go_all_chains
+from substrate.audit_verifying import audited_tenants, verify_platform_acts, verify_tenant_acts
 from substrate.changes import EVERYTHING
 from substrate.crossing import system_scope
 from substrate.keyring import keyring
-from substrate.models import Change, Job, PlatformAct
+from substrate.models import Change, Job, PlatformAct, PlatformChain
 from substrate.scoping import tenant_scope
 from tenants.models import ApiKey, Tenant, UsageRecord, User
 from tenants.services import authenticate_key_now, store_usage
@@ -56,6 +58,17 @@ def fill(library: Library) -> IssuedKey:
     return make_key(library.tenant)
 
 
+def assert_audit_is_whole(*, chains: int) -> None:
+    """Every chain is whole; the platform has so many, the last of which begins with the restore."""
+    found = verify_platform_acts()
+    assert [chain.bad for chain in found] == [None] * chains
+    last = PlatformAct.objects.filter(chain_id=found[-1].chain).order_by("seq")
+    assert list(last.values_list("act", flat=True)) == ["restored"]
+    tenants = audited_tenants()
+    assert tenants
+    assert [verify_tenant_acts(tenant_id=each).bad for each in tenants] == [None] * len(tenants)
+
+
 def found(library: Library) -> list[tuple[str, float, Any, Any]]:
     """What searches find, with every score."""
     with tenant_scope(library.tenant.id, read_only=True):
@@ -72,7 +85,7 @@ def test_everything_comes_back_over_a_changed_installation(library: Library, tmp
     key = fill(library)
     before, hits, files = state(), found(library), {p.name: p.read_bytes() for p in library.blobs()}
     assert len(hits) > 10
-    acts = PlatformAct.objects.count()
+    acts = PlatformAct.objects.count() + PlatformChain.objects.count()
     backup = take(tmp_path / "backup.zip")
 
     with tenant_scope(library.tenant.id):
@@ -91,6 +104,7 @@ def test_everything_comes_back_over_a_changed_installation(library: Library, tmp
 
     outcome = restore(backup)
     assert state() == before
+    assert_audit_is_whole(chains=2)
     assert found(library) == hits
     assert outcome.rows == sum(len(rows) for rows in before.values()) + acts
     assert (outcome.points, outcome.resumed, outcome.indexed_anew) == (ChunkVectors.count(), 1, 0)
@@ -124,6 +138,7 @@ def test_an_empty_installation_takes_a_backup_and_its_files(library: Library, tm
     before, hits = state(), found(library)
     backup = take(tmp_path / "backup.zip")
     with system_scope("tests"):
+        let_go_all_chains()
         for tenant in Tenant.objects.all():
             tenant.delete()
         User.objects.all().delete()

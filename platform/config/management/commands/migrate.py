@@ -1,7 +1,8 @@
 """`migrate` as the owner of the tables.
 
 On PostgreSQL every connection runs as the role that row-level security binds; structure is the owner's business. So
-this command connects without switching roles, makes the roles first, and grants rows to them at the end.
+this command connects without switching roles, makes the roles first, and grants rows to them at the end. The triggers
+that keep the audit append-only are made at the end too, on both databases.
 
 One process at a time migrates; another says that it waits. A database that a newer version has migrated is refused.
 """
@@ -18,6 +19,7 @@ from django.core.management.commands.migrate import Command as DjangoMigrate
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from substrate.append_only import KEPT, append_only_statements, withheld_rights
 from substrate.models import TenantOwned
 from substrate.rls import grant_statements, role_statements
 from substrate.schema import read_schema, refusal_of_newer
@@ -35,6 +37,8 @@ class Command(DjangoMigrate):
         if connection.vendor != "postgresql":
             with _file_lock(connection, self._say_waiting):
                 self._migrate(connection, args, options)
+                if _keeps_audit(connection):
+                    _run(connection, append_only_statements("sqlite"))
             return
         with _as_owner(connection):
             with connection.cursor() as cursor:
@@ -45,9 +49,10 @@ class Command(DjangoMigrate):
                 for sql in role_statements():
                     cursor.execute(sql)
             self._migrate(connection, args, options)
-            with connection.cursor() as cursor:
-                for sql in grant_statements(tenant_tables(connection)):
-                    cursor.execute(sql)
+            kept = _keeps_audit(connection)
+            _run(connection, append_only_statements("postgresql") if kept else [])
+            granted = grant_statements(tenant_tables(connection), withheld=withheld_rights() if kept else "")
+            _run(connection, granted)
 
     def _migrate(
         self, connection: BaseDatabaseWrapper, args: tuple[Any, ...], options: dict[str, Any]
@@ -77,6 +82,19 @@ def _file_lock(connection: BaseDatabaseWrapper, say_waiting: Callable[[], None])
             say_waiting()
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _run(connection: BaseDatabaseWrapper, statements: list[str]) -> None:
+    with connection.cursor() as cursor:
+        for sql in statements:
+            cursor.execute(sql)
+
+
+def _keeps_audit(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the chains are there by now (a partial migration may have stopped before)."""
+    with connection.cursor() as cursor:
+        there = set(connection.introspection.table_names(cursor))
+    return {table for kept in KEPT for table in (kept.acts, kept.chains)} <= there
 
 
 def tenant_tables(connection: BaseDatabaseWrapper) -> list[str]:
