@@ -16,7 +16,8 @@ from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import BadInput, Conflict, NotFound
 from knowledge.services import existing_knowledge_bases
-from substrate.audit import record_act
+from substrate.audit import record_act, values_of
+from substrate.audit_chain import digest_of
 from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
@@ -126,6 +127,7 @@ def update_assistant(
     with tenant_scope(principal.tenant_id):
         row = _row(principal, slug, lock=True)
         check_version(row.updated_at, expected)
+        before = _recorded(row)
         # What it has already stays as it is: an assistant whose model is gone can still be renamed.
         if model is not None and model != row.model:
             _check_model(principal, model)
@@ -134,7 +136,7 @@ def update_assistant(
             if value is not None:
                 setattr(row, field, value)
         row.save()
-        _tell(principal, row, "changed")
+        _tell(principal, row, "changed", before)
         return _shown(principal, row)
 
 
@@ -247,6 +249,23 @@ def _check_knowledge(principal: Principal, knowledge_base_ids: Sequence[uuid.UUI
             raise BadInput(f"There is no knowledge base {each}.", param="knowledge_base_ids")
 
 
-def _tell(principal: Principal, row: Assistant, act: str) -> None:
+def _tell(principal: Principal, row: Assistant, act: str, before: dict[str, object] | None = None) -> None:
     record_change(kind=CHANGE_KIND, object_id=row.slug, tenant_id=principal.tenant_id)
-    record_act(act=act, kind=CHANGE_KIND, object_id=row.slug, label=row.name, tenant_id=principal.tenant_id)
+    record_act(
+        act=act,
+        kind=CHANGE_KIND,
+        object_id=row.slug,
+        label=row.name,
+        tenant_id=principal.tenant_id,
+        before=before,
+        after=_recorded(row) if act in ("changed", "created") else None,
+    )
+
+
+def _recorded(row: Assistant) -> dict[str, object]:
+    """What the record holds of an assistant: of what it is told to do, only whether it is the same."""
+    found: dict[str, object] = values_of(row, "name", "model", "knowledge_base_ids")
+    found["knowledge_base_ids"] = list(row.knowledge_base_ids)
+    for name in ("description", "instructions"):
+        found[name] = digest_of(getattr(row, name))
+    return found | {"suggestions": len(row.suggestions)}

@@ -23,9 +23,21 @@ from inference.types import (
     Tier,
 )
 from kernel.errors import Conflict, NotFound
-from substrate.audit import record_act
+from substrate.audit import record_act, values_of
 from substrate.changes import record_change
 from substrate.versions import check_version
+
+# What the record compares; an engine's key is masked by its name.
+_OF_MODEL = (
+    "tier",
+    "context_length",
+    "dimensions",
+    "input_price_nano",
+    "output_price_nano",
+    "enabled",
+    "restricted",
+)
+_OF_REPLICA = ("served_name", "max_concurrency", "region", "draining", "vllm", "api_key")
 
 
 def create_model(
@@ -80,7 +92,7 @@ def change_model(
         row = _model(model_id)
         check_version(row.updated_at, expected)
         before = row.input_price_nano, row.output_price_nano
-        was_enabled = row.enabled
+        was_enabled, were = row.enabled, values_of(row, *_OF_MODEL)
         _set_model(row, tier, context_length, dimensions, input_price, output_price)
         if enabled is not None:
             set_enabled(row, enabled)
@@ -90,7 +102,8 @@ def change_model(
             note_price(row, before)
         record_change(kind="model", object_id=row.id)
         act = "changed" if row.enabled == was_enabled else "enabled" if row.enabled else "disabled"
-        record_act(act=act, kind="model", object_id=row.id, label=model_id)
+        now = values_of(row, *_OF_MODEL)
+        record_act(act=act, kind="model", object_id=row.id, label=model_id, before=were, after=now)
     return _model_view(row)
 
 
@@ -150,11 +163,13 @@ def change_pool(*, pool_id: uuid.UUID, region: str | None = None, expected: str 
     with transaction.atomic():
         row = _pool(pool_id)
         check_version(row.updated_at, expected)
+        were = values_of(row, "region")
         if region is not None:
             row.region = check_region(region)
         row.save()
         record_change(kind="pool", object_id=row.id)
-        record_act(act="changed", kind="pool", object_id=row.id, label=row.name)
+        now = values_of(row, "region")
+        record_act(act="changed", kind="pool", object_id=row.id, label=row.name, before=were, after=now)
     return selectors.pool_views([row])[0]
 
 
@@ -189,7 +204,7 @@ def change_replica(
     with transaction.atomic():
         row = _replica(replica_id, pool_id)
         check_version(row.updated_at, expected)
-        was_draining = row.draining
+        was_draining, were = row.draining, values_of(row, *_OF_REPLICA)
         changes = {
             "served_name": None if served_name is None else check_served_name(served_name),
             "max_concurrency": bounded(max_concurrency, 1, MAX_CONCURRENCY, param="max_concurrency"),
@@ -202,7 +217,8 @@ def change_replica(
         row.save()
         record_change(kind="replica", object_id=row.id)
         act = "changed" if row.draining == was_draining else "drained" if row.draining else "resumed"
-        record_act(act=act, kind="replica", object_id=row.id, label=str(row))
+        now = values_of(row, *_OF_REPLICA)
+        record_act(act=act, kind="replica", object_id=row.id, label=str(row), before=were, after=now)
     return selectors.replica_view(row)
 
 

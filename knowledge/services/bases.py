@@ -1,7 +1,7 @@
 """Knowledge bases: made, changed, deleted, restored."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
@@ -11,7 +11,7 @@ from kernel.errors import Conflict, NotFound
 from knowledge import selectors
 from knowledge.models import KnowledgeBase
 from knowledge.types import KnowledgeBaseView
-from substrate.audit import record_act
+from substrate.audit import record_act, values_of
 from substrate.changes import record_change
 from substrate.jobs import enqueue_job
 from substrate.scoping import tenant_scope
@@ -77,6 +77,7 @@ def update_knowledge_base(
     with tenant_scope(principal.tenant_id):
         base = find_base(principal, knowledge_base_id, lock=True)
         check_version(base.updated_at, expected)
+        before = values_of(base, *given)
         for field, value in given.items():
             if value is not None:
                 setattr(base, field, value)
@@ -85,7 +86,7 @@ def update_knowledge_base(
                 base.save()
         except IntegrityError as error:
             raise Conflict(_TAKEN, param="name") from error
-        tell(base, "changed")
+        tell(base, "changed", before=before, after=values_of(base, *given))
         return selectors.base_view(base)
 
 
@@ -148,7 +149,21 @@ def name_bases(*, principal: Principal, ids: Sequence[uuid.UUID]) -> dict[uuid.U
         return dict(selectors.open_bases(principal).filter(id__in=ids).values_list("id", "name"))
 
 
-def tell(base: KnowledgeBase, act: str) -> None:
+def tell(
+    base: KnowledgeBase,
+    act: str,
+    *,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> None:
     """Record that the base was changed, and who did what."""
     record_change(kind="knowledge_base", object_id=base.id, tenant_id=base.tenant_id)
-    record_act(act=act, kind="knowledge_base", object_id=base.id, label=base.name, tenant_id=base.tenant_id)
+    record_act(
+        act=act,
+        kind="knowledge_base",
+        object_id=base.id,
+        label=base.name,
+        tenant_id=base.tenant_id,
+        before=before,
+        after=after,
+    )

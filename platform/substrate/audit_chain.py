@@ -9,6 +9,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Protocol
 
 GENESIS = "0" * 64
@@ -82,6 +83,13 @@ def differing(
     }
 
 
+def digest_of(text: str) -> str:
+    """What a record says of a text that it must not hold: how long it is, and whether it is the same."""
+    if not text:
+        return ""
+    return f"{len(text)} characters, SHA-256 {hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]}"
+
+
 def written(values: Mapping[str, object]) -> str:
     """Values as the text that a row keeps: "" for none."""
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True) if values else ""
@@ -90,7 +98,7 @@ def written(values: Mapping[str, object]) -> str:
 def _fit(name: str, value: object) -> object:
     if any(word in name.lower() for word in _SECRETS):
         return MASK if value else value if value is None else ""
-    if isinstance(value, bool | int | None):
+    if isinstance(value, bool | int | None) or (isinstance(value, float) and isfinite(value)):
         return value
     if isinstance(value, Mapping):
         return {str(key): _fit(str(key), each) for key, each in value.items()}
@@ -101,6 +109,4 @@ def _fit(name: str, value: object) -> object:
         ]
         return found if len(found) <= 50 else [*found[:50], f"… {len(found) - 50} more"]
     text = value.isoformat() if isinstance(value, datetime) else str(value)
-    if len(text) <= LONGEST_VALUE:
-        return text
-    return f"{len(text)} characters, SHA-256 {hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]}"
+    return text if len(text) <= LONGEST_VALUE else digest_of(text)

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import BadInput, Conflict, Internal, NotFound, PermissionDenied
-from substrate.audit import record_act
+from substrate.audit import record_act, values_of
 from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.keyring import keyring
@@ -21,6 +21,7 @@ from tenants.services.roles import wanted_role
 from tenants.types import NAME_LENGTH, IssuedKey, KeyState, KeyView, Principal, PriorityClass, Role
 
 LONGEST_GRACE = timedelta(days=30)
+_RECORDED = ("role", "priority_class", "user_id", "expires_at", "revoked_at")
 
 
 def issue_api_key(
@@ -147,10 +148,11 @@ def rotate_key(
             replaces=old.id,
             clock=clock,
         )
+        before = values_of(old, *_RECORDED)
         old.expires_at = min(old.expires_at or now + grace, now + grace)
         old.save(update_fields=["expires_at", "updated_at"])
         record_change(kind="api_key", object_id=old.prefix, tenant_id=old.tenant_id)
-        _record("rotated", old)
+        _record("rotated", old, before)
     return issued, get_key(principal=principal, key_id=issued.id, clock=clock)
 
 
@@ -219,9 +221,18 @@ def _require_rank(principal: Principal, key: ApiKey) -> None:
     require_rank(principal, Role(key.role), custom.permissions if custom else None)
 
 
-def _record(act: str, key: ApiKey) -> None:
+def _record(act: str, key: ApiKey, before: dict[str, object] | None = None) -> None:
     label = f"{key.name} (atr_{key.prefix})"
-    record_act(act=act, kind="api_key", object_id=key.id, label=label, tenant_id=key.tenant_id)
+    after = values_of(key, *_RECORDED)
+    record_act(
+        act=act,
+        kind="api_key",
+        object_id=key.id,
+        label=label,
+        tenant_id=key.tenant_id,
+        before=before,
+        after=after,
+    )
 
 
 def find_key_name(*, principal: Principal) -> str:

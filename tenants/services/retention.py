@@ -16,7 +16,7 @@ from kernel.actors import SYSTEM, acting
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import AtriumError, BadInput
-from substrate.audit import record_act
+from substrate.audit import record_act, values_of
 from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
@@ -31,6 +31,7 @@ from tenants.types import Expiring, Principal, RetentionDays, RetentionView, Ten
 log = structlog.get_logger(__name__)
 
 KINDS = ("conversations", "files", "requests")
+_RECORDED = tuple(f"{kind}_days" for kind in KINDS)
 LONGEST_DAYS = 3650
 # The version of rules that nobody has set yet.
 NO_RULES = "0"
@@ -62,13 +63,20 @@ def set_retention(*, principal: Principal, days: RetentionDays, expected: str | 
         row = RetentionRule.objects.select_for_update().get()
         if not (made and expected == NO_RULES):
             check_version(row.updated_at, expected)
+        before = values_of(row, *_RECORDED)
         row.conversations_days = days.conversations
         row.files_days = days.files
         row.requests_days = days.requests
         row.save()
         record_change(kind="retention", object_id=row.id, tenant_id=row.tenant_id)
         record_act(
-            act="changed", kind="retention", object_id=row.id, label=_said(days), tenant_id=row.tenant_id
+            act="changed",
+            kind="retention",
+            object_id=row.id,
+            label=_said(days),
+            tenant_id=row.tenant_id,
+            before=before,
+            after=values_of(row, *_RECORDED),
         )
         return _view(row)
 

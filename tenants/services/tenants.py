@@ -78,8 +78,17 @@ def change_tenant(
         check_version(tenant.updated_at, expected)
         before = _values(tenant)
         _set(tenant, name=name, state=state, weight=weight, priority_class=priority_class)
-        for act in _acts(before, _values(tenant)):
-            record_act(act=act, kind="tenant", object_id=tenant.id, label=tenant.slug, tenant_id=tenant.id)
+        after = _values(tenant)
+        for act in _acts(dict(before), dict(after)):
+            record_act(
+                act=act,
+                kind="tenant",
+                object_id=tenant.id,
+                label=tenant.slug,
+                tenant_id=tenant.id,
+                before=before,
+                after=after,
+            )
         tenant.save()
         record_change(kind="tenant", object_id=tenant.id, tenant_id=tenant.id)
     return get_tenant(tenant_id=tenant.id)

@@ -171,6 +171,7 @@ def change_member(
         wanted = wanted_role(principal, role, custom_role_id) if asked else None
         changes = wanted is not None and wanted != (membership.role, membership.custom_role)
         acts = _acts(membership, changes, disabled)
+        before = _values(membership)
         if disabled or changes:
             _not_oneself(principal, user_id)
         if wanted is not None:
@@ -182,7 +183,7 @@ def change_member(
         membership.save()
         record_change(kind="membership", object_id=user_id, tenant_id=principal.tenant_id)
         for act in acts:
-            _record(act, membership)
+            _record(act, membership, before=before)
         return selectors.member_view(membership)
 
 
@@ -199,15 +200,24 @@ def _acts(membership: Membership, changes: bool, disabled: bool | None) -> list[
     return found
 
 
-def _record(act: str, membership: Membership) -> None:
-    role = membership.custom_role.name if membership.custom_role else membership.role
-    label = f"{membership.user.email} ({role})"
+def _values(membership: Membership) -> dict[str, object]:
+    return {"role": _role_name(membership), "disabled": membership.disabled_at is not None}
+
+
+def _role_name(membership: Membership) -> str:
+    return membership.custom_role.name if membership.custom_role else membership.role
+
+
+def _record(act: str, membership: Membership, before: dict[str, object] | None = None) -> None:
+    label = f"{membership.user.email} ({_role_name(membership)})"
     record_act(
         act=act,
         kind="membership",
         object_id=membership.user_id,
         label=label,
         tenant_id=membership.tenant_id,
+        before=before,
+        after=_values(membership),
     )
 
 

@@ -24,7 +24,7 @@ def build_row(model: type[models.Model], tenant: Tenant, **given: Any) -> models
     """A row of `model` that is not saved yet; what it points to is."""
     values: dict[str, Any] = dict(given)
     for field in model._meta.local_concrete_fields:
-        if field.name not in values and not field.primary_key and not _fills_itself(field):
+        if field.name not in values and not _fills_itself(field):
             values[field.name] = _made_up(field, tenant)
     if issubclass(model, TenantOwned):
         values["tenant"] = tenant
@@ -35,6 +35,7 @@ def _fills_itself(field: models.Field[Any, Any]) -> bool:
     return (
         field.null
         or field.has_default()
+        or isinstance(field, models.AutoField)
         or bool(getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False))
     )
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError, transaction
 from factories.tenants import make_tenant
 from fakes.audits import TABLE, Tamperer, drop_guards, execute, write_acts
 from fakes.clocks import FrozenClock
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.context import RequestContext, request_context
@@ -242,6 +242,7 @@ values: Any = st.dictionaries(
 )
 
 
+@settings(max_examples=30)
 @given(values, values)
 def test_whatever_changed_can_be_written_down(before: dict[str, Any], after: dict[str, Any]) -> None:
     old, new = differing(before, after)

@@ -21,6 +21,7 @@ export type PageId =
   | "usage"
   | "requests"
   | "jobs"
+  | "audit"
   | "retention"
   | "tenants"
   | "backups"
@@ -168,6 +169,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "jobs.read",
     scope: "both",
     load: () => import("./jobs/JobsPage.svelte"),
+  },
+  {
+    id: "audit",
+    path: "/console/audit",
+    area: "audit",
+    icon: "history",
+    group: "activity",
+    permission: "audit.read",
+    scope: "both",
+    load: () => import("./audit/AuditPage.svelte"),
   },
   {
     id: "retention",

@@ -2,6 +2,7 @@
 
 import type { access } from "./access.en";
 import type { assistants } from "./assistants.en";
+import type { audit } from "./audit.en";
 import type { backups } from "./backups.en";
 import type { conversations } from "./conversations.en";
 import type { engines } from "./engines.en";
@@ -16,6 +17,7 @@ import type { usage } from "./usage.en";
 export interface Areas {
   access: typeof access;
   assistants: typeof assistants;
+  audit: typeof audit;
   backups: typeof backups;
   conversations: typeof conversations;
   engines: typeof engines;
@@ -35,6 +37,7 @@ type Loader<A extends Area> = () => Promise<Record<A, Areas[A]>>;
 export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
   access: { en: () => import("./access.en"), de: () => import("./access.de") },
   assistants: { en: () => import("./assistants.en"), de: () => import("./assistants.de") },
+  audit: { en: () => import("./audit.en"), de: () => import("./audit.de") },
   backups: { en: () => import("./backups.en"), de: () => import("./backups.de") },
   conversations: { en: () => import("./conversations.en"), de: () => import("./conversations.de") },
   engines: { en: () => import("./engines.en"), de: () => import("./engines.de") },

@@ -1,0 +1,22 @@
+import { expect, test } from "vitest";
+import { differences, summary } from "../src/console/audit/differences";
+
+test("each value that differs is a line, whatever side it is on", () => {
+  const event = { before: { role: "member", gone: "x" }, after: { role: "admin", fresh: 3 } };
+  expect(differences(event)).toEqual([
+    { name: "fresh", before: null, after: "3" },
+    { name: "gone", before: "x", after: null },
+    { name: "role", before: "member", after: "admin" },
+  ]);
+  expect(summary(event)).toBe("fresh: 3; gone: x; role: member → admin");
+});
+
+test("nothing, lists and nested values can be read", () => {
+  const event = { before: { a: null, b: "" }, after: { a: ["x", "y"], b: { c: [1] }, d: [] } };
+  expect(differences(event).map((one) => [one.before, one.after])).toEqual([
+    ["–", "x, y"],
+    ["–", '{"c":[1]}'],
+    [null, "–"],
+  ]);
+  expect(summary({ before: {}, after: {} })).toBe("");
+});
