@@ -1,6 +1,5 @@
 """Sessions of browsers: one row each, which is both what the cookie opens and what people see in their lists."""
 
-import uuid
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ from kernel.ids import uuid7
 
 DEVICE_LENGTH = 300
 # What a later save of the session may change; who signed in when stays.
-CHANGING = ("session_data", "expire_date", "user", "membership", "address", "device")
+CHANGING = ("session_data", "expire_date", "user_id", "membership_id", "address", "device")
 
 
 class SessionRows(BaseSessionManager["Session"]):
@@ -28,12 +27,9 @@ class Session(AbstractBaseSession):
     """
 
     public_id = models.UUIDField(unique=True, default=uuid7, editable=False)
-    user = models.ForeignKey("tenants.User", on_delete=models.CASCADE, null=True, related_name="+")
-    user_id: uuid.UUID | None
-    membership = models.ForeignKey(
-        "tenants.Membership", on_delete=models.CASCADE, null=True, related_name="+"
-    )
-    membership_id: uuid.UUID | None
+    # Bare ids: a restored backup brings the people back, and sessions of those who are still there stay.
+    user_id = models.UUIDField(null=True, db_index=True)
+    membership_id = models.UUIDField(null=True, db_index=True)
     address = models.GenericIPAddressField(null=True)
     device = models.CharField(max_length=DEVICE_LENGTH, blank=True)
     created_at = models.DateTimeField(default=timezone.now)

@@ -12,9 +12,9 @@ from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from tenants.devices import name_device
-from tenants.models import Membership, Session
+from tenants.models import Membership, Session, Tenant
 from tenants.permissions import require, require_rank
-from tenants.selectors import members
+from tenants.selectors import find_user, members
 from tenants.session_engine import SESSION_ADDRESS, SESSION_DEVICE
 from tenants.sign_in_types import SessionView
 from tenants.types import Principal, Role
@@ -33,8 +33,7 @@ def own_sessions(
 ) -> list[SessionView]:
     """A person's sessions that work, the one at hand first, then the last seen; of one tenant with `only_tenant`."""
     with system_scope("list a person's sessions", read_only=True):
-        rows = _own(user_id, only_tenant, clock).select_related("membership__tenant")
-        views = [_view(row, session_key) for row in rows.order_by("-last_seen_at")[:MOST_SHOWN]]
+        views = _views(_own(user_id, only_tenant, clock), session_key)
     return sorted(views, key=lambda view: not view.current)
 
 
@@ -65,8 +64,10 @@ def end_other_sessions(
 
 def is_signed_in_at(email: str, address: str, *, clock: Clock = SYSTEM_CLOCK) -> bool:
     """Whether the user of `email` has a session that works from `address`."""
-    rows = Session.objects.filter(user__email=email, address=address, expire_date__gt=clock.now())
-    return rows.exists()
+    user = find_user(email)
+    if user is None:
+        return False
+    return Session.objects.filter(user_id=user.id, address=address, expire_date__gt=clock.now()).exists()
 
 
 def end_every_session(*, user_id: uuid.UUID, but: str = "") -> int:
@@ -86,8 +87,7 @@ def member_sessions(
     """The sessions of a member that are bound to the principal's tenant. Raises PermissionDenied, NotFound."""
     require(principal, "users.write")
     with tenant_scope(principal.tenant_id, read_only=True):
-        rows = _of_member(_member(user_id), clock).select_related("membership__tenant")
-        return [_view(row, "") for row in rows.order_by("-last_seen_at")[:MOST_SHOWN]]
+        return _views(_of_member(_member(user_id), clock), "")
 
 
 def end_member_sessions(
@@ -135,7 +135,10 @@ def forget_old_sessions(*, clock: Clock = SYSTEM_CLOCK) -> int:
 
 def _own(user_id: uuid.UUID, only_tenant: uuid.UUID | None, clock: Clock) -> QuerySet[Session]:
     rows = Session.objects.filter(user_id=user_id, expire_date__gt=clock.now())
-    return rows if only_tenant is None else rows.filter(membership__tenant_id=only_tenant)
+    if only_tenant is None:
+        return rows
+    mine = Membership.objects.filter(user_id=user_id, tenant_id=only_tenant)
+    return rows.filter(membership_id__in=mine.values("id"))
 
 
 def _of_member(member: Membership, clock: Clock) -> QuerySet[Session]:
@@ -158,8 +161,16 @@ def _end(rows: QuerySet[Session]) -> int:
     return len(found)
 
 
-def _view(row: Session, session_key: str) -> SessionView:
-    tenant = row.membership.tenant if row.membership else None
+def _views(rows: QuerySet[Session], session_key: str) -> list[SessionView]:
+    """The last seen first, with their tenants."""
+    found = list(rows.order_by("-last_seen_at")[:MOST_SHOWN])
+    bound = {row.membership_id for row in found if row.membership_id is not None}
+    members_of = Membership.objects.filter(id__in=bound).select_related("tenant")
+    tenants: dict[uuid.UUID | None, Tenant] = {each.id: each.tenant for each in members_of}
+    return [_view(row, tenants.get(row.membership_id), session_key) for row in found]
+
+
+def _view(row: Session, tenant: Tenant | None, session_key: str) -> SessionView:
     return SessionView(
         id=row.public_id,
         current=row.session_key == session_key,

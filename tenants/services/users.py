@@ -235,6 +235,7 @@ def remove_member(*, principal: Principal, user_id: uuid.UUID, expected: str | N
         _record("removed", membership)
         membership.role = Role.VIEWER.value
         _keep_an_owner(membership)
+        end_sessions_of_membership(membership.id)
         membership.delete()
         record_change(kind="membership", object_id=user_id, tenant_id=principal.tenant_id)
 

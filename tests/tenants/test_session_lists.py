@@ -213,3 +213,12 @@ def test_a_disabled_membership_has_no_sessions_left_even_when_it_is_enabled_agai
         body = json.dumps({"disabled": disabled})
         assert boss.patch(path, body, content_type="application/json").status_code == 200
     assert client.get("/api/v1/me").status_code == 401
+
+
+def test_who_is_removed_has_no_sessions_left() -> None:
+    tenant = make_tenant()
+    member = make_membership(tenant)
+    client, boss = session_client(member), key_client(tenant, role=Role.OWNER)
+    assert boss.delete(f"/api/v1/users/{member.user_id}").status_code == 204
+    assert client.get("/api/v1/me").status_code == 401
+    assert not Session.objects.filter(user_id=member.user_id).exists()
