@@ -28,6 +28,7 @@ HEARD_BY: Mapping[str, str] = {
     "membership": "users.write",
     "invitation": "users.write",
     "group": "groups.write",
+    "quota": "usage.read",
     "role": "users.write",
     "grant": "models.read",
     "model": "models.read",

@@ -22,6 +22,7 @@ export type PageId =
   | "requests"
   | "jobs"
   | "audit"
+  | "limits"
   | "retention"
   | "tenants"
   | "backups"
@@ -149,6 +150,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "usage.read",
     scope: "both",
     load: () => import("./usage/UsagePage.svelte"),
+  },
+  {
+    id: "limits",
+    path: "/console/limits",
+    area: "limits",
+    icon: "gauge",
+    group: "activity",
+    permission: "usage.read",
+    scope: "tenant",
+    load: () => import("./limits/LimitsPage.svelte"),
   },
   {
     id: "requests",

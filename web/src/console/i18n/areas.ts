@@ -9,6 +9,7 @@ import type { engines } from "./engines.en";
 import type { home } from "./home.en";
 import type { jobs } from "./jobs.en";
 import type { knowledge } from "./knowledge.en";
+import type { limits } from "./limits.en";
 import type { people } from "./people.en";
 import type { requests } from "./requests.en";
 import type { upkeep } from "./upkeep.en";
@@ -24,6 +25,7 @@ export interface Areas {
   home: typeof home;
   jobs: typeof jobs;
   knowledge: typeof knowledge;
+  limits: typeof limits;
   people: typeof people;
   requests: typeof requests;
   upkeep: typeof upkeep;
@@ -44,6 +46,7 @@ export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
   home: { en: () => import("./home.en"), de: () => import("./home.de") },
   jobs: { en: () => import("./jobs.en"), de: () => import("./jobs.de") },
   knowledge: { en: () => import("./knowledge.en"), de: () => import("./knowledge.de") },
+  limits: { en: () => import("./limits.en"), de: () => import("./limits.de") },
   people: { en: () => import("./people.en"), de: () => import("./people.de") },
   requests: { en: () => import("./requests.en"), de: () => import("./requests.de") },
   upkeep: { en: () => import("./upkeep.en"), de: () => import("./upkeep.de") },

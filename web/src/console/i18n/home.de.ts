@@ -131,6 +131,7 @@ export const home: typeof english = {
       replica: "Replika",
       job: "Auftrag",
       backup: "Sicherung",
+      quota: "Grenze",
       retention: "Aufbewahrungsregel",
       retention_rule: "Aufbewahrungsregel",
       conversation: "Unterhaltung",

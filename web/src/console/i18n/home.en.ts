@@ -129,6 +129,7 @@ export const home = {
       replica: "replica",
       job: "job",
       backup: "backup",
+      quota: "limit",
       retention: "retention rule",
       retention_rule: "retention rule",
       conversation: "conversation",
