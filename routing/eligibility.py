@@ -97,4 +97,6 @@ def _candidate(spec: ModelSpec, pool: str, reason: str) -> Candidate:
 
 def in_service(replicas: Sequence[ReplicaSpec], available: Available) -> Sequence[ReplicaSpec]:
     """The healthy ones; all of them when none is (what is known of their health may be wrong)."""
+    if len(replicas) == 1:
+        return replicas
     return [replica for replica in replicas if available(replica.id)] or replicas

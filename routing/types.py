@@ -41,8 +41,9 @@ class ModelCall(Struct, frozen=True):
 class RoutingDecision(Struct, frozen=True):
     """Where a call went, known before its first byte: model, pool, replica, the wait in the queue, attempts made.
 
-    `engine_ms` is the time the engine took, from the attempt's start to its first byte (to its answer, when that is
-    not streamed): what is left of the request's time is Atrium's own. `allowance` is what the caller is told of its rates.
+    `engine_ms` is the time engines took, from an attempt's start to its first byte (to its answer, when that is not
+    streamed), attempts that failed included: what is left of the request's time is Atrium's own.
+    `allowance` is what the caller is told of its rates.
     """
 
     model: str

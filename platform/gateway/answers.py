@@ -27,7 +27,7 @@ def decision_headers(exchange: Exchange, decision: RoutingDecision) -> list[Head
         decision.replica,
         decision.queue_ms,
     )
-    overhead_ms = exchange.elapsed_ms() - decision.queue_ms - decision.engine_ms
+    overhead_ms = exchange.elapsed_ms() - exchange.body_ms - decision.queue_ms - decision.engine_ms
     headers = [
         *_place_headers(decision.model, decision.pool, decision.replica),
         (b"x-atrium-queue-ms", b"%.1f" % decision.queue_ms),

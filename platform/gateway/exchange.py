@@ -28,7 +28,7 @@ EVENTS: tuple[Header, ...] = (
 class Exchange:
     """The request at hand. What becomes known on the way (tenant, model, times) is noted for the access log."""
 
-    __slots__ = ("_attendance", "_receive", "_send", "arrived", "assistant", "ended", "error", "first_byte_at",
+    __slots__ = ("_attendance", "_receive", "_send", "arrived", "assistant", "body_ms", "ended", "error", "first_byte_at",
                  "headers", "key_prefix", "limits", "method", "model", "path", "queue_ms", "replica", "request_id",
                  "status", "stream", "tenant", "trace_id", "traceparent", "trail", "until_refused")  # fmt: skip
 
@@ -62,7 +62,7 @@ class Exchange:
         self.status = 0
         self.first_byte_at = 0.0
         self.tenant = self.key_prefix = self.model = self.assistant = self.replica = self.error = ""
-        self.queue_ms = 0.0
+        self.queue_ms = self.body_ms = 0.0
         self.stream = self.ended = False
         self.until_refused: UntilRefused | None = None
 
@@ -81,16 +81,19 @@ class Exchange:
         declared = self.headers.get(b"content-length")
         if declared is not None and declared.isdigit():
             _refuse_over(int(declared), limit)
+        began = time.perf_counter()
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             body: bytes = message.get("body", b"")
             _refuse_over(len(body), limit)
-            return body
-        try:
-            async with asyncio.timeout(self.limits.body_s):
-                return await self._read_parts(message, limit)
-        except TimeoutError as error:
-            raise BadInput("The request body came too slowly.") from error
+        else:
+            try:
+                async with asyncio.timeout(self.limits.body_s):
+                    body = await self._read_parts(message, limit)
+            except TimeoutError as error:
+                raise BadInput("The request body came too slowly.") from error
+        self.body_ms = (time.perf_counter() - began) * 1000
+        return body
 
     async def _read_parts(self, message: MutableMapping[str, Any], limit: int) -> bytes:
         parts = bytearray()

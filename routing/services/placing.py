@@ -73,6 +73,7 @@ async def place(call: ModelCall, begin: Begin[T], progress: Progress) -> Placed[
     request = _request(call)
     avoid: set[str] = set()
     problem: Exception | None = None
+    engine_ms = 0.0
     for candidate in await _admitted(call, progress):
         while True:
             try:
@@ -85,6 +86,7 @@ async def place(call: ModelCall, begin: Begin[T], progress: Progress) -> Placed[
                 begun = await begin(replica, request)
             except EngineUnavailable as error:
                 note_hop("attempt", begun_at, _attempt_facts(replica, request, error.code))
+                engine_ms += (time.perf_counter() - begun_at) * 1000
                 problem = error
                 avoid.add(replica.id)
                 await give_back(progress)
@@ -98,7 +100,7 @@ async def place(call: ModelCall, begin: Begin[T], progress: Progress) -> Placed[
                 note_hop("attempt", begun_at, _attempt_facts(replica, request, _outcome(error)))
                 raise
             note_hop("attempt", begun_at, _attempt_facts(replica, request, "ok"))
-            engine_ms = (time.perf_counter() - begun_at) * 1000
+            engine_ms += (time.perf_counter() - begun_at) * 1000
             return Placed(begun, replica, request, _decision(candidate, replica, progress, engine_ms))
     raise _gave_up(problem)
 
@@ -137,7 +139,9 @@ async def _admitted(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
 
 async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress: Progress) -> ReplicaSpec:
     """A replica of the candidate with its slot, noted in `progress`."""
-    untried = [replica for replica in candidate.replicas if replica.id not in avoid]
+    untried = candidate.replicas
+    if avoid:
+        untried = tuple(replica for replica in untried if replica.id not in avoid)
     if not untried:
         raise NoReplica(retry_after_s=RETRY_AFTER_S)
     usable = in_service(untried, replica_available)

@@ -63,8 +63,11 @@ class AsgiClient:
         leave: asyncio.Event | None = None,
         block_writes_after: int | None = None,
         pieces: int = 1,
+        piece_gap_s: float = 0.0,
     ) -> Answered:
-        """`leave` disconnects the client when set; after `block_writes_after` body sends the client reads no more."""
+        """`leave` disconnects the client when set; after `block_writes_after` body sends the client reads no more. Each of the
+        body's `pieces` comes `piece_gap_s` after the one before.
+        """
         answered = Answered()
         sent = {"content-length": str(len(raw)), **(headers or {})}
         if self._key:
@@ -80,6 +83,7 @@ class AsgiClient:
 
         async def receive() -> MutableMapping[str, Any]:
             if parts:
+                await asyncio.sleep(piece_gap_s)
                 return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
             await (leave or asyncio.Event()).wait()
             return {"type": "http.disconnect"}

@@ -72,6 +72,13 @@ async def test_json_answer_is_the_engines_own(make_client: Callable[..., AsgiCli
     assert float(headers["x-atrium-overhead-ms"]) >= 0
 
 
+async def test_the_arrival_of_the_body_is_not_atriums_own_time(
+    make_client: Callable[..., AsgiClient],
+) -> None:
+    answered = await make_client(FakeDoors()).post(CHAT, HELLO, pieces=3, piece_gap_s=0.1)
+    assert float(answered.headers["x-atrium-overhead-ms"]) < 200
+
+
 async def test_request_id_is_echoed_or_made(make_client: Callable[..., AsgiClient]) -> None:
     fake = FakeDoors()
     client = make_client(fake)

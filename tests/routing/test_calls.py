@@ -147,6 +147,13 @@ async def test_another_pool_of_the_model_takes_over(house: House) -> None:
         assert (flow.decision.pool, flow.decision.attempts) == ("other", 2)
 
 
+async def test_the_time_of_engines_that_failed_is_theirs(house: House) -> None:
+    house.engine.script("r1", Act(error=EngineUnavailable("down"), first_s=0.1))
+    async with dispatch(call(stream=False)) as flow:
+        assert flow.decision.attempts == 2
+        assert flow.decision.engine_ms >= 100
+
+
 async def test_a_refusal_is_not_retried(house: House) -> None:
     house.engine.usual = Act(error=EngineRefused("too hot", status=422))
     with pytest.raises(EngineRefused, match="too hot"):
