@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldBooleanSwitchWidget
 
 from kernel.errors import BadInput
 from substrate.back_office import ReadOnlyAdmin, ServiceAdmin
@@ -22,6 +22,7 @@ from tenants.services import (
     issue_api_key,
     operator_principal,
     remove_member,
+    reset_second_factors,
     revoke_api_key,
     set_password,
 )
@@ -98,6 +99,11 @@ class UserForm(forms.ModelForm[User]):
         widget=UnfoldAdminPasswordWidget,
         help_text="Empty: unchanged. A new one ends all sessions.",
     )
+    reset_second_factors = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanSwitchWidget,
+        help_text="For somebody who lost them: takes all second factors away and ends all sessions.",
+    )
 
     class Meta:
         """Of the user."""
@@ -146,6 +152,8 @@ class UserAdmin(ServiceAdmin):
         change_user(user_id=row.id, name=row.name, is_operator=row.is_operator, is_active=row.is_active)
         if given["new_password"]:
             set_password(user_id=row.id, password=given["new_password"])
+        if given["reset_second_factors"]:
+            reset_second_factors(user_id=row.id)
 
 
 @admin.register(Membership)

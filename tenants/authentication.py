@@ -17,9 +17,11 @@ from tenants.services.sign_in import (
     SESSION_MEMBERSHIP,
     authenticate_key_now,
     choose_membership,
+    only_tenant,
     switched_session,
     visit_tenant,
 )
+from tenants.services.sign_in_rules import SecondFactorRequired
 from tenants.types import Principal
 
 TENANT_HEADER = "X-Atrium-Tenant"
@@ -75,8 +77,11 @@ def _session_principal(request: HttpRequest, user: User) -> Principal:
     wanted = request.headers.get(TENANT_HEADER) or None
     try:
         membership = choose_membership(user=user, session=session, tenant_slug=wanted)
+    except SecondFactorRequired:
+        raise
     except PermissionDenied:
-        visit = visit_tenant(user=user, tenant_slug=wanted) if wanted else None
+        free = only_tenant(session) is None
+        visit = visit_tenant(user=user, tenant_slug=wanted) if wanted and free else None
         if visit is None:
             raise
         return visit
@@ -88,7 +93,7 @@ def _session_principal(request: HttpRequest, user: User) -> Principal:
         # Django's session middleware now saves this one, and sends its cookie.
         fresh.modified = True
         request.session = fresh
-    return principal_of_membership(membership)
+    return principal_of_membership(membership, confined=only_tenant(session) is not None)
 
 
 def _enforce_csrf(request: HttpRequest) -> None:

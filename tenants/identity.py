@@ -6,11 +6,14 @@ from allauth.account.adapter import DefaultAccountAdapter
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from kernel.actors import Actor, acting
 from substrate.changes import record_change
 from tenants.lockout import Attempts
 from tenants.models import User
+from tenants.second_factors import ACTS
 from tenants.services.sessions import end_every_session, is_signed_in_at, note_browser
-from tenants.services.sign_in import bind_session
+from tenants.services.sign_in import bind_session, confine_session
+from tenants.services.sign_in_rules import note_change_of_protection, own_password
 from tenants.types import normal_email
 
 
@@ -59,12 +62,27 @@ class AccountAdapter(DefaultAccountAdapter):
                 address=self.get_client_ip(request),
                 device=request.headers.get("User-Agent", ""),
             )
+            if user.password_given_by is not None:
+                confine_session(session=request.session, tenant_id=user.password_given_by)
             bind_session(user=user, session=request.session)
 
     def set_password(self, user: Any, password: str) -> None:
         """A new password ends the other sessions; the one at hand goes on under a new key."""
         super().set_password(user, password)
+        if not self.request.user.is_authenticated:
+            # By a letter to the address, so it is theirs.
+            own_password(user=user)
         end_every_session(user_id=user.id, but=str(self.request.session.session_key))
+
+    def send_notification_mail(
+        self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None
+    ) -> None:
+        """Called when somebody changed how their account is protected: it goes on record, and out by mail where that is on."""
+        what = ACTS.get(template_prefix)
+        if what is not None and isinstance(user, User):
+            with acting(Actor("user", user.email, user.id)):
+                note_change_of_protection(user=user, what=what)
+        super().send_notification_mail(template_prefix, user, context, email)
 
     def logout(self, request: HttpRequest) -> None:
         """Log out, and let what is open under this login hear of it."""

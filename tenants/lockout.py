@@ -17,6 +17,13 @@ APP = "atrium.sign_in"
 RATES = {"pair": "5/5m/key", "address": "60/m/ip", "account": "100/h/key"}
 
 
+def may_look(request: HttpRequest) -> bool:
+    """Counts a look at identity providers, or a start of signing in by one; False when there were too many."""
+    return bool(
+        ratelimit.consume(request, app=APP, action="look", config={"look": "60/m/ip"}, limit_get=True)
+    )
+
+
 class Attempts:
     """The attempt of one request: counted before the password is looked at, taken back when it was right."""
 

@@ -14,6 +14,8 @@ from tenants.access_models import Grant as Grant
 from tenants.access_models import Group as Group
 from tenants.access_models import GroupMember as GroupMember
 from tenants.access_models import Restriction as Restriction
+from tenants.provider_models import Identity as Identity
+from tenants.provider_models import IdentityProvider as IdentityProvider
 from tenants.quota_models import Quota as Quota
 from tenants.quota_models import QuotaNotice as QuotaNotice
 from tenants.rollup_models import PlatformHour as PlatformHour
@@ -63,6 +65,7 @@ class Tenant(Identified):
     is_demo = models.BooleanField(default=False)
     # Its days and months: budgets begin anew by this calendar.
     timezone = models.CharField(max_length=64, default="UTC", db_default="UTC")
+    second_factor_required = models.BooleanField(default=False, db_default=False)
 
     def __str__(self) -> str:
         """The slug."""
@@ -81,7 +84,8 @@ class User(AbstractBaseUser):
     """A person, known by e-mail address, over all tenants. What they may do is in their memberships.
 
     `is_operator` runs the platform: tenants, models, pools and the back-office. An inactive user's sessions and keys
-    are dead at once. Tenants disable memberships, never users.
+    are dead at once. Tenants disable memberships, never users. A password that a tenant's administrator chose
+    (`password_given_by`) opens that tenant alone: it does not prove whose address it is.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -89,6 +93,8 @@ class User(AbstractBaseUser):
     name = models.CharField(max_length=NAME_LENGTH, blank=True)
     is_operator = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
+    # The bare id: the password outlives the tenant, and opens nothing then.
+    password_given_by = models.UUIDField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -1,9 +1,9 @@
 """Ports of tenants."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from tenants.access_types import ExplainStep, ResourceFound
 from tenants.limit_types import Claim, Line, Seed, Settlement, Standing, TenantLimits, Verdict
@@ -132,4 +132,18 @@ class ResourceKind(Protocol):
 
     def explain(self, *, tenant_id: uuid.UUID, object_id: str) -> Sequence[ExplainStep]:
         """What else the thing depends on before it can be used, whoever asks, as steps of a decision."""
+        ...
+
+
+class ProviderFetch(Protocol):
+    """Talks to identity providers that tenants name. Synchronous: it is used by pages and by the REST API."""
+
+    def get_document(self, url: str) -> Mapping[str, Any]:
+        """The JSON object at `url`. Raises UpstreamFailed, worded for who sets the provider up."""
+        ...
+
+    def post_form(
+        self, url: str, fields: Mapping[str, str], *, basic: tuple[str, str] | None = None
+    ) -> Mapping[str, Any]:
+        """The JSON object that answers a form; `basic` is user and password. Raises UpstreamFailed."""
         ...

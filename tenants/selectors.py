@@ -98,10 +98,13 @@ def _granted(role: Role, custom: CustomRole | None, *, is_operator: bool) -> fro
     return permissions_of(role, is_operator=is_operator, custom=custom.permissions if custom else None)
 
 
-def principal_of_membership(membership: Membership) -> Principal:
-    """The principal of a session bound to `membership`, whose tenant, user, custom role and groups are loaded."""
+def principal_of_membership(membership: Membership, *, confined: bool = False) -> Principal:
+    """The principal of a session bound to `membership`, whose tenant, user, custom role and groups are loaded.
+
+    See `Principal.confined`.
+    """
     role = Role(membership.role)
-    is_operator = membership.user.is_staff
+    is_operator = membership.user.is_staff and not confined
     custom = membership.custom_role
     permissions = _granted(role, custom, is_operator=is_operator)
     group_ids = frozenset(each.group_id for each in membership.in_groups.all())
@@ -121,6 +124,7 @@ def principal_of_membership(membership: Membership) -> Principal:
         custom_role=custom.name if custom else "",
         group_ids=group_ids,
         closed=closed,
+        confined=confined,
     )
 
 

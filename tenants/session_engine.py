@@ -13,6 +13,10 @@ from tenants.session_models import DEVICE_LENGTH, Session
 
 # Where a session keeps the membership it is bound to, and what it was opened with.
 SESSION_MEMBERSHIP = "atrium_membership"
+# The one tenant whose word the session was opened on: it opens no other.
+SESSION_ONLY_TENANT = "atrium_only_tenant"
+# The identity provider that opened the session: how its user is known is that one's business.
+SESSION_PROVIDER = "atrium_provider"
 SESSION_ADDRESS = "atrium_address"
 SESSION_DEVICE = "atrium_device"
 # `last_seen_at` is written at most this often.

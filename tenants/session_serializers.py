@@ -4,6 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from substrate.rest import StrictSerializer
+
 
 class SessionOutput(serializers.Serializer[Any]):
     """A browser's session. `current`: the one that asks; `device`: what its browser says of itself, in words."""
@@ -31,3 +33,17 @@ class SessionsEnded(serializers.Serializer[Any]):
     """How many sessions were ended."""
 
     ended = serializers.IntegerField()
+
+
+class SignInRulesInput(StrictSerializer):
+    """What the tenant asks of people who sign in."""
+
+    second_factor_required = serializers.BooleanField()
+
+
+class SignInRulesOutput(serializers.Serializer[Any]):
+    """What the tenant asks of people who sign in. `second_factor_here`: the session that asks was opened with one."""
+
+    second_factor_required = serializers.BooleanField()
+    second_factor_here = serializers.BooleanField()
+    version = serializers.CharField()

@@ -1,8 +1,10 @@
-"""What crosses doors about signing in: sessions."""
+"""What crosses doors about signing in: sessions, rules, identity providers."""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+
+from tenants.types import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +21,52 @@ class SessionView:
     created_at: datetime
     last_seen_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SignInRules:
+    """What a tenant asks of people who sign in to it."""
+
+    second_factor_required: bool
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderView:
+    """A tenant's identity provider; its secret is never shown."""
+
+    id: uuid.UUID
+    name: str
+    issuer: str
+    client_id: str
+    has_secret: bool
+    enabled: bool
+    create_members: bool
+    default_role: Role
+    domains: tuple[str, ...]
+    domains_verified: bool
+    created_at: datetime
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminedStep:
+    """One step of a connection test: what was tried, and what came of it in words."""
+
+    step: str
+    passed: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A sign-in under way: what the session remembers until the browser is back."""
+
+    provider_id: uuid.UUID
+    tenant_id: uuid.UUID
+    state: str
+    nonce: str
+    verifier: str
+    next: str
+    trial: bool
+    began_at: float

@@ -100,6 +100,8 @@ class Principal:
     they are no member of: its owner's rights but for reading content and for what lets others read it. `group_ids` are
     the groups its membership is in. `custom_role` names the role made of permissions that it has in place of a built-in
     one; `role` is the least then. `closed` are the things restricted to others (`tenants.services.may_use`).
+    `confined` is a session that vouches for its user in this tenant alone: it shows nothing of others, and has no
+    operator's rights.
     """
 
     tenant_id: uuid.UUID
@@ -116,6 +118,7 @@ class Principal:
     group_ids: frozenset[uuid.UUID] = field(default_factory=frozenset)
     custom_role: str = ""
     closed: frozenset[str] = field(default_factory=frozenset)
+    confined: bool = False
 
 
 class UsageEntry(Struct, frozen=True):

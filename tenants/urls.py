@@ -2,17 +2,32 @@
 
 from django.urls import URLPattern, path, re_path
 
-from tenants.views.account_pages import SignInView, end_sessions, show_sessions
+from tenants.views.account_pages import (
+    AddKeyView,
+    SecondFactorsView,
+    SignInView,
+    TurnOnAppView,
+    end_sessions,
+    show_sessions,
+)
 from tenants.views.groups import GroupMembersView, GroupMemberView, GroupsView, GroupView
 from tenants.views.invitation_page import accept_invitation, open_invitation
 from tenants.views.invitations import InvitationsView, InvitationView, ResendView
 from tenants.views.keys import KeysView, KeyView, RotateView
 from tenants.views.me import MeView
+from tenants.views.providers import (
+    OneProviderView,
+    ProviderDomainsView,
+    ProvidersView,
+    ProviderTestView,
+)
 from tenants.views.quotas import QuotaRuleView, QuotasView
 from tenants.views.retention import RetentionPreviewView, RetentionRulesView
 from tenants.views.roles import PermissionsView, RolesView, RoleView
 from tenants.views.sessions import MemberSessionsView, MemberSessionView, OwnSessionsView, OwnSessionView
 from tenants.views.sharing import AccessView, ExplainView, SubjectsView
+from tenants.views.sign_in import SignInRulesView
+from tenants.views.sso_pages import come_back, find_provider, start
 from tenants.views.tenants import TenantsView, TenantView
 from tenants.views.usage import UsageView
 from tenants.views.users import UsersView, UserView
@@ -25,6 +40,11 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^users/(?P<user_id>[^/]+)/?$", UserView.as_view()),
     re_path(r"^users/(?P<user_id>[^/]+)/sessions/?$", MemberSessionsView.as_view()),
     re_path(r"^users/(?P<user_id>[^/]+)/sessions/(?P<session_id>[^/]+)/?$", MemberSessionView.as_view()),
+    re_path(r"^identity-providers/?$", ProvidersView.as_view()),
+    re_path(r"^identity-providers/(?P<provider_id>[^/]+)/?$", OneProviderView.as_view()),
+    re_path(r"^identity-providers/(?P<provider_id>[^/]+)/test/?$", ProviderTestView.as_view()),
+    re_path(r"^identity-providers/(?P<provider_id>[^/]+)/domains/?$", ProviderDomainsView.as_view()),
+    re_path(r"^sign-in/?$", SignInRulesView.as_view()),
     re_path(r"^sessions/?$", OwnSessionsView.as_view()),
     re_path(r"^sessions/(?P<session_id>[^/]+)/?$", OwnSessionView.as_view()),
     re_path(r"^groups/?$", GroupsView.as_view()),
@@ -53,6 +73,12 @@ urlpatterns: list[URLPattern] = [
 # Pages for people, below `/accounts/`.
 page_urlpatterns: list[URLPattern] = [
     path("login/", SignInView.as_view(), name="account_login"),
+    path("2fa/", SecondFactorsView.as_view(), name="mfa_index"),
+    path("2fa/totp/activate/", TurnOnAppView.as_view(), name="mfa_activate_totp"),
+    path("2fa/webauthn/add/", AddKeyView.as_view(), name="mfa_add_webauthn"),
+    path("sso/", find_provider, name="sso"),
+    path("sso/callback/", come_back, name="sso_callback"),
+    path("sso/<str:tenant_id>/<str:provider_id>/", start, name="sso_start"),
     path("sessions/", show_sessions, name="account_sessions"),
     path("sessions/end/", end_sessions, name="account_sessions_end"),
     path("invitation/", open_invitation, name="invitation"),

@@ -30,8 +30,8 @@ class AtriumStaticStorage(ManifestStaticFilesStorage):
         )
 
     def url(self, name: str | None, force: bool = False) -> str:
-        """The address of `name`; for `web/` the name as it is."""
-        if name and name.startswith(WEB):
+        """The address of `name`; for `web/`, and for what was not collected, the name as it is."""
+        if name and (name.startswith(WEB) or not (name in self.hashed_files or self.exists(name))):
             return f"{self.base_url}{name}"
         return super().url(name or "", force)
 

@@ -5,8 +5,8 @@ from django.contrib import admin
 from django.contrib.admin.apps import AdminConfig
 
 # Pages that other packages register and that mean nothing here: rights come from memberships, not groups, and
-# addresses are the users' own.
-FOREIGN_PAGES = ("auth.Group", "account.EmailAddress")
+# addresses and second factors are the users' own.
+FOREIGN_PAGES = ("auth.Group", "account.EmailAddress", "mfa.Authenticator")
 
 
 class ConsoleConfig(AppConfig):

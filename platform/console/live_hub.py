@@ -36,6 +36,7 @@ HEARD_BY: Mapping[str, str] = {
     "replica": "models.read",
     "job": "jobs.read",
     "retention": "retention.write",
+    "identity_provider": "tenant.write",
     "usage": "usage.read",
 }
 # Changes after which the rights of some are others, and those that touch everybody in the tenant.

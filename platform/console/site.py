@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from unfold.sites import UnfoldAdminSite
 
 from substrate.jobs import count_jobs
-from tenants.services import summarise_platform
+from tenants.services import only_tenant, summarise_platform
 
 # Apps in the order an operator looks for them; others follow.
 ORDER = ("tenants", "inference", "routing", "knowledge", "assistants", "substrate")
@@ -31,9 +31,10 @@ class AtriumAdminSite(UnfoldAdminSite):
     index_title = "Overview"
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Active operators."""
+        """Active operators, by a session that is not confined to one tenant."""
         user = request.user
-        return bool(user.is_active and getattr(user, "is_operator", False))
+        operates = bool(user.is_active and getattr(user, "is_operator", False))
+        return operates and only_tenant(request.session) is None
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Send strangers to the common login page; people who are no operators are told so."""

@@ -58,12 +58,14 @@ from tenants.services.sign_in import (
     authenticate_session,
     bind_session,
     choose_membership,
+    only_tenant,
     operator_principal,
     principal_for_jobs,
     switched_session,
     user_of_session,
     visit_tenant,
 )
+from tenants.services.sign_in_rules import reset_second_factors
 from tenants.services.tenants import change_tenant, create_tenant, find_tenant, get_tenant
 from tenants.services.traces import (
     count_traces,
@@ -158,6 +160,7 @@ __all__ = [
     "limited_tenants",
     "may_use",
     "name_tenants",
+    "only_tenant",
     "open_tenant",
     "operator_principal",
     "order_recount",
@@ -173,6 +176,7 @@ __all__ = [
     "report_usage",
     "require",
     "resend_invitation",
+    "reset_second_factors",
     "revoke_api_key",
     "revoke_key",
     "rotate_key",

@@ -64,10 +64,10 @@ async def renew_principal(principal: Principal, *, clock: Clock = SYSTEM_CLOCK) 
         return refuse_entry(await finder.find(principal.api_key_prefix), clock)
     if principal.membership_id is None:
         return principal
-    return await run_unit(_renew_member, principal.tenant_id, principal.membership_id)
+    return await run_unit(_renew_member, principal.tenant_id, principal.membership_id, principal.confined)
 
 
-def _renew_member(tenant_id: uuid.UUID, membership_id: uuid.UUID) -> Principal:
+def _renew_member(tenant_id: uuid.UUID, membership_id: uuid.UUID, confined: bool) -> Principal:
     with tenant_scope(tenant_id, read_only=True):
         rows = Membership.objects.select_related("tenant", "user", "custom_role").filter(id=membership_id)
         found = rows.prefetch_related("in_groups").first()
@@ -77,4 +77,4 @@ def _renew_member(tenant_id: uuid.UUID, membership_id: uuid.UUID) -> Principal:
         raise NotSignedIn
     if found.tenant.state != TenantState.ACTIVE:
         raise TenantSuspended
-    return principal_of_membership(found)
+    return principal_of_membership(found, confined=confined)

@@ -22,8 +22,9 @@ from tenants.keys import prefix_of
 from tenants.models import ApiKey, Membership, Tenant, User
 from tenants.permissions import EVERYTHING, OPERATE, permissions_of
 from tenants.ports import KeyFinder
+from tenants.services.sign_in_rules import SecondFactorRequired, used_second_factor
 from tenants.session_engine import SESSION_MEMBERSHIP as SESSION_MEMBERSHIP
-from tenants.session_engine import SessionStore
+from tenants.session_engine import SESSION_ONLY_TENANT, SessionStore
 from tenants.types import KeyEntry, Principal, PriorityClass, Role, TenantState
 
 # A key's or membership's `last_used_at` is written at most this often.
@@ -112,12 +113,15 @@ def _principal_of_session(session_key: str, tenant_slug: str | None, visits: boo
         raise NotSignedIn
     try:
         membership = choose_membership(user=user, session=session, tenant_slug=tenant_slug)
+    except SecondFactorRequired:
+        raise
     except PermissionDenied:
-        visit = visit_tenant(user=user, tenant_slug=tenant_slug) if visits and tenant_slug else None
+        free = visits and only_tenant(session) is None
+        visit = visit_tenant(user=user, tenant_slug=tenant_slug) if free and tenant_slug else None
         if visit is None:
             raise
         return visit
-    return selectors.principal_of_membership(membership)
+    return selectors.principal_of_membership(membership, confined=only_tenant(session) is not None)
 
 
 def user_of_session(session: SessionBase) -> User | None:
@@ -132,10 +136,13 @@ def user_of_session(session: SessionBase) -> User | None:
 def choose_membership(*, user: User, session: SessionBase, tenant_slug: str | None) -> Membership:
     """The membership a request of this session acts under: the one bound, or that of the tenant named.
 
-    Raises PermissionDenied when there is none, or it is disabled; TenantSuspended.
+    Raises PermissionDenied when there is none, or it is disabled; TenantSuspended; SecondFactorRequired.
     """
     with system_scope("bind a session to a membership", read_only=True):
         mine = selectors.memberships_of(user.id)
+    only = only_tenant(session)
+    if only is not None:
+        mine = [each for each in mine if each.tenant_id == only]
     bound = session.get(SESSION_MEMBERSHIP)
     if tenant_slug is not None:
         chosen = next((each for each in mine if each.tenant.slug == tenant_slug), None)
@@ -150,7 +157,20 @@ def choose_membership(*, user: User, session: SessionBase, tenant_slug: str | No
         raise PermissionDenied("Your membership in this tenant is disabled.")
     if chosen.tenant.state != TenantState.ACTIVE:
         raise TenantSuspended
+    if chosen.tenant.second_factor_required and not used_second_factor(session):
+        raise SecondFactorRequired
     return chosen
+
+
+def only_tenant(session: SessionBase) -> uuid.UUID | None:
+    """The one tenant that a session may open; None when it may open all of its user's."""
+    found = session.get(SESSION_ONLY_TENANT)
+    return uuid.UUID(found) if found else None
+
+
+def confine_session(*, session: SessionBase, tenant_id: uuid.UUID) -> None:
+    """From now on the session opens this tenant alone."""
+    session[SESSION_ONLY_TENANT] = str(tenant_id)
 
 
 def visit_tenant(*, user: User, tenant_slug: str) -> Principal | None:
@@ -165,7 +185,9 @@ def visit_tenant(*, user: User, tenant_slug: str) -> Principal | None:
 def bind_session(*, user: User, session: SessionBase, clock: Clock = SYSTEM_CLOCK) -> None:
     """Bind a fresh login to the membership its user used last; nothing happens when there is no open one."""
     with system_scope("bind a session to a membership"):
-        chosen = next(filter(selectors.is_open, selectors.memberships_of(user.id)), None)
+        only = only_tenant(session)
+        mine = [each for each in selectors.memberships_of(user.id) if only in (None, each.tenant_id)]
+        chosen = next(filter(selectors.is_open, mine), None)
         if chosen is None:
             return
         Membership.objects.filter(id=chosen.id).update(last_used_at=clock.now())

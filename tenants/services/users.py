@@ -68,6 +68,8 @@ def add_member(
 ) -> MemberView:
     """Make a user a member of the principal's tenant; as `create_user`, under the principal's rights.
 
+    A password that is given here opens this tenant alone, until the person shows that the address is theirs.
+
     Raises PermissionDenied, BadInput (a weak password too), Conflict when they are a member already.
     """
     require(principal, "users.write")
@@ -75,7 +77,15 @@ def add_member(
     if password is not None:
         check_password_rules(password, email=email)
     tenant = Tenant.objects.get(id=principal.tenant_id)
-    return _add(tenant=tenant, email=email, role=role, password=password, name=name, is_operator=False).member
+    return _add(
+        tenant=tenant,
+        email=email,
+        role=role,
+        password=password,
+        name=name,
+        is_operator=False,
+        by_tenant=not principal.is_operator,
+    ).member
 
 
 def check_password_rules(password: str, *, email: str) -> None:
@@ -87,7 +97,14 @@ def check_password_rules(password: str, *, email: str) -> None:
 
 
 def _add(
-    *, tenant: Tenant, email: str, role: Role, password: str | None, name: str, is_operator: bool
+    *,
+    tenant: Tenant,
+    email: str,
+    role: Role,
+    password: str | None,
+    name: str,
+    is_operator: bool,
+    by_tenant: bool = False,
 ) -> CreatedUser:
     address = normal_address(email)
     if len(name) > NAME_LENGTH:
@@ -95,6 +112,7 @@ def _add(
     fresh = User(email=address, name=name.strip(), is_operator=is_operator)
     # Hashing a password takes 50 ms on purpose: not while the transaction holds locks.
     fresh.set_password(password)
+    fresh.password_given_by = tenant.id if password is not None and by_tenant else None
     with tenant_scope(tenant.id):
         user, created = _save_user(fresh)
         if is_operator and not user.is_operator:
@@ -280,12 +298,16 @@ def describe_principal(*, principal: Principal) -> PrincipalView:
     here = MembershipView(tenant.id, tenant.slug, tenant.name, principal.role)
     by_session = principal.api_key_id is None and user is not None
     return PrincipalView(
-        user=UserView(user.id, user.email, user.name, user.is_staff) if user else None,
+        user=UserView(user.id, user.email, user.name, user.is_staff and not principal.confined)
+        if user
+        else None,
         tenant=TenantName(tenant.id, tenant.slug, tenant.name),
         role=principal.role,
         custom_role=principal.custom_role,
         permissions=sorted(principal.permissions),
-        memberships=selectors.open_memberships(user.id) if by_session and user else [here],
+        memberships=selectors.open_memberships(user.id)
+        if by_session and user and not principal.confined
+        else [here],
         api_key=None if by_session else KeyName(principal.api_key_prefix, find_key_name(principal=principal)),
         visiting=principal.visiting,
         platform=principal.is_operator,
@@ -326,8 +348,9 @@ def set_password(*, user_id: uuid.UUID, password: str) -> None:
         raise NotFound("There is no such user.")
     check_password_rules(password, email=user.email)
     user.set_password(password)
+    user.password_given_by = None
     with system_scope("set a user's password"):
-        user.save(update_fields=["password", "updated_at"])
+        user.save(update_fields=["password", "password_given_by", "updated_at"])
         end_every_session(user_id=user.id)
         record_change(kind="user", object_id=user.id)
         record_act(act="changed", kind="user", object_id=user.id, label=f"{user.email} (password)")

@@ -21,6 +21,8 @@ from tenants.models import Membership, User
 from tenants.services import find_offer, join_as_known_person, join_as_new_person
 from tenants.services.sessions import note_browser
 from tenants.services.sign_in import SESSION_MEMBERSHIP
+from tenants.services.sign_in_rules import own_password
+from tenants.services.users import check_password_rules, set_password
 from tenants.types import NAME_LENGTH, OfferedMembership, Role
 
 SESSION_INVITATION = "atrium_invitation"
@@ -39,6 +41,18 @@ class NewPersonForm(forms.Form):
         strip=False,
         label=_("Choose a password"),
         help_text=_("At least 10 characters, and not a common one."),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+
+class OwnPasswordForm(forms.Form):
+    """For somebody whose password an administrator chose."""
+
+    password = forms.CharField(
+        max_length=256,
+        strip=False,
+        label="Choose a password of your own",
+        help_text="The one you have was given by an administrator of another organisation, and opens that one alone.",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
@@ -84,9 +98,25 @@ def _accept_as_known(request: HttpRequest, offer: OfferedMembership) -> HttpResp
     user = request.user
     if not isinstance(user, User) or user.email != offer.email:
         return _page(request, offer, "other_address")
-    if request.method != "POST":
-        return _page(request, offer, "consent")
-    return _enter(request, join_as_known_person(hashed=offer.token_hash, user_id=user.id))
+    given = user.password_given_by is not None
+    form = OwnPasswordForm(request.POST if request.method == "POST" else None) if given else None
+    if request.method != "POST" or (form is not None and not form.is_valid()):
+        return _page(request, offer, "consent", form=form)
+    if form is not None:
+        password = form.cleaned_data["password"]
+        try:
+            check_password_rules(password, email=user.email)
+        except BadInput as error:
+            form.add_error("password", error.message)
+            return _page(request, offer, "consent", form=form)
+    membership = join_as_known_person(hashed=offer.token_hash, user_id=user.id)
+    if form is not None:
+        # The invitation came to the address, so it is theirs: from now on the account opens all their tenants.
+        own_password(user=membership.user)
+        set_password(user_id=user.id, password=password)
+        membership.user.refresh_from_db()
+        request.session.flush()
+    return _enter(request, membership)
 
 
 def _accept_as_new(request: HttpRequest, offer: OfferedMembership) -> HttpResponse:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -33,12 +33,12 @@ class OwnSessionsView(AtriumView):
     @extend_schema(operation_id="sessions_list", responses=answers({200: SessionsOutput}))
     def get(self, request: Request) -> Response:
         """One's own sessions in all tenants, this one first. For people; a key gets 403."""
-        return _listed(own_sessions(user_id=require_person(principal(request)), session_key=_key(request)))
+        return _listed(own_sessions(session_key=_key(request), **_own(request)))
 
     @extend_schema(operation_id="sessions_end_others", responses=answers({200: SessionsEnded}))
     def delete(self, request: Request) -> Response:
         """End all one's own sessions but this one."""
-        ended = end_other_sessions(user_id=require_person(principal(request)), session_key=_key(request))
+        ended = end_other_sessions(session_key=_key(request), **_own(request))
         return Response(SessionsEnded({"ended": ended}).data)
 
 
@@ -50,7 +50,7 @@ class OwnSessionView(AtriumView):
     @extend_schema(operation_id="sessions_end", responses=answers({204: None}))
     def delete(self, request: Request, session_id: str) -> Response:
         """End it: its browser must sign in again, its sockets close."""
-        end_own_session(user_id=require_person(principal(request)), session_id=_id(session_id))
+        end_own_session(session_id=_id(session_id), **_own(request))
         return Response(status=204)
 
 
@@ -85,6 +85,12 @@ class MemberSessionView(AtriumView):
 
 def _listed(sessions: Sequence[SessionView]) -> Response:
     return Response(SessionsOutput({"results": sessions, "next": None, "previous": None}).data)
+
+
+def _own(request: Request) -> dict[str, Any]:
+    """Whose sessions are meant: a person's, and those of one tenant alone where the asking one is confined to it."""
+    who = principal(request)
+    return {"user_id": require_person(who), "only_tenant": who.tenant_id if who.confined else None}
 
 
 def _key(request: Request) -> str:

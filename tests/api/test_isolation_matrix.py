@@ -50,6 +50,7 @@ OWNERS = {
     "role_id": ("tenants.CustomRole", "id"),
     "group_id": ("tenants.Group", "id"),
     "quota_id": ("tenants.Quota", "id"),
+    "provider_id": ("tenants.IdentityProvider", "id"),
 }
 # Things that all tenants share: who may touch them is the operators' business and has its own tests.
 SHARED = {"backup_id": "atrium-20200101-000000-aaaa", "model_id": "m", "pool_id": None, "replica_id": None}

@@ -68,6 +68,7 @@ def test_me_of_a_key(tenant: Tenant) -> None:
         "api_key": {"prefix": key.prefix, "name": "ci"},
         "visiting": False,
         "platform": False,
+        "custom_role": "",
     }
 
 

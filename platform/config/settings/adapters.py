@@ -32,6 +32,11 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "engine_examiner": BackendSpec(
             "inference.ports.EngineExaminer", "inference.adapters.examiner.HttpEngineExaminer"
         ),
+        "provider_fetch": BackendSpec(
+            "tenants.ports.ProviderFetch",
+            "tenants.adapters.provider_http.HttpProviderFetch",
+            {"private_hosts": environment.sign_in_hosts},
+        ),
         "meters": BackendSpec(
             "kernel.hops.Meters",
             "config.seeing.meters.PrometheusMeters",

@@ -15,6 +15,14 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+MFA_ADAPTER = "tenants.second_factors.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+# Addresses are given by administrators; nobody gains anything by one that was not verified.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_TOTP_ISSUER = "Atrium"
+# A clock may be one step off.
+MFA_TOTP_TOLERANCE = 1
 ACCOUNT_RATE_LIMITS = {
     # Counted by `tenants.lockout`, so that nobody can lock another out.
     "login": "120/m/ip",

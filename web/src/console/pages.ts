@@ -18,6 +18,7 @@ export type PageId =
   | "groups"
   | "roles"
   | "keys"
+  | "signin"
   | "usage"
   | "requests"
   | "jobs"
@@ -140,6 +141,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "keys.write",
     scope: "tenant",
     load: () => import("./people/KeysPage.svelte"),
+  },
+  {
+    id: "signin",
+    path: "/console/sign-in",
+    area: "signin",
+    icon: "shield",
+    group: "access",
+    permission: "tenant.write",
+    scope: "tenant",
+    load: () => import("./signin/SignInPage.svelte"),
   },
   {
     id: "usage",

@@ -75,6 +75,7 @@ export const de: Catalogue = {
     language: "Sprache",
     console: "Konsole öffnen",
     sessions: "Wo Sie angemeldet sind",
+    factors: "Zweite Faktoren",
     password: "Passwort ändern",
     api: "API-Referenz",
     backOffice: "Back-Office",

@@ -73,6 +73,7 @@ export const en = {
     language: "Language",
     console: "Open the console",
     sessions: "Where you are signed in",
+    factors: "Second factors",
     password: "Change password",
     api: "API reference",
     backOffice: "Back-office",

@@ -1,0 +1,85 @@
+"""Shapes of the REST API of identity providers."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from substrate.rest import StrictSerializer
+from tenants.types import NAME_LENGTH, Role
+
+PROVIDER_ROLES = [Role.ADMIN.value, Role.MEMBER.value, Role.VIEWER.value]
+PROVIDER_STEPS = ["discovery", "configuration", "keys"]
+
+
+class ProviderChange(StrictSerializer):
+    """What of an identity provider may be changed. An empty `client_secret` removes it; left out it stays."""
+
+    name = serializers.CharField(max_length=NAME_LENGTH, required=False)
+    issuer = serializers.URLField(max_length=500, required=False)
+    client_id = serializers.CharField(max_length=255, required=False)
+    client_secret = serializers.CharField(
+        max_length=2000, required=False, allow_blank=True, write_only=True, trim_whitespace=False
+    )
+    enabled = serializers.BooleanField(required=False)
+    create_members = serializers.BooleanField(required=False)
+    default_role = serializers.ChoiceField(PROVIDER_ROLES, required=False)
+    domains = serializers.ListField(
+        child=serializers.CharField(max_length=253), max_length=50, required=False
+    )
+
+
+class ProviderInput(ProviderChange):
+    """A new identity provider; it is not enabled unless that is asked for."""
+
+    name = serializers.CharField(max_length=NAME_LENGTH)
+    issuer = serializers.URLField(max_length=500)
+    client_id = serializers.CharField(max_length=255)
+
+
+class ProviderOutput(serializers.Serializer[Any]):
+    """An identity provider. Its secret is never shown. `sign_in_url` leads people to it, `redirect_uri` is what it must allow."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    issuer = serializers.CharField()
+    client_id = serializers.CharField()
+    has_secret = serializers.BooleanField()
+    enabled = serializers.BooleanField()
+    create_members = serializers.BooleanField()
+    default_role = serializers.ChoiceField(PROVIDER_ROLES)
+    domains = serializers.ListField(child=serializers.CharField())
+    domains_verified = serializers.BooleanField()
+    sign_in_url = serializers.CharField()
+    redirect_uri = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    version = serializers.CharField()
+
+
+class ProvidersOutput(serializers.Serializer[Any]):
+    """The tenant's identity providers by name."""
+
+    results = ProviderOutput(many=True)
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+
+
+class DomainsVerified(StrictSerializer):
+    """An operator's word on the provider's domains."""
+
+    verified = serializers.BooleanField()
+
+
+class ProviderStep(serializers.Serializer[Any]):
+    """One step of the connection test."""
+
+    step = serializers.ChoiceField(PROVIDER_STEPS)
+    passed = serializers.BooleanField()
+    message = serializers.CharField()
+
+
+class ProviderReport(serializers.Serializer[Any]):
+    """What the connection test found; `trial_url` is a dry sign-in that only shows what comes back."""
+
+    passed = serializers.BooleanField()
+    steps = ProviderStep(many=True)
+    trial_url = serializers.CharField()

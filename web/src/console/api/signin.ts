@@ -1,0 +1,67 @@
+/** Calls and wire shapes of what a tenant asks of people who sign in. */
+
+import { api } from "./client";
+
+export interface SignInRules {
+  second_factor_required: boolean;
+  /** The session that asks was opened with a second factor. */
+  second_factor_here: boolean;
+  version: string;
+}
+
+export const fetchRules = (signal?: AbortSignal) => api.get<SignInRules>("/sign-in", { signal });
+export const saveRules = (second_factor_required: boolean, ifMatch?: string) =>
+  api.put<SignInRules>("/sign-in", { second_factor_required }, { ifMatch });
+
+export type ProviderRole = "admin" | "member" | "viewer";
+
+export interface Provider {
+  id: string;
+  name: string;
+  issuer: string;
+  client_id: string;
+  has_secret: boolean;
+  enabled: boolean;
+  create_members: boolean;
+  default_role: ProviderRole;
+  domains: string[];
+  domains_verified: boolean;
+  /** Leads people to the sign-in page that offers it. */
+  sign_in_url: string;
+  /** What the provider must allow. */
+  redirect_uri: string;
+  created_at: string;
+  version: string;
+}
+
+export interface ProviderBody {
+  name: string;
+  issuer: string;
+  client_id: string;
+  /** Left out it stays. */
+  client_secret?: string;
+  enabled: boolean;
+  create_members: boolean;
+  default_role: ProviderRole;
+  domains: string[];
+}
+
+export type StepName = "discovery" | "configuration" | "keys";
+
+export interface ProviderReport {
+  passed: boolean;
+  steps: { step: StepName; passed: boolean; message: string }[];
+  /** A dry sign-in: it shows what the provider says, and signs nobody in. */
+  trial_url: string;
+}
+
+export const fetchProviders = (signal?: AbortSignal) =>
+  api.get<{ results: Provider[] }>("/identity-providers", { signal });
+export const fetchProvider = (id: string) => api.get<Provider>(`/identity-providers/${id}`);
+export const createProvider = (body: ProviderBody) => api.post<Provider>("/identity-providers", body);
+export const changeProvider = (id: string, body: Partial<ProviderBody>, ifMatch?: string) =>
+  api.patch<Provider>(`/identity-providers/${id}`, body, { ifMatch });
+export const removeProvider = (id: string, ifMatch?: string) => api.delete(`/identity-providers/${id}`, { ifMatch });
+export const testProvider = (id: string) => api.post<ProviderReport>(`/identity-providers/${id}/test`, {});
+export const verifyDomains = (id: string, verified: boolean) =>
+  api.put<Provider>(`/identity-providers/${id}/domains`, { verified });
