@@ -17,7 +17,6 @@ from tenants.access_models import Restriction as Restriction
 from tenants.provider_models import Identity as Identity
 from tenants.provider_models import IdentityProvider as IdentityProvider
 from tenants.quota_models import Quota as Quota
-from tenants.quota_models import QuotaNotice as QuotaNotice
 from tenants.rollup_models import PlatformHour as PlatformHour
 from tenants.rollup_models import TenantDay as TenantDay
 from tenants.rollup_models import TenantHour as TenantHour

@@ -1,4 +1,4 @@
-"""Rows of limits: how much whom may use, and which soft limits were already spoken of."""
+"""Rows of limits: how much whom may use."""
 
 from typing import ClassVar
 
@@ -30,32 +30,3 @@ class Quota(TenantOwned):
     def __str__(self) -> str:
         """Level and measure."""
         return f"{self.level} {self.measure}"
-
-
-class QuotaNotice(TenantOwned):
-    """A limit that was passed in one period: said once, to whoever reads the tenant's letters. Written once.
-
-    `state` is `warned` or `reached`; `period` the day or month it is about, empty for what has no period.
-    """
-
-    level = models.CharField(max_length=16, choices=[(each.value, each.value) for each in Level])
-    subject = models.CharField(max_length=SUBJECT_LENGTH, blank=True)
-    measure = models.CharField(max_length=32, choices=[(each.value, each.value) for each in Measure])
-    state = models.CharField(max_length=16)
-    period = models.CharField(max_length=32, blank=True)
-    used = models.BigIntegerField()
-    amount = models.BigIntegerField()
-    mailed = models.BooleanField(default=False)
-
-    class Meta(TenantOwned.Meta):
-        """Once per limit, state and period."""
-
-        constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["tenant", "level", "subject", "measure", "state", "period"], name="quota_notice_once"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        """State and measure."""
-        return f"{self.state} {self.measure}"

@@ -42,7 +42,7 @@ TIMEOUT_S = 1.0
 AWAY_S = 1.0
 SHARE = 4
 UNSEEN_SHARE = 20
-# Settlements kept for a Redis that is away; beyond, the oldest go, and the nightly comparison finds them.
+# Settlements kept for a Redis that is away; beyond, the oldest go until `rebuild_counters` counts them from the ledger.
 MOST_KEPT = 100_000
 AGAIN_S = 0.5
 REMEMBERED = 10_000
