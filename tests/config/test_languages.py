@@ -18,6 +18,11 @@ CATALOGUE = ROOT / "platform/config/locale/de/LC_MESSAGES"
 SIGN_IN = "/accounts/login/"
 _PAIR = re.compile(r'^msgid "(.+)"\nmsgstr "(.+)"$', re.MULTILINE)
 _WORD = re.compile(r'{% translate "([^"]+)" %}')
+_NOT_TEXT = re.compile(
+    r"<script.*?</script>|{% comment.*?endcomment %}|{% blocktranslate.*?{% endblocktranslate %}"
+    r"|{%.*?%}|{{.*?}}|<[^>]*>",
+    re.DOTALL,
+)
 _SENTENCE = re.compile(r"{% blocktranslate[^%]*%}(.*?){% endblocktranslate %}")
 
 
@@ -41,6 +46,16 @@ def test_every_word_of_the_templates_has_its_german() -> None:
         asked = [*_WORD.findall(text), *sentences]
         missing += [f"{template.name}: {each}" for each in asked if compiled.gettext(each) == each]
     assert missing == []
+
+
+@pytest.mark.parametrize("folder", ["account", "mfa"])
+def test_no_page_of_accounts_says_anything_in_english_alone(folder: str) -> None:
+    bare = {
+        template.name: words
+        for template in sorted((ROOT / "templates" / folder).rglob("*.html"))
+        if (words := re.findall(r"[A-Za-z]{2,}", _NOT_TEXT.sub(" ", template.read_text())))
+    }
+    assert bare == {}
 
 
 @pytest.mark.parametrize("place", settings.LOCALE_PATHS)
