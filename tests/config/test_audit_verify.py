@@ -25,10 +25,12 @@ def run(*arguments: str) -> Any:
 
 @pytest.mark.django_db
 def test_it_walks_every_chain_and_names_what_is_bad() -> None:
+    # The platform's own, unless a test that ran before has emptied the tables.
+    chains = run()["chains"]
     one, other = make_tenant(), make_tenant()
     write_acts(one.id, 3)
     write_acts(other.id, 2)
-    assert run() == {"whole": True, "chains": 3, "rows": 5, "anchors": 0, "bad": []}
+    assert run() == {"whole": True, "chains": chains + 2, "rows": 5, "anchors": 0, "bad": []}
     drop_guards()
     execute(f"DELETE FROM {TABLE} WHERE tenant_id = %s AND seq = 2", one.id.hex)
     with pytest.raises(CommandError) as failed:

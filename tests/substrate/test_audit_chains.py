@@ -276,8 +276,10 @@ def test_acts_of_a_version_without_chains_become_their_beginning() -> None:
             }
             TenantAct(**values, tenant_id=tenant.id).save()
     PlatformAct.objects.create(act="created", kind="x", object_id="x", actor_kind="user", actor="a")
+    # A test that ran before may have emptied the tables, and with them the chain that the migrations began.
+    chains = PlatformChain.objects.count()
     with system_scope("tests"):
         import_module("substrate.migrations.0006_link_acts").link_acts(apps, None)
     found = verify_tenant_acts(tenant_id=tenant.id)
     assert (found.bad, found.rows) == (None, 603)
-    assert [each.bad for each in verify_platform_acts()] == [None, None]
+    assert [each.bad for each in verify_platform_acts()] == [None] * (chains + 1)
