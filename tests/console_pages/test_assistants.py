@@ -105,7 +105,7 @@ def test_two_editors_and_unsaved_changes(open_console: OpenConsole, installation
     page.fill("textarea[name=instructions]", "Mine.")
     installation.request("PATCH", path, body={"description": "Theirs."})
     with console.expecting("412"):
-        page.get_by_test_id("save").click()
+        page.get_by_test_id("assistant-form").get_by_test_id("save").click()
         dialog = page.get_by_role("dialog")
         expect(dialog).to_be_visible()
         expect(dialog).to_contain_text("Theirs.")

@@ -163,18 +163,18 @@ def test_prices_access_and_two_editors(
     model = connect(console, engine, f"pool-{uuid7().hex[-8:]}", price="1")
     console.go(f"/console/models/{model}")
     page.fill("input[name=input_price]", "2.5")
-    page.get_by_test_id("save").click()
+    page.get_by_test_id("model-settings").get_by_test_id("save").click()
     expect(page.locator("table")).to_contain_text("2.5")
     with console.expecting("400"):
         page.fill("input[name=input_price]", "-1")
-        page.get_by_test_id("save").click()
+        page.get_by_test_id("model-settings").get_by_test_id("save").click()
         expect(page.get_by_test_id("field-error")).to_be_visible()
     page.fill("input[name=input_price]", "3")
     # Somebody else is quicker.
     status, _ = installation_patch(console, model, {"output_price": "9"})
     assert status == 200
     with console.expecting("412"):
-        page.get_by_test_id("save").click()
+        page.get_by_test_id("model-settings").get_by_test_id("save").click()
         conflict = page.get_by_role("dialog")
         expect(conflict).to_be_visible()
     console.keep("model-conflict")
@@ -186,7 +186,7 @@ def test_prices_access_and_two_editors(
     page.get_by_role("combobox", name="Tenants").click()
     page.locator("[role=option]", has_text="Harbour").click()
     page.keyboard.press("Escape")
-    page.get_by_test_id("save").click()
+    page.get_by_test_id("model-settings").get_by_test_id("save").click()
     expect(page.get_by_text("The model is saved.")).to_be_visible()
     assert console.axe() == []
     member = open_console("member")
