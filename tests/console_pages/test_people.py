@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from fakes.console import ConsolePage
+from fakes.console import ConsolePage, Person, sign_in
 from playwright.sync_api import Browser, Page, expect
 
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(180)]
@@ -131,15 +131,17 @@ def test_roles_are_changed_in_place_and_members_disabled_with_undo(
     by(page, "member-actions").click()
     by(page, "disable").click()
     expect(by(page, "table-members")).to_contain_text("Disabled")
-    assert guest.evaluate("fetch('/api/v1/me').then((answer) => answer.status)") == 403
+    # Their sessions have ended for good: who is let in again signs in again.
+    assert guest.evaluate("fetch('/api/v1/me').then((answer) => answer.status)") == 401
     page.get_by_role("button", name="Undo").last.click()
     expect(by(page, "table-members")).to_contain_text("Active")
+    sign_in(guest, console.url, Person(email, SECRET))
     assert guest.evaluate("fetch('/api/v1/me').then((answer) => answer.status)") == 200
     by(page, "member-actions").click()
     by(page, "remove").click()
     by(page, "confirm").click()
     expect(page.get_by_text("Nothing matches these filters")).to_be_visible()
-    assert guest.evaluate("fetch('/api/v1/me').then((answer) => answer.status)") == 403
+    assert guest.evaluate("fetch('/api/v1/me').then((answer) => answer.status)") == 401
     guest.context.close()
 
 
