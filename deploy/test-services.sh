@@ -13,6 +13,7 @@ ATRIUM_TEST_WEAVIATE_URL=$ATRIUM_WEAVIATE_URL
 ATRIUM_TEST_WEAVIATE_GRPC_PORT=$ATRIUM_WEAVIATE_GRPC_PORT
 ATRIUM_TEST_WEAVIATE_API_KEY=$ATRIUM_WEAVIATE_API_KEY
 set +a
-pytest=".venv/bin/python -m pytest -m services --fail-on-skip"
+# Whole stacks are started: a busy machine takes its time.
+pytest=".venv/bin/python -m pytest -m services --fail-on-skip --timeout 300"
 $pytest --ignore=tests/services -n 2 --dist loadfile "$@"
 ATRIUM_TEST_SERVICES=1 $pytest tests/services "$@"

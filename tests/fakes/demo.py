@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fakes.live_server import LiveServer
 
-DOCUMENTS_S = 120.0
+DOCUMENTS_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
