@@ -34,7 +34,7 @@ from assistants.services import (
 from kernel.errors import BadInput, NotFound
 from kernel.ids import new_request_id, parse_uuid
 from substrate.listings import Listing, text_filter
-from substrate.openapi import PAGE_PARAMETERS, answers, page_of
+from substrate.openapi import CSV_FILE, PAGE_PARAMETERS, answers, page_of
 from substrate.rest import AtriumView, CursorPages
 from substrate.scoping import tenant_scope
 from tenants.rest import principal
@@ -79,7 +79,7 @@ class ConversationsView(AtriumView):
                 description="Words of the title or of a message.",
             ),
         ],
-        responses=answers({200: page_of("ConversationPage", ConversationOutput)}),
+        responses=answers({200: page_of("ConversationPage", ConversationOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """The conversations, the one last written in first."""

@@ -30,7 +30,7 @@ from knowledge.types import KnowledgeBaseView as BaseFound
 from knowledge.types import SearchMode
 from knowledge.views.shared import IF_MATCH, base_id
 from substrate.listings import Listing
-from substrate.openapi import answers, page_of
+from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from substrate.scoping import tenant_scope
 from substrate.versions import expected_version
@@ -57,7 +57,7 @@ class KnowledgeBasesView(AtriumView):
     @extend_schema(
         operation_id="knowledge_bases_list",
         parameters=[*LISTING.parameters(), DELETED],
-        responses=answers({200: page_of("KnowledgeBasePage", KnowledgeBaseOutput)}),
+        responses=answers({200: page_of("KnowledgeBasePage", KnowledgeBaseOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Knowledge bases, the newest first, with how many documents are in each state."""

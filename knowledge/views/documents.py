@@ -37,7 +37,7 @@ from knowledge.types import DocumentView as DocumentFound
 from knowledge.types import NewDocument, Upserted, UpsertOutcome
 from knowledge.views.shared import IF_MATCH, BoundedView, base_id, document_id
 from substrate.listings import Listing, choice_filter
-from substrate.openapi import answers, page_of
+from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from substrate.scoping import tenant_scope
 from substrate.versions import expected_version
@@ -84,7 +84,7 @@ class DocumentsView(BoundedView):
     @extend_schema(
         operation_id="documents_list",
         parameters=LISTING.parameters(),
-        responses=answers({200: page_of("DocumentPage", DocumentOutput)}),
+        responses=answers({200: page_of("DocumentPage", DocumentOutput), **CSV_FILE}),
     )
     def get(self, request: Request, knowledge_base_id: str) -> HttpResponseBase:
         """Documents, the newest first."""

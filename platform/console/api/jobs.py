@@ -28,7 +28,7 @@ from substrate.job_board import (
     retry_job,
 )
 from substrate.listings import Listing, choice_filter, text_filter
-from substrate.openapi import answers, page_of
+from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from tenants.rest import principal
 from tenants.services import name_tenants, require
@@ -151,7 +151,7 @@ class JobsView(AtriumView):
     @extend_schema(
         operation_id="jobs_list",
         parameters=[*LISTING.parameters(), SCOPE_PARAMETER],
-        responses=answers({200: page_of("JobPage", JobOutput)}),
+        responses=answers({200: page_of("JobPage", JobOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Jobs, the newest first. What a job works on is named, its content never."""

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from console.scopes import SCOPE_PARAMETER, wants_platform
 from substrate.listings import Listing, choice_filter, moment_filter, text_filter
-from substrate.openapi import answers, page_of
+from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from tenants.rest import principal
 from tenants.services import find_request, kept_requests, show_requests
@@ -110,7 +110,7 @@ class RequestsView(AtriumView):
     @extend_schema(
         operation_id="requests_list",
         parameters=[*LISTING.parameters(), SCOPE_PARAMETER],
-        responses=answers({200: page_of("RequestPage", RequestOutput)}),
+        responses=answers({200: page_of("RequestPage", RequestOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Kept requests, the newest first; each for 14 days, or as long as the tenant's rules say."""
