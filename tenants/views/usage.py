@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from substrate.listings import safe_cell
-from substrate.openapi import answers
+from substrate.openapi import CSV_FILE, answers
 from substrate.rest import AtriumView
 from tenants.rest import SIGNED_IN, principal
 from tenants.services import MOST_EXPORTED, UsageAsked, report_usage
@@ -80,7 +80,13 @@ class UsageView(AtriumView):
 
     required_permission: ClassVar[str] = SIGNED_IN
 
-    @extend_schema(operation_id="usage", parameters=PARAMETERS, responses=answers({200: UsageReportOutput}))
+    @extend_schema(
+        operation_id="usage",
+        parameters=PARAMETERS,
+        responses=answers(
+            {200: UsageReportOutput, **CSV_FILE, (200, "application/x-ndjson"): OpenApiTypes.STR}
+        ),
+    )
     def get(self, request: Request) -> HttpResponseBase:
         """Requests, tokens, cost and latencies, summed by `group_by`. `usage.read`, but for `mine=true`."""
         form = UsageQuery(data=request.query_params.dict())
