@@ -20,6 +20,7 @@ from inference.selectors import load_specs
 from inference.services import change_model, register_engine, require_answering_model
 from kernel.errors import BadInput, Conflict, Stale
 from knowledge.services import create_knowledge_base, delete_knowledge_base
+from substrate.audit_keeping import let_go_chain
 from substrate.crossing import system_scope
 from substrate.versions import version_of
 from tenants.models import Tenant
@@ -63,6 +64,7 @@ def test_access_is_held_beside_row_level_security() -> None:
     # A tenant that goes takes its grants along.
     change_model(model_id="secret", restricted=True, tenants=[other.slug])
     with system_scope("a tenant goes"):
+        let_go_chain(tenant_id=other.id)
         Tenant.objects.filter(id=other.id).delete()
     assert next(each for each in load_specs() if each.id == "secret").tenants == frozenset()
 
