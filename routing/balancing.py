@@ -1,28 +1,52 @@
-"""Which of several replicas a call goes to: the one that is least loaded for its size."""
+"""Which of several replicas a call goes to: the one where it will be answered soonest, in seconds."""
 
 from collections.abc import Callable, Iterable
 
 from routing.types import ReplicaSlots
 
+# Costs that differ by less than this share are the same: what is known of speeds is no better.
+ALIKE = 1.01
 
-def least_loaded(
-    replicas: Iterable[ReplicaSlots], running: Callable[[str], int], *, turn: int = 0
+
+def cheapest(
+    replicas: Iterable[ReplicaSlots],
+    running: Callable[[str], int],
+    in_flight: Callable[[str], int],
+    *,
+    turn: int = 0,
 ) -> ReplicaSlots | None:
-    """The replica with the smallest share of its slots in use, or None when all are full.
+    """The open replica with the smallest cost, or None when none is open.
 
-    The share is running / max_concurrency, so that unequal replicas fill evenly. Of equals, `turn` picks one in
-    rotation: without it the first would always take the first call.
+    The cost is (tokens in flight + the call's own uncached tokens) / speed of prefill + extra, in seconds. Of those
+    whose cost is within 1 % of the smallest, the one with the smallest share of its slots in use; of equals there,
+    `turn` picks one in rotation, for without it the first would always take the first call.
     """
-    lowest = 1.0
-    equals: list[ReplicaSlots] = []
+    costs: list[tuple[float, float, ReplicaSlots]] = []
+    lowest = 0.0
     for each in replicas:
-        share = running(each.id) / each.max_concurrency
-        if share < lowest:
-            lowest = share
-            equals = [each]
-        elif share == lowest < 1.0:
-            equals.append(each)
-    return equals[turn % len(equals)] if equals else None
+        calls, tokens = running(each.id), in_flight(each.id)
+        if is_open(each, calls, tokens):
+            cost = (tokens + each.uncached_tokens) / each.prefill_tps + each.extra_s
+            if not costs or cost < lowest:
+                lowest = cost
+            costs.append((cost, calls / each.max_concurrency, each))
+    if len(costs) < 2:
+        return costs[0][2] if costs else None
+    alike = [found for found in costs if found[0] <= lowest * ALIKE]
+    share = min(found[1] for found in alike)
+    equals = [found[2] for found in alike if found[1] == share]
+    return equals[turn % len(equals)]
+
+
+def is_open(replica: ReplicaSlots, running: int, in_flight: int) -> bool:
+    """Whether the replica takes another call: a slot is free, and its tokens in flight are below its budget.
+
+    The call's own size does not count here. Otherwise small calls would pass a large one for ever; so the budget is
+    overstepped by one prompt at most.
+    """
+    if running >= replica.max_concurrency:
+        return False
+    return not replica.token_budget or in_flight < replica.token_budget
 
 
 def usable(replicas: Iterable[ReplicaSlots], avoid: frozenset[str]) -> tuple[ReplicaSlots, ...]:

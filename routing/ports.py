@@ -9,7 +9,7 @@ class Scheduler(Protocol):
     """Hands out the slots of a pool's replicas, across all processes of the installation."""
 
     async def acquire(self, ticket: Ticket) -> Lease:
-        """Wait for a slot, first come first served; the replica with the most free capacity gets the call.
+        """Wait for a slot, first come first served; the replica gets the call that `balancing.cheapest` names.
 
         Raises ServerOverloaded when the queue is full or `ticket.wait_s` ran out, NoReplica when every replica of
         the ticket is to be avoided. Cancelling gives up the place in the queue.
@@ -17,7 +17,11 @@ class Scheduler(Protocol):
         ...
 
     async def charge(self, lease: Lease, tokens: int) -> None:
-        """Count `tokens` that the call has produced since the last charge (for fairness)."""
+        """Count `tokens` that the call has produced since the last charge (for fairness).
+
+        The first charge says that the first byte is there (it may be of 0 tokens): the prompt has been read, and is
+        no longer in flight.
+        """
         ...
 
     async def renew(self, lease: Lease) -> bool:

@@ -13,6 +13,9 @@ from inference.types import ContextPassage, Surface, TokenUsage
 from kernel.allowance import Allowance
 from tenants.types import Principal, PriorityClass
 
+# Tokens of prompts that a replica reads in a second, as long as nobody has measured it.
+PREFILL_TPS = 4000.0
+
 
 class ModelCall(Struct, frozen=True):
     """One call of a model, by whoever asks.
@@ -57,10 +60,19 @@ class RoutingDecision(Struct, frozen=True):
 
 
 class ReplicaSlots(Struct, frozen=True):
-    """A replica as the scheduler sees it: its id and how many calls it takes at once."""
+    """A replica as the scheduler sees it for one ticket: what it takes, and what the ticket costs there.
+
+    `max_concurrency` calls at once. `prefill_tps` is how many tokens of prompts it reads a second, `uncached_tokens`
+    how many of this ticket's prompt its cache does not hold, `extra_s` seconds to add (a full cache, a far region, a
+    slow start). `token_budget` bounds the uncached tokens in flight, 0 is no bound.
+    """
 
     id: str
     max_concurrency: int
+    prefill_tps: float = PREFILL_TPS
+    uncached_tokens: int = 0
+    extra_s: float = 0.0
+    token_budget: int = 0
 
 
 class Ticket(Struct, frozen=True):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import NoReplica, ServerOverloaded
-from routing.balancing import least_loaded, usable
+from routing.balancing import cheapest, usable
 from routing.types import Lease, PoolSnapshot, ReplicaSlots, Ticket
 
 # What a caller is told to wait before it tries again.
@@ -27,9 +27,10 @@ class _Waiter:
 
 @dataclass(slots=True)
 class _Room:
-    """One pool: slots in use per replica, and who waits in order of arrival."""
+    """One pool: slots in use and tokens in flight per replica, and who waits in order of arrival."""
 
     running: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    in_flight: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     held: int = 0
     waiters: OrderedDict[str, _Waiter] = field(default_factory=OrderedDict)
 
@@ -43,6 +44,8 @@ class WaitingRooms:
         self._clock = clock
         self._rooms: dict[str, _Room] = {}
         self._held: dict[str, Lease] = {}
+        # Of leases whose first byte has not come: the uncached tokens of their prompts.
+        self._unread: dict[str, int] = {}
         self._turn = 0
 
     async def acquire(self, ticket: Ticket) -> Lease:
@@ -54,10 +57,10 @@ class WaitingRooms:
         if room is None:
             room = self._rooms[ticket.pool] = _Room()
         # Nobody who waits could use a free slot: it would have been given out when it came free.
-        found = least_loaded(replicas, room.running.__getitem__, turn=self._turn)
+        found = cheapest(replicas, room.running.__getitem__, room.in_flight.__getitem__, turn=self._turn)
         if found is not None:
             self._turn += 1
-            return self._hold(room, ticket, found.id, waited_ms=0.0)
+            return self._hold(room, ticket, found)
         if len(room.waiters) >= self._queue_limit:
             raise ServerOverloaded("The queue of this model is full.", retry_after_s=RETRY_AFTER_S)
         return await self._wait(room, ticket, replicas)
@@ -67,12 +70,22 @@ class WaitingRooms:
         if self._held.pop(lease.id, None) is None:
             return
         room = self._rooms[lease.pool]
+        room.in_flight[lease.replica] -= self._unread.pop(lease.id, 0)
         room.running[lease.replica] -= 1
         room.held -= 1
         if room.waiters:
             self._give_out(room)
         elif not room.held and len(self._rooms) > KEPT_ROOMS:
             del self._rooms[lease.pool]
+
+    def note_first_byte(self, lease: Lease) -> None:
+        """The prompt has been read: it is no longer in flight."""
+        unread = self._unread.pop(lease.id, 0)
+        if unread:
+            room = self._rooms[lease.pool]
+            room.in_flight[lease.replica] -= unread
+            if room.waiters:
+                self._give_out(room)
 
     def holds(self, lease: Lease) -> bool:
         """Whether the slot is still the lease's."""
@@ -85,10 +98,13 @@ class WaitingRooms:
             pool, {replica: count for replica, count in room.running.items() if count}, len(room.waiters)
         )
 
-    def _hold(self, room: _Room, ticket: Ticket, replica: str, *, waited_ms: float) -> Lease:
-        room.running[replica] += 1
+    def _hold(self, room: _Room, ticket: Ticket, replica: ReplicaSlots) -> Lease:
+        room.running[replica.id] += 1
         room.held += 1
-        lease = Lease(ticket.id, ticket.pool, ticket.tenant, replica, waited_ms)
+        if replica.uncached_tokens:
+            room.in_flight[replica.id] += replica.uncached_tokens
+            self._unread[ticket.id] = replica.uncached_tokens
+        lease = Lease(ticket.id, ticket.pool, ticket.tenant, replica.id, 0.0)
         self._held[lease.id] = lease
         return lease
 
@@ -114,12 +130,12 @@ class WaitingRooms:
 
     def _give_out(self, room: _Room) -> None:
         for waiter in list(room.waiters.values()):
-            found = least_loaded(waiter.replicas, room.running.__getitem__, turn=self._turn)
+            found = cheapest(
+                waiter.replicas, room.running.__getitem__, room.in_flight.__getitem__, turn=self._turn
+            )
             if found is None:
                 continue
             self._turn += 1
             del room.waiters[waiter.ticket.id]
-            self._hold(room, waiter.ticket, found.id, waited_ms=0.0)
+            self._hold(room, waiter.ticket, found)
             waiter.granted.set_result(found.id)
-            # One slot came free, so one can be given out.
-            return

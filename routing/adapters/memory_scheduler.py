@@ -17,7 +17,8 @@ class MemoryScheduler:
         return await self._rooms.acquire(ticket)
 
     async def charge(self, lease: Lease, tokens: int) -> None:
-        """First come, first served needs no account of tokens."""
+        """The first one says that the prompt has been read."""
+        self._rooms.note_first_byte(lease)
 
     async def renew(self, lease: Lease) -> bool:
         """True while the slot is held: it needs no heartbeat."""

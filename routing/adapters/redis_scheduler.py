@@ -6,14 +6,16 @@ While Redis is away, each process hands out a quarter of each replica's slots by
 
 import asyncio
 import uuid
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 import redis.asyncio
 import structlog
-from msgspec.structs import replace
+from msgspec import json
+from msgspec.structs import astuple, replace
 
 from kernel.errors import NoReplica, ServerOverloaded
 from kernel.streams import Supervisor
@@ -38,6 +40,14 @@ SHARE_WHILE_AWAY = 4
 Unreachable = (redis.RedisError, OSError, TimeoutError)
 
 
+@dataclass(slots=True)
+class _Charge:
+    """What a tenant used of a pool lately, and its leases (id, replica, id, …) whose first byte has come."""
+
+    tokens: int = 0
+    begun: list[str] = field(default_factory=list)
+
+
 class RedisScheduler:
     """First come, first served over all processes. One connection for calls, one for grants."""
 
@@ -48,7 +58,9 @@ class RedisScheduler:
         self._queue_limit = queue_limit
         self._local = WaitingRooms(queue_limit=queue_limit)
         self._held: dict[str, Lease] = {}
-        self._charges: Counter[tuple[str, str]] = Counter()
+        # Leases whose first byte has not come.
+        self._unread: set[str] = set()
+        self._charges: defaultdict[tuple[str, str], _Charge] = defaultdict(_Charge)
         self._flushing = False
         self._background = Supervisor(limit=4, on_error=_report)
         self._started = False
@@ -69,7 +81,14 @@ class RedisScheduler:
 
     async def charge(self, lease: Lease, tokens: int) -> None:
         """Count tokens; charges of a tenth of a second go together."""
-        self._charges[lease.pool, lease.tenant] += tokens
+        self._local.note_first_byte(lease)
+        if lease.id not in self._held:
+            return
+        charge = self._charges[lease.pool, lease.tenant]
+        charge.tokens += tokens
+        if lease.id in self._unread:
+            self._unread.discard(lease.id)
+            charge.begun += [lease.id, lease.replica]
         if not self._flushing and self._started:
             self._flushing = True
             self._background.start("charges", self._flush_charges())
@@ -81,6 +100,7 @@ class RedisScheduler:
     async def release(self, lease: Lease) -> None:
         """Give the slot back. When Redis is away the slot ends with its heartbeat."""
         self._local.release(lease)
+        self._unread.discard(lease.id)
         if self._held.pop(lease.id, None) is None:
             return
         try:
@@ -114,9 +134,8 @@ class RedisScheduler:
     async def _acquire(self, ticket: Ticket, replicas: tuple[ReplicaSlots, ...]) -> Lease:
         began = asyncio.get_running_loop().time()
         granted = self._grants.expect(ticket.id)
-        arguments = [ticket.id, self._grants.channel, LEASE_MS, BEAT_MS, self._queue_limit]
-        for each in replicas:
-            arguments += [each.id, each.max_concurrency]
+        wanted = json.encode([astuple(each) for each in replicas])
+        arguments = [ticket.id, self._grants.channel, LEASE_MS, BEAT_MS, self._queue_limit, wanted]
         ids = [each.id for each in replicas]
         try:
             said = (await self._calls.call(ACQUIRE, _prefix(ticket.pool), *arguments)).decode()
@@ -132,6 +151,7 @@ class RedisScheduler:
         waited_ms = (asyncio.get_running_loop().time() - began) * 1000 if said == "wait" else 0.0
         lease = Lease(ticket.id, ticket.pool, ticket.tenant, replica, waited_ms)
         self._held[lease.id] = lease
+        self._unread.add(lease.id)
         return lease
 
     async def _wait(self, ticket: Ticket, granted: "asyncio.Future[str]", ids: Sequence[str]) -> str:
@@ -177,8 +197,11 @@ class RedisScheduler:
 
     async def _flush_charges(self) -> None:
         await asyncio.sleep(CHARGE_EVERY_S)
-        charges, self._charges, self._flushing = self._charges, Counter(), False
-        calls = [self._calls.call(CHARGE, _prefix(pool), tenant, n) for (pool, tenant), n in charges.items()]
+        charges, self._charges, self._flushing = self._charges, defaultdict(_Charge), False
+        calls = [
+            self._calls.call(CHARGE, _prefix(pool), LEASE_MS, tenant, charge.tokens, *charge.begun)
+            for (pool, tenant), charge in charges.items()
+        ]
         await asyncio.gather(*calls, return_exceptions=True)
 
     def _redis_is_away(self) -> bool:
@@ -194,7 +217,9 @@ def _prefix(pool: str) -> str:
 
 
 def _share(replicas: Sequence[ReplicaSlots]) -> tuple[ReplicaSlots, ...]:
-    return tuple(ReplicaSlots(each.id, max(1, each.max_concurrency // SHARE_WHILE_AWAY)) for each in replicas)
+    return tuple(
+        replace(each, max_concurrency=max(1, each.max_concurrency // SHARE_WHILE_AWAY)) for each in replicas
+    )
 
 
 def _report(name: str, error: BaseException) -> None:

@@ -74,6 +74,8 @@ class Flow:
         try:
             if first is not None:
                 account.take(first)
+                # The prompt has been read: the scheduler counts it as in flight until the first charge.
+                await account.charge()
                 yield first
             async for chunk in rest:
                 now = time.perf_counter()
@@ -201,7 +203,7 @@ class _Account:
         """Tell the scheduler of the tokens since the last time."""
         tokens, self._charged = self.tokens - self._charged, self.tokens
         self.charge_at = self.tokens + CHARGE_TOKENS
-        if tokens and self.progress.lease is not None:
+        if self.progress.lease is not None:
             scheduler: Scheduler = backends["scheduler"]
             await scheduler.charge(self.progress.lease, tokens)
 

@@ -146,13 +146,17 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
         raise NoReplica(retry_after_s=RETRY_AFTER_S)
     usable = in_service(untried, replica_available)
     scheduler: Scheduler = backends["scheduler"]
+    prompt_tokens = estimate_tokens(call.prompt_chars)
     ticket = Ticket(
         id=f"{progress.call_id.hex}-{progress.attempts}-{len(avoid)}",
         pool=candidate.pool,
         tenant=str(call.principal.tenant_id),
         priority=call.priority,
-        replicas=tuple(ReplicaSlots(replica.id, replica.max_concurrency) for replica in usable),
-        prompt_tokens=estimate_tokens(call.prompt_chars),
+        replicas=tuple(
+            ReplicaSlots(replica.id, replica.max_concurrency, uncached_tokens=prompt_tokens)
+            for replica in usable
+        ),
+        prompt_tokens=prompt_tokens,
         max_tokens=call.max_tokens,
         wait_s=max(0.0, QUEUE_WAIT_S[call.priority] - progress.queue_ms / 1000),
     )

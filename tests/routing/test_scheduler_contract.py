@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kernel.errors import NoReplica, ServerOverloaded
 from routing.adapters.memory_scheduler import MemoryScheduler
@@ -81,6 +82,42 @@ async def test_equals_take_turns(scheduler: Scheduler, pool: str) -> None:
         chosen.add(lease.replica)
         await scheduler.release(lease)
     assert chosen == {"a", "b"}
+
+
+async def test_a_prompt_is_in_flight_until_its_first_byte_or_its_end(scheduler: Scheduler, pool: str) -> None:
+    def asked(tokens: int) -> Ticket:
+        replicas = tuple(ReplicaSlots(id, 4, uncached_tokens=tokens) for id in ("a", "b"))
+        return replace(ticket(pool), replicas=replicas)
+
+    long = await scheduler.acquire(asked(9000))
+    other = "b" if long.replica == "a" else "a"
+    short = [await scheduler.acquire(asked(100)) for _ in range(3)]
+    assert {lease.replica for lease in short} == {other}
+    await scheduler.charge(long, 0)
+    for lease in short:
+        await scheduler.release(lease)
+    # Charges of a tenth of a second go together.
+    await asyncio.sleep(0.3)
+    # Nothing is in flight, and the call that is being answered takes a slot.
+    last = await scheduler.acquire(asked(100))
+    assert last.replica == other
+    await scheduler.release(last)
+    await scheduler.release(long)
+
+
+async def test_a_spent_token_budget_makes_calls_wait_until_a_prompt_is_read(
+    scheduler: Scheduler, pool: str
+) -> None:
+    asked = replace(ticket(pool), replicas=(ReplicaSlots("a", 8, uncached_tokens=600, token_budget=1000),))
+    first, second = [await scheduler.acquire(replace(asked, id=uuid.uuid4().hex)) for _ in range(2)]
+    waiting = asyncio.create_task(scheduler.acquire(asked))
+    await settled()
+    assert (await scheduler.snapshot(pool)).waiting == 1
+    await scheduler.charge(first, 0)
+    third = await asyncio.wait_for(waiting, 2)
+    assert (await scheduler.snapshot(pool)).running == {"a": 3}
+    for lease in (first, second, third):
+        await scheduler.release(lease)
 
 
 async def test_the_queue_is_first_come_first_served(scheduler: Scheduler, pool: str) -> None:
