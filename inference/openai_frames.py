@@ -152,8 +152,11 @@ class FrameReader:
         elif delta.content:
             texts.append(delta.content)
             chunk.tokens += 1
+            if delta.tool_calls:
+                chunk.opaque = True
         elif delta.tool_calls or delta.reasoning_content or delta.reasoning:
             chunk.tokens += 1
+            chunk.opaque = True
         if choice.finish_reason is not None:
             self.finished = True
             chunk.finish_reason = choice.finish_reason

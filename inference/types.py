@@ -147,8 +147,9 @@ class Chunk(Struct):
     """What one read from the engine brought: whole SSE events as JSON bytes (without `data: `), and their sense.
 
     `frames` are the events in order, `[DONE]` and usage-only events left out; `text` is their text joined;
-    `tokens` is how many of them carried text or tool calls; `usage` and `finish_reason` when among them. Not frozen: it is made per
-    read on the hottest path.
+    `tokens` is how many of them carried text or tool calls; `usage` and `finish_reason` when among them. `opaque` when
+    some said what is not plain text of the answer (tool calls, reasoning). Not frozen: it is made per read on the
+    hottest path.
     """
 
     frames: list[bytes]
@@ -156,6 +157,7 @@ class Chunk(Struct):
     tokens: int = 0
     usage: TokenUsage | None = None
     finish_reason: str | None = None
+    opaque: bool = False
 
 
 class Completion(Struct, frozen=True):

@@ -24,6 +24,7 @@ from kernel.hops import Facts, note_hop
 from routing.limits import CHARGE_TOKENS, estimate_tokens
 from routing.ports import Scheduler
 from routing.services.admission import Admission
+from routing.services.continuing import Begun, continuing
 from routing.services.placing import Placed, Progress, give_back, place
 from routing.types import ModelCall, RoutingDecision, Settled
 from tenants.services import record_usage
@@ -31,13 +32,11 @@ from tenants.types import UsageEntry, UsageState
 
 log = structlog.get_logger(__name__)
 
-Begun = tuple[Chunk | None, AsyncIterator[Chunk]]
-
 
 class Flow:
     """An answer that has begun: `decision` is final. `settled` says what it cost, once it has ended."""
 
-    __slots__ = ("_account", "_completion", "_stream", "decision")
+    __slots__ = ("_account", "_completion", "_rest", "_stream", "decision")
 
     def __init__(
         self, account: "_Account", decision: RoutingDecision, answer: Completion | Placed[Begun]
@@ -47,6 +46,7 @@ class Flow:
         self.decision = decision
         self._completion = answer if isinstance(answer, Completion) else None
         self._stream = answer if isinstance(answer, Placed) else None
+        self._rest = self._stream.begun[1] if self._stream is not None else None
 
     @property
     def settled(self) -> Settled | None:
@@ -69,28 +69,47 @@ class Flow:
             raise TypeError("a call that was not streamed has a completion, not chunks")
         account = self._account
         first, rest = placed.begun
+        again = continuing(account.call, account.progress, placed)
+        parts = again.parts if again is not None else None
         began = last = time.perf_counter()
-        longest, count = 0.0, 1
+        longest, count = 0.0, 0
         try:
-            if first is not None:
-                account.take(first)
-                # The prompt has been read: the scheduler counts it as in flight until the first charge.
-                await account.charge()
-                yield first
-            async for chunk in rest:
-                now = time.perf_counter()
-                if now - last > longest:
-                    longest = now - last
-                last = now
-                count += 1
-                account.tokens += chunk.tokens
-                if chunk.usage is not None:
-                    account.usage = chunk.usage
-                if account.tokens >= account.charge_at:
-                    await account.charge()
-                yield chunk
+            while True:
+                try:
+                    if first is not None:
+                        count += 1
+                        account.take(first)
+                        if parts is not None:
+                            parts.append(first.text)
+                        # The prompt has been read: the scheduler counts it as in flight until the first charge.
+                        await account.charge()
+                        yield first
+                    async for chunk in rest:
+                        now = time.perf_counter()
+                        if now - last > longest:
+                            longest = now - last
+                        last = now
+                        count += 1
+                        account.tokens += chunk.tokens
+                        if parts is not None:
+                            parts.append(chunk.text)
+                        if chunk.usage is not None or chunk.finish_reason is not None or chunk.opaque:
+                            account.note(chunk)
+                        if account.tokens >= account.charge_at:
+                            await account.charge()
+                        yield chunk
+                    break
+                except UpstreamFailed as error:
+                    placed = again.placed if again is not None else placed
+                    inference.note_broken_stream(placed.replica, placed.request, error)
+                    if account.finished:
+                        # All was said but the end itself.
+                        break
+                    if again is None or account.opaque:
+                        raise
+                    first, rest = await again.resume(error, account.tokens)
+                    self._rest = rest
         except UpstreamFailed as error:
-            inference.note_broken_stream(placed.replica, placed.request, error)
             await account.settle(UsageState.FAILED, error.code)
             raise
         finally:
@@ -104,11 +123,10 @@ class Flow:
 
     async def close(self) -> None:
         """Stop the engine where the answer was not read to its end."""
-        if self._stream is not None:
-            # An async generator; ended ones are closed already.
-            close = getattr(self._stream.begun[1], "aclose", None)
-            if close is not None:
-                await close()
+        # An async generator; ended ones are closed already.
+        close = getattr(self._rest, "aclose", None)
+        if close is not None:
+            await close()
 
 
 class dispatch:
@@ -177,12 +195,12 @@ class _Account:
     """What one call used so far, and its settlement, which happens once."""
 
     __slots__ = (
-        "_call", "_charged", "_entry", "charge_at", "closed", "first_token_ms", "progress", "settled", "tokens",
-        "usage",
+        "_charged", "_entry", "call", "charge_at", "closed", "finished", "first_token_ms", "opaque", "progress",
+        "settled", "tokens", "usage",
     )  # fmt: skip
 
     def __init__(self, call: ModelCall) -> None:
-        self._call = call
+        self.call = call
         self._charged = 0
         self._entry: UsageEntry | None = None
         self.progress = Progress(time.perf_counter())
@@ -192,12 +210,23 @@ class _Account:
         self.first_token_ms = 0.0
         self.settled: Settled | None = None
         self.closed = False
+        # Whether the answer has said how it ends; whether it said what a continuation could not know.
+        self.finished = False
+        self.opaque = False
 
     def take(self, chunk: Chunk) -> None:
         """Count a chunk."""
         self.tokens += chunk.tokens
+        self.note(chunk)
+
+    def note(self, chunk: Chunk) -> None:
+        """Note what a chunk says beside its text."""
         if chunk.usage is not None:
             self.usage = chunk.usage
+        if chunk.finish_reason is not None:
+            self.finished = True
+        if chunk.opaque:
+            self.opaque = True
 
     async def charge(self) -> None:
         """Tell the scheduler of the tokens since the last time."""
@@ -236,11 +265,11 @@ class _Account:
         try:
             await give_back(self.progress)
         except Unavailable as problem:
-            log.warning("slot_not_released", request_id=self._call.request_id, error=str(problem))
+            log.warning("slot_not_released", request_id=self.call.request_id, error=str(problem))
         try:
             await self._store(state, error)
         except Unavailable as problem:
-            log.error("usage_not_stored", request_id=self._call.request_id, error=str(problem))
+            log.error("usage_not_stored", request_id=self.call.request_id, error=str(problem))
 
     async def _store(self, state: UsageState, error: str) -> None:
         if self._entry is None:
@@ -269,7 +298,7 @@ class _Account:
 
     def _make_entry(self, state: UsageState, error: str) -> UsageEntry | None:
         """The entry of a call that has reached an engine."""
-        call, progress = self._call, self.progress
+        call, progress = self.call, self.progress
         model, replica = progress.model, progress.replica
         if model is None or replica is None:
             return None
@@ -311,11 +340,11 @@ class _Account:
             usage.completion_tokens < self.tokens and state is not UsageState.COMPLETED
         ):
             if usage.prompt_tokens == 0 and usage.estimated:
-                return replace(usage, prompt_tokens=estimate_tokens(self._call.prompt_chars))
+                return replace(usage, prompt_tokens=estimate_tokens(self.call.prompt_chars))
             return usage
         if state is UsageState.FAILED and not self.tokens:
             return TokenUsage(0, 0, estimated=True)
-        return TokenUsage(estimate_tokens(self._call.prompt_chars), self.tokens, estimated=True)
+        return TokenUsage(estimate_tokens(self.call.prompt_chars), self.tokens, estimated=True)
 
 
 def _settlement(entry: UsageEntry) -> Facts:

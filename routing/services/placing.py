@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from inference.services import ensure_models, get_model, list_models, replica_available
-from inference.types import EngineRequest, ModelSpec, ReplicaSpec
+from inference.types import EngineRequest, ModelSpec, ReplicaSpec, Surface
 from kernel.backends import backends
 from kernel.errors import AtriumError, EngineUnavailable, NoReplica, ServerOverloaded
 from kernel.hops import Facts, note_hop
@@ -29,6 +29,7 @@ from routing.limits import (
 )
 from routing.ports import Scheduler
 from routing.services.admission import Admission, Admissions
+from routing.services.memory import RoutingMemory
 from routing.types import Lease, ModelCall, ReplicaSlots, RoutingDecision, Ticket
 
 log = structlog.get_logger(__name__)
@@ -70,11 +71,48 @@ async def place(call: ModelCall, begin: Begin[T], progress: Progress) -> Placed[
     NoReplica, EngineRefused, UpstreamFailed.
     """
     await ensure_models()
-    request = _request(call)
-    avoid: set[str] = set()
+    memory: RoutingMemory = backends["routing_memory"]
+    memory.budget.earn()
+    candidates = await _admitted(call, progress)
+    return await _begin_at_one(call, begin, progress, _request(call), candidates, set())
+
+
+async def place_again(
+    call: ModelCall, begin: Begin[T], progress: Progress, request: EngineRequest, dead: frozenset[str]
+) -> Placed[T]:
+    """Begin `request`, the rest of a call that was placed before, on a replica of the same model that is not `dead`.
+
+    What the call holds of its limits it holds still. Raises as `place`.
+    """
+    model = progress.model
+    if model is None:
+        raise NoReplica(retry_after_s=RETRY_AFTER_S)
+    memory: RoutingMemory = backends["routing_memory"]
+    if not memory.budget.take():
+        raise NoReplica("Too many attempts fail at the moment.", retry_after_s=RETRY_AFTER_S)
+    now = get_model(model.id, tenant_id=call.principal.tenant_id, closed=call.principal.closed)
+    candidates = named_candidates(now, call.surface, replica_available)
+    # An engine that cannot continue a message would begin the answer anew.
+    if call.surface is Surface.CHAT:
+        dead |= {replica.id for each in candidates for replica in each.replicas if not replica.vllm}
+    return await _begin_at_one(call, begin, progress, request, candidates, set(dead))
+
+
+async def _begin_at_one(
+    call: ModelCall,
+    begin: Begin[T],
+    progress: Progress,
+    request: EngineRequest,
+    candidates: Sequence[Candidate],
+    avoid: set[str],
+) -> Placed[T]:
+    """Try the candidates' replicas one after the other, but those to `avoid`, as often as limits and budget allow."""
+    memory: RoutingMemory = backends["routing_memory"]
+    started = time.perf_counter()
+    most = progress.attempts + MOST_ATTEMPTS
     problem: Exception | None = None
     engine_ms = 0.0
-    for candidate in await _admitted(call, progress):
+    for candidate in candidates:
         while True:
             try:
                 replica = await _slot(call, candidate, avoid, progress)
@@ -90,8 +128,8 @@ async def place(call: ModelCall, begin: Begin[T], progress: Progress) -> Placed[
                 problem = error
                 avoid.add(replica.id)
                 await give_back(progress)
-                late = time.perf_counter() - progress.started > RETRY_WITHIN_S
-                if late or progress.attempts >= MOST_ATTEMPTS:
+                late = time.perf_counter() - started > RETRY_WITHIN_S
+                if late or progress.attempts >= most or not memory.budget.take():
                     raise _gave_up(error) from error
                 # The next attempt is another span of the trace.
                 request = replace(request, traceparent=another_span(request.traceparent))

@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 import sys
 import threading
 from collections import deque
@@ -37,6 +38,9 @@ class Behaviour:
 
     Of the list of models: `api_key` must be sent for it, `listing` is "fine", "rubbish", "html", "empty", "huge",
     "redirect" or "404", `listing_s` how long it takes, `context` the length it tells. `chats` false: no such route.
+
+    A message (or a completion's prompt) that is to be continued is, as vLLM does it: what is left of the words. `lead`
+    "omit" leaves out the space that such a rest begins with.
     """
 
     words: int = 8
@@ -63,6 +67,7 @@ class Behaviour:
     listing_s: float = 0.0
     context: int = 0
     chats: bool = True
+    lead: str = "keep"
 
 
 @dataclass
@@ -247,6 +252,23 @@ def _words(how: Behaviour) -> Iterator[str]:
         yield from (f"word{number} " for number in range(how.words))
 
 
+def _said(body: dict[str, Any]) -> str:
+    """The beginning of the answer that the caller gives."""
+    if body.get("continue_final_message"):
+        return str(body["messages"][-1]["content"])
+    prompt = body.get("prompt")
+    return prompt[prompt.index("word0") :] if isinstance(prompt, str) and "word0" in prompt else ""
+
+
+def _rest(body: dict[str, Any], how: Behaviour) -> Iterator[str]:
+    """What is left of the words after what was said."""
+    whole, said = "".join(_words(how)), _said(body)
+    rest = whole[len(said) :] if whole.startswith(said) else whole
+    if how.lead == "omit":
+        rest = rest.lstrip()
+    yield from re.findall(r"\s*\S+(?:\s+$)?|\s+$", rest)
+
+
 def _prompt_tokens(body: dict[str, Any]) -> int:
     return len(json.dumps(body.get("messages", body.get("prompt", "")))) // 4 + 1
 
@@ -294,7 +316,7 @@ def _events(body: dict[str, Any], how: Behaviour) -> Iterator[str]:
 
     made = 0
     if not how.abort:
-        for word in _words(how):
+        for word in _rest(body, how) if _said(body) else _words(how):
             if how.error_after is not None and made == how.error_after:
                 yield json.dumps(
                     {"error": {"message": "engine error", "type": "InternalServerError", "code": 500}}

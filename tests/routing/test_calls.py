@@ -166,7 +166,9 @@ async def test_a_refusal_is_not_retried(house: House) -> None:
 
 
 async def test_death_in_the_middle_is_a_failure_with_what_was_counted(house: House) -> None:
-    house.engine.usual = Act(words=5, dies_after=2)
+    house.directory.show((model_spec("tiny", replica_spec("r1", vllm=False), replica_spec("r2")),))
+    house.engine.script("r1", Act(words=5, dies_after=2))
+    house.engine.script("r2", Act(error=EngineUnavailable("gone")))
     seen: list[str] = []
 
     async def read_on() -> None:

@@ -51,6 +51,9 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "admissions": BackendSpec(
             "routing.services.admission.Admissions", "routing.services.admission.Admissions"
         ),
+        "routing_memory": BackendSpec(
+            "routing.services.memory.RoutingMemory", "routing.services.memory.RoutingMemory"
+        ),
         "model_directory": BackendSpec("substrate.ports.Directory", "inference.directory.ModelDirectory"),
         "assistant_directory": BackendSpec(
             "substrate.ports.Directory", "assistants.directory.AssistantDirectory"
