@@ -17,10 +17,24 @@ SOON_MS = 15_000
 
 
 @pytest.fixture
-def engine() -> Iterator[EngineServer]:
+def engine(installation: Any) -> Iterator[EngineServer]:
+    """An engine that is taken out of service in the end: `auto` of later tests would choose one that is gone."""
     with engine_thread(Behaviour(words=2, context=2048)) as made:
         made.served_models = (f"org/model-{uuid7().hex[-8:]}",)
         yield made
+        take_out(installation, made)
+
+
+def take_out(installation: Any, engine: EngineServer) -> None:
+    """Remove every replica at the engine's address."""
+    server, key = installation.demo.server, installation.demo.api_key
+    status, found = server.request("GET", "/api/v1/replicas?limit=200", key=key)
+    assert status == 200
+    for replica in found["results"]:
+        if replica["url"] == engine.url:
+            path = f"/api/v1/pools/{replica['pool_id']}/replicas/{replica['id']}"
+            status, _ = server.request("DELETE", path, key=key)
+            assert status == 204
 
 
 def tell_address(console: ConsolePage, url: str, key: str = "") -> Any:
