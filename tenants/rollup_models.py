@@ -64,9 +64,11 @@ class UsageHour(DetailSums):
     """Usage of an hour in every detail."""
 
     class Meta(DetailSums.Meta):
-        """Read by tenant and time."""
+        """Read by tenant and time; a month of a busy tenant is narrowed to a model or a person within the index."""
 
-        indexes: ClassVar = [models.Index(fields=["tenant", "start"], name="usage_hour_by_tenant")]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "start", "model", "user_id"], name="usage_hour_narrowed")
+        ]
 
     def __str__(self) -> str:
         """Model and hour."""
@@ -110,9 +112,19 @@ class TenantDay(TenantSums):
 
         indexes: ClassVar = [
             models.Index(fields=["tenant", "start"], name="tenant_day_by_tenant"),
-            # Who used most in a month is answered from the index alone.
+            # What each of all tenants used in a month is answered from the index alone.
             models.Index(
-                fields=["start", "tenant", "completed", "cancelled", "failed"], name="tenant_day_by_time"
+                fields=[
+                    "start",
+                    "tenant",
+                    "completed",
+                    "cancelled",
+                    "failed",
+                    "prompt_tokens",
+                    "completion_tokens",
+                    "cost_nano",
+                ],
+                name="tenant_day_sums_by_time",
             ),
         ]
 

@@ -7,11 +7,13 @@ and a percentile of any range is off by α = 5 % of its value at most.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from struct import Struct, pack
 from typing import Protocol
+
+import numpy as np
 
 from tenants.types import Latency, UsageState, UsageTotals
 
@@ -22,6 +24,7 @@ _SCALE = 1 / math.log(_GAMMA)
 _LAST_BUCKET = 255
 # A bucket's number and its count.
 _PAIR = Struct("<BI")
+_PAIRS = np.dtype([("bucket", "u1"), ("count", "<u4")])
 BIGGEST = 2**63 - 1
 
 Buckets = dict[int, int]
@@ -90,6 +93,14 @@ def add_packed(buckets: Buckets, stored: bytes) -> None:
     known = buckets.get
     for bucket, count in _PAIR.iter_unpack(stored):
         buckets[bucket] = known(bucket, 0) + count
+
+
+def add_many_packed(buckets: Buckets, stored: Iterable[bytes]) -> None:
+    """Add the stored buckets of many rows at once; exact up to 2^53 calls."""
+    pairs = np.frombuffer(b"".join(stored), dtype=_PAIRS)
+    counts = np.bincount(pairs["bucket"], weights=pairs["count"])
+    for bucket in np.flatnonzero(counts).tolist():
+        buckets[bucket] = buckets.get(bucket, 0) + int(counts[bucket])
 
 
 def add_buckets(buckets: Buckets, more: Mapping[int, int]) -> None:

@@ -3,30 +3,94 @@
 For `manage.py seed_load` alone: nothing that serves people drops an index.
 """
 
+import json
+import os
 import random
+import signal
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
+from django.conf import settings
 from django.db import connection, models
 
 from kernel.ids import first_uuid7
+
+# Beside the data, so that what a killed run had dropped is known to the next one.
+_NOTE = "dropped-indexes.json"
 
 
 @contextmanager
 def without_indexes(*found: type[models.Model]) -> Iterator[None]:
     """Drop the secondary indexes of these models' tables, and make them again in the end, whatever happened.
 
-    Unique ones stay. Not inside a transaction that must see them.
+    Unique ones stay. Not inside a transaction that must see them. What is dropped is noted first: after a run that was
+    killed, `heal_indexes` makes them again.
     """
+    heal_indexes()
     tables = [model._meta.db_table for model in found]
     definitions = _definitions(tables)
-    _as_owner([f'DROP INDEX "{name}"' for name in definitions])
+    _write_note(definitions)
+    try:
+        _as_owner([f'DROP INDEX "{name}"' for name in definitions])
+        yield
+    finally:
+        heal_indexes()
+        _as_owner(_analyse(tables))
+
+
+def heal_indexes() -> list[str]:
+    """Make the indexes that a run dropped and did not make again; returns their names."""
+    note = _note()
+    if not note.is_file():
+        return []
+    dropped: Mapping[str, str] = json.loads(note.read_text())
+    missing = [name for name in dropped if name not in _names()]
+    _as_owner([dropped[name] for name in missing])
+    note.unlink()
+    return missing
+
+
+@contextmanager
+def ending_by_signal() -> Iterator[None]:
+    """SIGTERM ends what is inside as Ctrl-C does: `finally` is reached."""
+
+    def leave(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
-        _as_owner([*definitions.values(), *_analyse(tables)])
+        signal.signal(signal.SIGTERM, before)
+
+
+def _note() -> Path:
+    return Path(settings.ATRIUM.home) / _NOTE
+
+
+def _write_note(definitions: Mapping[str, str]) -> None:
+    note = _note()
+    fresh = note.with_suffix(".new")
+    with fresh.open("w") as file:
+        json.dump(definitions, file)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(note)
+
+
+def _names() -> set[str]:
+    sql = (
+        "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()"
+        if connection.vendor == "postgresql"
+        else "SELECT name FROM sqlite_master WHERE type = 'index'"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return {row[0] for row in cursor.fetchall()}
 
 
 def _definitions(tables: Sequence[str]) -> dict[str, str]:

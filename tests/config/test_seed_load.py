@@ -1,6 +1,8 @@
 """`seed_load` and `rebuild_rollups`: made-up load is repeatable, whole, and never put among real tenants unasked."""
 
 import json
+import os
+import signal
 from io import StringIO
 from typing import Any
 
@@ -10,8 +12,9 @@ from django.db import connection
 from factories.tenants import make_tenant
 
 from substrate.crossing import system_scope
+from substrate.seeding import heal_indexes, without_indexes
 from tenants.models import TenantDay, UsageRecord
-from tenants.services import check_rollups
+from tenants.services import check_rollups, seeding
 
 AMOUNTS = ("--tenants", "20", "--documents", "60", "--usage", "3000", "--days", "3")
 
@@ -42,6 +45,38 @@ def test_a_seed_is_whole_and_its_rollups_agree_with_its_ledger() -> None:
         assert UsageRecord.objects.count() == found["usage"]
         assert TenantDay.objects.count() > 20
     assert check_rollups() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_is_told_to_end_leaves_every_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = indexes()
+    told = seeding.write_rows
+
+    def end(model: Any, *rest: Any, **more: Any) -> Any:
+        if model is UsageRecord:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return told(model, *rest, **more)
+
+    monkeypatch.setattr(seeding, "write_rows", end)
+    with pytest.raises(CommandError, match="interrupted"):
+        seed()
+    assert indexes() == before
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_heals_what_a_killed_one_left() -> None:
+    before = indexes()
+    dropping = without_indexes(UsageRecord, TenantDay)
+    dropping.__enter__()
+    gone = before - indexes()
+    assert gone >= {"tenant_day_by_tenant", "tenant_day_sums_by_time"}
+    # A kill leaves the note and nothing else; even a run that then refuses to write heals first.
+    make_tenant("real")
+    with pytest.raises(CommandError, match="tenants beside the demo's"):
+        seed()
+    assert indexes() == before
+    assert heal_indexes() == []
 
 
 @pytest.mark.django_db(transaction=True)

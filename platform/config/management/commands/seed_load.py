@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from knowledge.services import seed_documents
 from substrate.commands import AtriumCommand
 from substrate.seed_jobs import seed_jobs
-from substrate.seeding import roomy_cache
+from substrate.seeding import ending_by_signal, heal_indexes, roomy_cache
 from tenants.services import has_other_tenants, seed_tenants, seed_usage
 
 WITH_JOBS, JOBS_EACH = 100, 200
@@ -35,7 +35,16 @@ class Command(AtriumCommand):
         )
 
     def act(self, **options: Any) -> dict[str, Any]:
-        """Write it, saying how far it is."""
+        """Write it, saying how far it is; interrupted, it leaves every index in its place."""
+        with ending_by_signal():
+            if healed := heal_indexes():
+                self._tell(f"indexes that an earlier run had left out: {len(healed)}")
+            try:
+                return self._seed(**options)
+            except KeyboardInterrupt:
+                raise CommandError("It was interrupted: what it wrote so far stays.") from None
+
+    def _seed(self, **options: Any) -> dict[str, Any]:
         amounts = {name: options[name] for name in ("tenants", "documents", "usage", "days")}
         if min(amounts.values()) < 0 or min(amounts["tenants"], amounts["days"]) < 1:
             raise CommandError("Give numbers above zero.")
