@@ -22,6 +22,8 @@ from tenants.rollup_models import TenantDay as TenantDay
 from tenants.rollup_models import TenantHour as TenantHour
 from tenants.rollup_models import UsageDay as UsageDay
 from tenants.rollup_models import UsageHour as UsageHour
+from tenants.scim_models import Provisioned as Provisioned
+from tenants.scim_models import ScimToken as ScimToken
 from tenants.session_models import Session as Session
 from tenants.types import (
     EMAIL_LENGTH,
@@ -94,6 +96,8 @@ class User(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     # The bare id: the password outlives the tenant, and opens nothing then.
     password_given_by = models.UUIDField(null=True, blank=True, editable=False)
+    # The bare id of the tenant whose directory made the account (`tenants.services.provisioning`).
+    provisioned_by = models.UUIDField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

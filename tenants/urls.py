@@ -21,9 +21,22 @@ from tenants.views.providers import (
     ProvidersView,
     ProviderTestView,
 )
+from tenants.views.provisioning import (
+    ProvisioningView,
+    RotateScimTokenView,
+    ScimTokensView,
+    ScimTokenView,
+)
 from tenants.views.quotas import QuotaRuleView, QuotasView
 from tenants.views.retention import RetentionPreviewView, RetentionRulesView
 from tenants.views.roles import PermissionsView, RolesView, RoleView
+from tenants.views.scim import (
+    DescriptionView,
+    ScimGroupsView,
+    ScimGroupView,
+    ScimUsersView,
+    ScimUserView,
+)
 from tenants.views.sessions import MemberSessionsView, MemberSessionView, OwnSessionsView, OwnSessionView
 from tenants.views.sharing import AccessView, ExplainView, SubjectsView
 from tenants.views.sign_in import SignInRulesView
@@ -44,6 +57,10 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^identity-providers/(?P<provider_id>[^/]+)/?$", OneProviderView.as_view()),
     re_path(r"^identity-providers/(?P<provider_id>[^/]+)/test/?$", ProviderTestView.as_view()),
     re_path(r"^identity-providers/(?P<provider_id>[^/]+)/domains/?$", ProviderDomainsView.as_view()),
+    re_path(r"^provisioning/?$", ProvisioningView.as_view()),
+    re_path(r"^provisioning/tokens/?$", ScimTokensView.as_view()),
+    re_path(r"^provisioning/tokens/(?P<token_id>[^/]+)/?$", ScimTokenView.as_view()),
+    re_path(r"^provisioning/tokens/(?P<token_id>[^/]+)/rotate/?$", RotateScimTokenView.as_view()),
     re_path(r"^sign-in/?$", SignInRulesView.as_view()),
     re_path(r"^sessions/?$", OwnSessionsView.as_view()),
     re_path(r"^sessions/(?P<session_id>[^/]+)/?$", OwnSessionView.as_view()),
@@ -68,6 +85,18 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^quotas/(?P<quota_id>[^/]+)/?$", QuotaRuleView.as_view()),
     re_path(r"^retention/?$", RetentionRulesView.as_view()),
     re_path(r"^retention/preview/?$", RetentionPreviewView.as_view()),
+]
+
+# SCIM, below `/scim/v2/<tenant>/`.
+scim_urlpatterns: list[URLPattern] = [
+    re_path(
+        r"^(?P<about>ServiceProviderConfig|ResourceTypes|Schemas)(?:/(?P<name>[^/]+))?/?$",
+        DescriptionView.as_view(),
+    ),
+    re_path(r"^Users/?$", ScimUsersView.as_view()),
+    re_path(r"^Users/(?P<member_id>[^/]+)/?$", ScimUserView.as_view()),
+    re_path(r"^Groups/?$", ScimGroupsView.as_view()),
+    re_path(r"^Groups/(?P<group_id>[^/]+)/?$", ScimGroupView.as_view()),
 ]
 
 # Pages for people, below `/accounts/`.

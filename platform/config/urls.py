@@ -5,7 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from config.views import chat_page, console_page
-from tenants.urls import page_urlpatterns
+from tenants.urls import page_urlpatterns, scim_urlpatterns
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("console.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("scim/v2/<str:slug>/", include(scim_urlpatterns)),
     re_path(r"^console(?:/.*)?$", console_page, name="console"),
     re_path(r"^(?:c|k)(?:/.*)?$", chat_page),
     path("", chat_page, name="chat"),

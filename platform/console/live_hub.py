@@ -37,6 +37,7 @@ HEARD_BY: Mapping[str, str] = {
     "job": "jobs.read",
     "retention": "retention.write",
     "identity_provider": "tenant.write",
+    "scim_token": "tenant.write",
     "usage": "usage.read",
 }
 # Changes after which the rights of some are others, and those that touch everybody in the tenant.

@@ -197,7 +197,7 @@ def change_member(
         if disabled is not None and disabled != (membership.disabled_at is not None):
             membership.disabled_at = clock.now() if disabled else None
             end_sessions_of_membership(membership.id)
-        _keep_an_owner(membership)
+        keep_an_owner(membership)
         membership.save()
         record_change(kind="membership", object_id=user_id, tenant_id=principal.tenant_id)
         for act in acts:
@@ -252,7 +252,7 @@ def remove_member(*, principal: Principal, user_id: uuid.UUID, expected: str | N
         _not_oneself(principal, user_id)
         _record("removed", membership)
         membership.role = Role.VIEWER.value
-        _keep_an_owner(membership)
+        keep_an_owner(membership)
         end_sessions_of_membership(membership.id)
         membership.delete()
         record_change(kind="membership", object_id=user_id, tenant_id=principal.tenant_id)
@@ -279,7 +279,8 @@ def _locked_member(user_id: uuid.UUID) -> Membership:
     return membership
 
 
-def _keep_an_owner(membership: Membership) -> None:
+def keep_an_owner(membership: Membership) -> None:
+    """Return when the tenant has an active owner with the membership as it stands, not yet saved. Raises Conflict."""
     stays = membership.role == Role.OWNER and membership.disabled_at is None and membership.user.is_active
     was_owner = Membership.objects.filter(id=membership.id, role=Role.OWNER, disabled_at=None).exists()
     if was_owner and not stays and selectors.active_owner_count(without=membership.id) == 0:

@@ -51,6 +51,7 @@ OWNERS = {
     "group_id": ("tenants.Group", "id"),
     "quota_id": ("tenants.Quota", "id"),
     "provider_id": ("tenants.IdentityProvider", "id"),
+    "token_id": ("tenants.ScimToken", "id"),
 }
 # Things that all tenants share: who may touch them is the operators' business and has its own tests.
 SHARED = {"backup_id": "atrium-20200101-000000-aaaa", "model_id": "m", "pool_id": None, "replica_id": None}

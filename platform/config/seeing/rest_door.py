@@ -8,7 +8,8 @@ from config.static import Receive, Scope, Send
 from kernel.hops import Trail, on_trail
 from kernel.ids import accept_request_id, new_trace_id, parse_parent_span, parse_traceparent
 
-API = "/api/"
+# What programs call: both are followed and measured.
+API = ("/api/", "/scim/")
 CLIENT_LEFT = 499
 
 

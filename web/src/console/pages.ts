@@ -19,6 +19,7 @@ export type PageId =
   | "roles"
   | "keys"
   | "signin"
+  | "provisioning"
   | "usage"
   | "requests"
   | "jobs"
@@ -151,6 +152,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "tenant.write",
     scope: "tenant",
     load: () => import("./signin/SignInPage.svelte"),
+  },
+  {
+    id: "provisioning",
+    path: "/console/provisioning",
+    area: "provisioning",
+    icon: "swap",
+    group: "access",
+    permission: "tenant.write",
+    scope: "tenant",
+    load: () => import("./provisioning/ProvisioningPage.svelte"),
   },
   {
     id: "usage",

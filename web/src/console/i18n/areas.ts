@@ -12,6 +12,7 @@ import type { knowledge } from "./knowledge.en";
 import type { limits } from "./limits.en";
 import type { people } from "./people.en";
 import type { requests } from "./requests.en";
+import type { provisioning } from "./provisioning.en";
 import type { signin } from "./signin.en";
 import type { upkeep } from "./upkeep.en";
 import type { usage } from "./usage.en";
@@ -29,6 +30,7 @@ export interface Areas {
   limits: typeof limits;
   people: typeof people;
   requests: typeof requests;
+  provisioning: typeof provisioning;
   signin: typeof signin;
   upkeep: typeof upkeep;
   usage: typeof usage;
@@ -51,6 +53,7 @@ export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
   limits: { en: () => import("./limits.en"), de: () => import("./limits.de") },
   people: { en: () => import("./people.en"), de: () => import("./people.de") },
   requests: { en: () => import("./requests.en"), de: () => import("./requests.de") },
+  provisioning: { en: () => import("./provisioning.en"), de: () => import("./provisioning.de") },
   signin: { en: () => import("./signin.en"), de: () => import("./signin.de") },
   upkeep: { en: () => import("./upkeep.en"), de: () => import("./upkeep.de") },
   usage: { en: () => import("./usage.en"), de: () => import("./usage.de") },

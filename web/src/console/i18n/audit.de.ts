@@ -42,8 +42,9 @@ export const audit: typeof english = {
   openIt: "Handlung öffnen",
   emptyTitle: "Noch wurde nichts getan",
   emptyText: "Jede Änderung an Einstellungen, Personen, Schlüsseln und Wissen wird hier festgehalten.",
-  actorKinds: { user: "Person", key: "API-Schlüssel", operator: "Betreiber ohne Mitgliedschaft", command: "Befehl", system: "Atrium selbst" },
+  actorKinds: { user: "Person", key: "API-Schlüssel", directory: "Verzeichnis (SCIM)", operator: "Betreiber ohne Mitgliedschaft", command: "Befehl", system: "Atrium selbst" },
   kinds: {
+    scim_token: "SCIM-Token",
     api_key: "API-Schlüssel",
     assistant: "Assistent",
     backup: "Sicherung",

@@ -40,8 +40,9 @@ export const audit = {
   openIt: "Open the act",
   emptyTitle: "Nothing was done yet",
   emptyText: "Every change of settings, people, keys and knowledge is written down here.",
-  actorKinds: { user: "person", key: "API key", operator: "operator who is no member", command: "command", system: "Atrium itself" } as Record<string, string>,
+  actorKinds: { user: "person", key: "API key", directory: "directory (SCIM)", operator: "operator who is no member", command: "command", system: "Atrium itself" } as Record<string, string>,
   kinds: {
+    scim_token: "SCIM token",
     api_key: "API key",
     assistant: "assistant",
     backup: "backup",
