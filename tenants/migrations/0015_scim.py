@@ -10,7 +10,7 @@ from substrate.rls import IsolateTenants
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0013_identity_providers"),
+        ("tenants", "0014_usage_indexes_cover"),
     ]
 
     operations = [
