@@ -14,6 +14,7 @@ from django.db import DatabaseError
 from inference.health import HealthBook
 from inference.selectors import load_specs
 from inference.types import ModelSpec, ReplicaSpec
+from inference.vitals import VitalsBook
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Unavailable
 from kernel.streams import Supervisor
@@ -54,6 +55,7 @@ class ModelDirectory:
         """Empty until `start` or `ensure`."""
         self.snapshot = Snapshot()
         self.health = HealthBook(clock=clock)
+        self.vitals = VitalsBook()
         self._clock = clock
         self._tailed = False
         self._loaded_at: float | None = None
@@ -104,6 +106,7 @@ class ModelDirectory:
         self.snapshot = Snapshot.of(specs)
         self._loaded_at = self._clock.monotonic()
         self.health.keep_only(self.snapshot.replicas)
+        self.vitals.keep_only(self.snapshot.replicas)
 
     async def _load(self) -> None:
         self.show(await run_unit(load_specs))

@@ -3,6 +3,9 @@
 A replica goes out after two failed probes in a row, or after three attempts in a row that found it unreachable; it
 comes back with the first probe that succeeds, a breaker's at the earliest after two seconds. An engine that says it
 is full is healthy. What is out is only a preference: routing uses it when everything is out.
+
+A replica may also be left alone although it answers (`outliers.py` says when): for ten seconds, twice as long each time
+that it happens again. Then it is on trial, and dearer than the others for half a minute, less and less so.
 """
 
 from collections.abc import Iterable
@@ -15,6 +18,13 @@ from kernel.clock import SYSTEM_CLOCK, Clock
 PROBES_TO_LEAVE = 2
 FAILURES_TO_LEAVE = 3
 BREAKER_HOLD_S = 2.0
+LEAVE_ALONE_S = 10.0
+MOST_ALONE_S = 300.0
+TRIAL_S = 30.0
+# What a call on a replica at the beginning of its trial is said to cost more. Seconds.
+TRIAL_COST_S = 5.0
+# After so long without another offence it counts as the first again.
+FORGIVEN_S = 600.0
 
 
 @dataclass(slots=True)
@@ -28,6 +38,9 @@ class _Record:
     error_at: datetime | None = None
     checked_at: datetime | None = None
     latency_ms: float | None = None
+    alone_until: float = 0.0
+    alone_why: str = ""
+    alone_times: int = 0
 
 
 class HealthBook:
@@ -37,24 +50,60 @@ class HealthBook:
         """Everything is in service at first."""
         self._clock = clock
         self._records: dict[str, _Record] = {}
+        # Replicas that were left alone and are not trusted again yet.
+        self.suspects: set[str] = set()
 
     def available(self, replica_id: str) -> bool:
         """Whether the replica is in service."""
         record = self._records.get(replica_id)
-        return record is None or not record.out
+        if record is None:
+            return True
+        if record.alone_why and self._clock.monotonic() < record.alone_until:
+            return False
+        return not record.out
+
+    def leave_alone(self, replica_id: str, reason: str) -> float:
+        """Leave the replica alone although it answers; the seconds for which it is."""
+        record = self._record(replica_id)
+        now = self._clock.monotonic()
+        if now > record.alone_until + FORGIVEN_S:
+            record.alone_times = 0
+        seconds = min(MOST_ALONE_S, LEAVE_ALONE_S * float(2 ** min(record.alone_times, 10)))
+        record.alone_times += 1
+        record.alone_why = reason
+        record.alone_until = now + seconds
+        self.suspects.add(replica_id)
+        return seconds
+
+    def trial_cost(self, replica_id: str) -> float:
+        """What a call on the replica is said to cost more because it has just been left alone. Seconds."""
+        record = self._records.get(replica_id)
+        if record is None or not record.alone_why:
+            return 0.0
+        left = record.alone_until + TRIAL_S - self._clock.monotonic()
+        if left <= 0:
+            record.alone_why = ""
+            self.suspects.discard(replica_id)
+            return 0.0
+        return TRIAL_COST_S * min(1.0, left / TRIAL_S)
 
     def read(self, replica_id: str) -> ReplicaHealth | None:
         """What is known of the replica; None when it was never heard of."""
         record = self._records.get(replica_id)
         if record is None:
             return None
+        now = self._clock.monotonic()
+        alone_s = max(0.0, record.alone_until - now) if record.alone_why else 0.0
         return ReplicaHealth(
-            available=not record.out,
+            available=not record.out and not alone_s,
             since=record.since,
             checked_at=record.checked_at,
             latency_ms=record.latency_ms,
             error=record.error,
             error_at=record.error_at,
+            left_alone=record.alone_why if alone_s else "",
+            left_alone_s=alone_s,
+            on_trial=bool(record.alone_why) and not alone_s and now < record.alone_until + TRIAL_S,
         )
 
     def attempt_succeeded(self, replica_id: str) -> None:
@@ -99,6 +148,7 @@ class HealthBook:
         """Forget every replica but these."""
         kept = set(replica_ids)
         self._records = {key: record for key, record in self._records.items() if key in kept}
+        self.suspects &= kept
 
     def _record(self, replica_id: str) -> _Record:
         found = self._records.get(replica_id)

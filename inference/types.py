@@ -179,11 +179,35 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaLoad:
-    """What an engine says of itself. `kv_usage` is 0–1."""
+    """What an engine says of itself. `kv_usage` is 0–1.
+
+    The others count tokens since the engine began: answered, of prompts, asked for in its prefix cache and found there.
+    """
 
     running: int
     waiting: int
     kv_usage: float
+    made_tokens: float = 0.0
+    prompt_tokens: float = 0.0
+    cache_asked: float = 0.0
+    cache_hits: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaVitals:
+    """What the answering process has learned of a replica's work; None where it has not.
+
+    `prefill_tps` are uncached prompt tokens a second, `hit_rate` the share (0–1) of prompt tokens that the engine found
+    in its cache; `restarts` is how often the engine was seen to begin anew.
+    """
+
+    prefill_tps: float | None
+    ttft_ms: float | None
+    gap_ms: float | None
+    distance_ms: float | None
+    kv_usage: float | None
+    hit_rate: float | None
+    restarts: int
 
 
 class ModelState(StrEnum):
@@ -293,7 +317,8 @@ class ReplicaHealth:
     """What a process knows of a replica from its probes and calls. `latency_ms` is the last health check's.
 
     `since` is when it last went out or came back (or was first heard of); `error` why it last failed, empty when it
-    never did.
+    never did. `left_alone` says why it is left alone for `left_alone_s` more seconds although it answers, or empty;
+    `on_trial` that it has come back from that and is not yet trusted like the others.
     """
 
     available: bool
@@ -302,6 +327,9 @@ class ReplicaHealth:
     latency_ms: float | None
     error: str
     error_at: datetime | None
+    left_alone: str = ""
+    left_alone_s: float = 0.0
+    on_trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,24 +41,6 @@ class ModelCall(Struct, frozen=True):
     max_tokens: int = 0
 
 
-class RoutingDecision(Struct, frozen=True):
-    """Where a call went, known before its first byte: model, pool, replica, the wait in the queue, attempts made.
-
-    `engine_ms` is the time engines took, from an attempt's start to its first byte (to its answer, when that is not
-    streamed), attempts that failed included: what is left of the request's time is Atrium's own.
-    `allowance` is what the caller is told of its rates.
-    """
-
-    model: str
-    pool: str
-    replica: str
-    queue_ms: float
-    attempts: int
-    reason: str = ""
-    engine_ms: float = 0.0
-    allowance: Allowance | None = None
-
-
 class ReplicaSlots(Struct, frozen=True):
     """A replica as the scheduler sees it for one ticket: what it takes, and what the ticket costs there.
 
@@ -73,6 +55,49 @@ class ReplicaSlots(Struct, frozen=True):
     uncached_tokens: int = 0
     extra_s: float = 0.0
     token_budget: int = 0
+
+
+class Terms(Struct, frozen=True):
+    """The terms of one replica for one call. Seconds, but for tokens. `load_s` to `trial_s` are added to the read."""
+
+    replica: str
+    cached_tokens: int
+    uncached_tokens: int
+    prefill_tps: float
+    load_s: float
+    standing_s: float
+    stranger_s: float
+    trial_s: float
+
+    @property
+    def read_s(self) -> float:
+        """The time that this call's own prompt takes."""
+        return self.uncached_tokens / self.prefill_tps
+
+    @property
+    def own_s(self) -> float:
+        """All that the call costs here but the tokens of others in flight, which the scheduler adds."""
+        return self.read_s + self.load_s + self.standing_s + self.stranger_s + self.trial_s
+
+
+class RoutingDecision(Struct, frozen=True):
+    """Where a call went, known before its first byte: model, pool, replica, the wait in the queue, attempts made.
+
+    `engine_ms` is the time engines took, from an attempt's start to its first byte (to its answer, when that is not
+    streamed), attempts that failed included: what is left of the request's time is Atrium's own.
+    `allowance` is what the caller is told of its rates. `terms` are those of the chosen replica, None where there was no
+    other.
+    """
+
+    model: str
+    pool: str
+    replica: str
+    queue_ms: float
+    attempts: int
+    reason: str = ""
+    engine_ms: float = 0.0
+    allowance: Allowance | None = None
+    terms: Terms | None = None
 
 
 class Ticket(Struct, frozen=True):

@@ -7,7 +7,7 @@ connection, which is how vLLM is told to stop. What clients must not set is take
 import asyncio
 import functools
 import re
-import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -16,10 +16,10 @@ import structlog
 
 from inference.adapters.http_pool import Answer, AnswerBroken, ConnectionStale, HttpPool, Target
 from inference.openai_frames import FrameReader, read_completion, read_embeddings, read_refusal
+from inference.salts import cache_salt
 from inference.sse import EventParser, EventTooLong
 from inference.types import Chunk, Completion, Embeddings, EngineRequest, ReplicaLoad, ReplicaSpec, Surface
 from kernel.errors import EngineUnavailable, UpstreamFailed
-from substrate.keyring import keyring
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,9 @@ CLOSING_S = 0.25
 LARGE_BYTES = 512 * 1024
 
 _GAUGE = re.compile(
-    r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc)(?:\{[^}]*\})? (\S+)", re.M
+    r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc|generation_tokens_total|prompt_tokens_total"
+    r"|prefix_cache_queries_total|prefix_cache_hits_total)(?:\{[^}]*\})? (\S+)",
+    re.M,
 )
 
 
@@ -122,7 +124,7 @@ class OpenAICompatibleEngine:
         status, text = await self._get(replica, "/metrics")
         if status != 200:
             raise EngineUnavailable(f"The engine's metrics say {status}.")
-        sums = {"num_requests_running": 0.0, "num_requests_waiting": 0.0, "kv_cache_usage_perc": 0.0}
+        sums: defaultdict[str, float] = defaultdict(float)
         for name, value in _GAUGE.findall(text):
             number = _number(value)
             sums[name] = max(sums[name], number) if name == "kv_cache_usage_perc" else sums[name] + number
@@ -130,6 +132,10 @@ class OpenAICompatibleEngine:
             running=int(sums["num_requests_running"]),
             waiting=int(sums["num_requests_waiting"]),
             kv_usage=min(1.0, sums["kv_cache_usage_perc"]),
+            made_tokens=sums["generation_tokens_total"],
+            prompt_tokens=sums["prompt_tokens_total"],
+            cache_asked=sums["prefix_cache_queries_total"],
+            cache_hits=sums["prefix_cache_hits_total"],
         )
 
     async def close(self) -> None:
@@ -244,17 +250,11 @@ def _target(base: str, path: str) -> Target:
         raise EngineUnavailable("The engine's address is not an http address.") from error
 
 
-@functools.lru_cache(maxsize=65536)
-def _salt(tenant_id: uuid.UUID) -> str:
-    """Keeps tenants' prefixes apart in the engine's cache; 64 hex characters (vLLM takes at most 128)."""
-    return keyring().derive("cache-salt", str(tenant_id)).hex()
-
-
 def _call_body(replica: ReplicaSpec, request: EngineRequest) -> dict[str, Any]:
     body = {name: value for name, value in request.body.items() if name not in DENIED}
     body["model"] = replica.served_name
     if replica.vllm:
-        body["cache_salt"] = _salt(request.tenant_id)
+        body["cache_salt"] = cache_salt(request.tenant_id)
         if request.priority and request.surface is not Surface.EMBEDDINGS:
             body["priority"] = request.priority
     return body

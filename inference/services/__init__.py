@@ -1,5 +1,6 @@
 """The door of inference: what models there are, one attempt on one replica, and how engines come and go."""
 
+from inference.salts import prefix_seed
 from inference.services.answering import require_answering_model
 from inference.services.attempts import begin_stream, complete, embed, note_broken_stream, stream
 from inference.services.built_in import ensure_built_in_models, ensure_configured_embeddings
@@ -24,10 +25,16 @@ from inference.services.lookup import (
     local_fingerprints,
     price,
     replica_available,
+    trial_costs,
+    vital_of,
+    vitals_of,
 )
 from inference.services.probing import probe_replicas_forever
+from inference.services.watching import watch_loads_forever, watch_replicas_forever
+from inference.vitals import Vital
 
 __all__ = [
+    "Vital",
     "begin_stream",
     "change_model",
     "change_pool",
@@ -53,6 +60,7 @@ __all__ = [
     "live_replicas",
     "local_fingerprints",
     "note_broken_stream",
+    "prefix_seed",
     "price",
     "probe_replicas_forever",
     "register_engine",
@@ -60,4 +68,9 @@ __all__ = [
     "replica_available",
     "require_answering_model",
     "stream",
+    "trial_costs",
+    "vital_of",
+    "vitals_of",
+    "watch_loads_forever",
+    "watch_replicas_forever",
 ]

@@ -1,6 +1,8 @@
 """One attempt on one replica; health learns from each."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from types import TracebackType
 
 import structlog
 
@@ -24,7 +26,8 @@ def _engine(replica: ReplicaSpec) -> InferenceEngine:
 async def complete(replica: ReplicaSpec, request: EngineRequest) -> Completion:
     """The whole answer. Raises EngineUnavailable (another replica may do), EngineRefused, UpstreamFailed."""
     try:
-        completion = await _engine(replica).complete(replica, request)
+        with _patience(replica):
+            completion = await _engine(replica).complete(replica, request)
     except EngineUnavailable as error:
         _failed(replica, request, error)
         raise
@@ -41,7 +44,8 @@ async def begin_stream(
     """
     chunks = _engine(replica).stream(replica, request)
     try:
-        first = await anext(chunks, None)
+        with _patience(replica):
+            first = await anext(chunks, None)
     except EngineUnavailable as error:
         _failed(replica, request, error)
         raise
@@ -66,7 +70,8 @@ async def stream(replica: ReplicaSpec, request: EngineRequest) -> AsyncIterator[
 async def embed(replica: ReplicaSpec, request: EngineRequest) -> Embeddings:
     """One vector for each entry of `body["input"]`. Raises as `complete`."""
     try:
-        embeddings = await _engine(replica).embed(replica, request)
+        with _patience(replica):
+            embeddings = await _engine(replica).embed(replica, request)
     except EngineUnavailable as error:
         _failed(replica, request, error)
         raise
@@ -79,6 +84,33 @@ def note_broken_stream(replica: ReplicaSpec, request: EngineRequest, error: Upst
     _failed(replica, request, error)
 
 
+class _patience:
+    """Waits for the block as long as nobody says that the replica hangs; then raises EngineUnavailable."""
+
+    __slots__ = ("_task", "_vital")
+
+    def __init__(self, replica: ReplicaSpec) -> None:
+        self._vital = directory().vitals.of(replica.id)
+        self._task = asyncio.current_task()
+
+    def __enter__(self) -> None:
+        if self._task is not None:
+            self._vital.waiting.add(self._task)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, vital = self._task, self._vital
+        if task is None:
+            return
+        vital.waiting.discard(task)
+        if task in vital.given_up:
+            vital.given_up.discard(task)
+            # Cancelled by others too, it goes on being cancelled.
+            if not task.uncancel() and isinstance(error, asyncio.CancelledError):
+                raise EngineUnavailable("The engine gives no token.") from error
+
+
 def _failed(replica: ReplicaSpec, request: EngineRequest, error: UpstreamFailed) -> None:
     log.warning(
         "attempt_failed",
@@ -89,4 +121,5 @@ def _failed(replica: ReplicaSpec, request: EngineRequest, error: UpstreamFailed)
         error=error.message,
     )
     if error.code != FULL and directory().health.attempt_failed(replica.id, error.message):
+        directory().vitals.of(replica.id).restarted()
         log.warning("replica_out", replica=replica.id, url=replica.url, reason="attempts failed")

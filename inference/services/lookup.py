@@ -1,12 +1,14 @@
 """What models there are, from memory."""
 
 import uuid
+from collections.abc import Sequence
 
 from inference.directory import ModelDirectory
 from inference.embedders import local_embedder
 from inference.naming import EMBEDDING_MODEL
 from inference.pricing import cost
-from inference.types import ModelKind, ModelSpec, TokenUsage
+from inference.types import ModelKind, ModelSpec, ReplicaSpec, TokenUsage
+from inference.vitals import Vital
 from kernel.backends import backends
 from kernel.errors import ModelNotFound
 
@@ -65,6 +67,23 @@ def _usable(spec: ModelSpec, tenant_id: uuid.UUID | None, closed: frozenset[str]
 def replica_available(replica_id: str) -> bool:
     """Whether this process thinks the replica healthy."""
     return directory().health.available(replica_id)
+
+
+def vital_of(replica_id: str) -> Vital:
+    """What this process has seen of the replica's work."""
+    return directory().vitals.of(replica_id)
+
+
+def vitals_of(replicas: Sequence[ReplicaSpec]) -> list[Vital]:
+    """What this process has seen of the work of each."""
+    of = directory().vitals.of
+    return [of(replica.id) for replica in replicas]
+
+
+def trial_costs(replicas: Sequence[ReplicaSpec]) -> list[float] | None:
+    """What a call on each is said to cost more because it was left alone just now, in seconds; None when none was."""
+    book = directory().health
+    return [book.trial_cost(replica.id) for replica in replicas] if book.suspects else None
 
 
 def price(spec: ModelSpec, usage: TokenUsage) -> int:

@@ -47,8 +47,11 @@ async def _probe(replicas: list[ReplicaSpec], at_once: asyncio.Semaphore) -> Non
     except EngineUnavailable as error:
         for replica in replicas:
             if health.probe_failed(replica.id, error.message):
+                # Whatever comes back there may be another process.
+                directory().vitals.of(replica.id).restarted()
                 log.warning("replica_out", replica=replica.id, url=replica.url, reason=error.message)
     else:
         for replica in replicas:
+            directory().vitals.of(replica.id).note_distance(took_ms / 1000)
             if health.probe_succeeded(replica.id, took_ms):
                 log.info("replica_back", replica=replica.id, url=replica.url)

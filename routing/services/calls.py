@@ -33,6 +33,10 @@ from tenants.types import UsageEntry, UsageState
 log = structlog.get_logger(__name__)
 
 
+# How often the pace of a slow stream is noted: after so many seconds of waiting for it.
+PACE_S = 1.0
+
+
 class Flow:
     """An answer that has begun: `decision` is final. `settled` says what it cost, once it has ended."""
 
@@ -72,7 +76,8 @@ class Flow:
         again = continuing(account.call, account.progress, placed)
         parts = again.parts if again is not None else None
         began = last = time.perf_counter()
-        longest, count = 0.0, 0
+        longest = waited = 0.0
+        count = paced = 0
         try:
             while True:
                 try:
@@ -84,11 +89,14 @@ class Flow:
                         # The prompt has been read: the scheduler counts it as in flight until the first charge.
                         await account.charge()
                         yield first
+                        last = time.perf_counter()
+                        paced = account.tokens
                     async for chunk in rest:
                         now = time.perf_counter()
-                        if now - last > longest:
-                            longest = now - last
-                        last = now
+                        gap = now - last
+                        if gap > longest:
+                            longest = gap
+                        waited += gap
                         count += 1
                         account.tokens += chunk.tokens
                         if parts is not None:
@@ -97,7 +105,14 @@ class Flow:
                             account.note(chunk)
                         if account.tokens >= account.charge_at:
                             await account.charge()
+                        if waited > PACE_S:
+                            account.note_pace(now, account.tokens - paced, waited)
+                            paced, waited = account.tokens, 0.0
                         yield chunk
+                        # A reader that takes its time is not the engine's slowness.
+                        last = time.perf_counter()
+                    account.note_pace(last, account.tokens - paced, waited)
+                    account.note_prefill()
                     break
                 except UpstreamFailed as error:
                     placed = again.placed if again is not None else placed
@@ -109,6 +124,7 @@ class Flow:
                         raise
                     first, rest = await again.resume(error, account.tokens)
                     self._rest = rest
+                    last, waited, paced = time.perf_counter(), 0.0, account.tokens
         except UpstreamFailed as error:
             await account.settle(UsageState.FAILED, error.code)
             raise
@@ -235,6 +251,20 @@ class _Account:
         if self.progress.lease is not None:
             scheduler: Scheduler = backends["scheduler"]
             await scheduler.charge(self.progress.lease, tokens)
+
+    def note_pace(self, now: float, tokens: int, waited_s: float) -> None:
+        """The replica has given `tokens` more tokens, for which `waited_s` seconds were waited."""
+        vital = self.progress.vital
+        if vital is not None:
+            vital.note_pace(now, tokens, waited_s)
+
+    def note_prefill(self) -> None:
+        """The replica has read a prompt whose length it has told."""
+        usage, progress = self.usage, self.progress
+        if progress.vital is not None and usage is not None and not usage.estimated:
+            expected = progress.terms.cached_tokens if progress.terms is not None else 0
+            cached = max(usage.cached_tokens, expected)
+            progress.vital.note_prefill(usage.prompt_tokens - cached, progress.first_s)
 
     async def settle(self, state: UsageState, error: str = "") -> None:
         """Free the slot and store the usage, before anything else is told. Raises Unavailable.

@@ -10,11 +10,11 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from inference.services import ensure_models, get_model, list_models, replica_available
+from inference.services import Vital, ensure_models, get_model, list_models, replica_available, vital_of
 from inference.types import EngineRequest, ModelSpec, ReplicaSpec, Surface
 from kernel.backends import backends
 from kernel.errors import AtriumError, EngineUnavailable, NoReplica, ServerOverloaded
-from kernel.hops import Facts, note_hop
+from kernel.hops import Fact, note_hop
 from kernel.ids import another_span, uuid7
 from routing.eligibility import AUTO, Candidate, auto_candidates, in_service, named_candidates
 from routing.limits import (
@@ -28,9 +28,11 @@ from routing.limits import (
     estimate_tokens,
 )
 from routing.ports import Scheduler
+from routing.prefixes import Prefix
 from routing.services.admission import Admission, Admissions
 from routing.services.memory import RoutingMemory
-from routing.types import Lease, ModelCall, ReplicaSlots, RoutingDecision, Ticket
+from routing.services.weighing import find_prefix, note_chosen, weigh_replicas
+from routing.types import Lease, ModelCall, ReplicaSlots, RoutingDecision, Terms, Ticket
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -49,6 +51,12 @@ class Progress:
     admission: Admission | None = None
     attempts: int = 0
     queue_ms: float = 0.0
+    stream: bool = False
+    prefix: Prefix | None = None
+    terms: Terms | None = None
+    # Of the replica whose slot it holds; how long it took to the first byte there.
+    vital: Vital | None = None
+    first_s: float = 0.0
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the call came."""
@@ -137,8 +145,12 @@ async def _begin_at_one(
             except BaseException as error:
                 note_hop("attempt", begun_at, _attempt_facts(replica, request, _outcome(error)))
                 raise
-            note_hop("attempt", begun_at, _attempt_facts(replica, request, "ok"))
-            engine_ms += (time.perf_counter() - begun_at) * 1000
+            note_hop("attempt", begun_at, _attempt_facts(replica, request, "ok") | _why(progress.terms))
+            now = time.perf_counter()
+            engine_ms += (now - begun_at) * 1000
+            progress.first_s = now - begun_at
+            if call.stream and progress.vital is not None:
+                progress.vital.note_first(now, now - begun_at)
             return Placed(begun, replica, request, _decision(candidate, replica, progress, engine_ms))
     raise _gave_up(problem)
 
@@ -146,6 +158,9 @@ async def _begin_at_one(
 async def give_back(progress: Progress) -> None:
     """Release the slot that the call holds, if any. Interrupted, it can be called again."""
     lease = progress.lease
+    vital, progress.vital = progress.vital, None
+    if vital is not None:
+        vital.end(stream=progress.stream)
     if lease is not None:
         scheduler: Scheduler = backends["scheduler"]
         await scheduler.release(lease)
@@ -185,15 +200,20 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     usable = in_service(untried, replica_available)
     scheduler: Scheduler = backends["scheduler"]
     prompt_tokens = estimate_tokens(call.prompt_chars)
+    memory: RoutingMemory = backends["routing_memory"]
+    prefix = weighing = None
+    if len(candidate.replicas) == 1:
+        slots = _only(usable[0], prompt_tokens)
+    else:
+        prefix = progress.prefix = progress.prefix or find_prefix(call)
+        weighing = weigh_replicas(usable, prompt_tokens, prefix, memory)
+        slots = weighing.slots
     ticket = Ticket(
         id=f"{progress.call_id.hex}-{progress.attempts}-{len(avoid)}",
         pool=candidate.pool,
         tenant=str(call.principal.tenant_id),
         priority=call.priority,
-        replicas=tuple(
-            ReplicaSlots(replica.id, replica.max_concurrency, uncached_tokens=prompt_tokens)
-            for replica in usable
-        ),
+        replicas=slots,
         prompt_tokens=prompt_tokens,
         max_tokens=call.max_tokens,
         wait_s=max(0.0, QUEUE_WAIT_S[call.priority] - progress.queue_ms / 1000),
@@ -210,8 +230,25 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     progress.queue_ms += lease.waited_ms
     progress.attempts += 1
     progress.model = candidate.model
-    progress.replica = next(replica for replica in usable if replica.id == lease.replica)
-    return progress.replica
+    at = next(at for at, replica in enumerate(usable) if replica.id == lease.replica)
+    replica = progress.replica = usable[at]
+    progress.terms = weighing.terms(at) if weighing is not None else None
+    vital = progress.vital = vital_of(replica.id)
+    progress.stream = call.stream
+    vital.begin(
+        time.perf_counter(),
+        stream=call.stream,
+        tokens=slots[at].uncached_tokens,
+        slots=replica.max_concurrency,
+    )
+    if prefix is not None:
+        note_chosen(replica, prompt_tokens, progress.terms, prefix, memory)
+    return replica
+
+
+def _only(replica: ReplicaSpec, prompt_tokens: int) -> tuple[ReplicaSlots, ...]:
+    """A replica without others: there is nothing to weigh."""
+    return (ReplicaSlots(replica.id, replica.max_concurrency, vital_of(replica.id).speed, prompt_tokens),)
 
 
 def _request(call: ModelCall) -> EngineRequest:
@@ -241,10 +278,26 @@ def _decision(
         reason=candidate.reason,
         engine_ms=engine_ms,
         allowance=progress.admission.allowance if progress.admission else None,
+        terms=progress.terms,
     )
 
 
-def _attempt_facts(replica: ReplicaSpec, request: EngineRequest, outcome: str) -> Facts:
+def _why(terms: Terms | None) -> dict[str, Fact]:
+    """The terms of the replica that was chosen, as the request's way shows them; none where there was no choice."""
+    if terms is None:
+        return {}
+    return {
+        "cached_tokens": terms.cached_tokens,
+        "uncached_tokens": terms.uncached_tokens,
+        "read_ms": round(terms.read_s * 1000, 1),
+        "load_ms": round(terms.load_s * 1000, 1),
+        "standing_ms": round(terms.standing_s * 1000, 1),
+        "stranger_ms": round(terms.stranger_s * 1000, 1),
+        "trial_ms": round(terms.trial_s * 1000, 1),
+    }
+
+
+def _attempt_facts(replica: ReplicaSpec, request: EngineRequest, outcome: str) -> dict[str, Fact]:
     return {
         "model": replica.model,
         "pool": replica.pool,

@@ -278,7 +278,12 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
     serving process's time from its streams.
     """
     planes = {
-        "gateway": ("inference.services.probe_replicas_forever", "assistants.services.sweep_runs_forever"),
+        "gateway": (
+            "inference.services.probe_replicas_forever",
+            "inference.services.watch_loads_forever",
+            "inference.services.watch_replicas_forever",
+            "assistants.services.sweep_runs_forever",
+        ),
         "control": (
             "config.upkeep.keep_up_forever",
             "tenants.services.keep_retention_forever",
