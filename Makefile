@@ -4,7 +4,7 @@ ATRIUM_HOME ?= $(CURDIR)/var
 export ATRIUM_HOME
 PY := .venv/bin/python
 
-.PHONY: run test test-schema test-pages check services services-stop run-production test-services bench fuzz tools setup setup-dev format
+.PHONY: run test test-stacks test-schema test-pages check services services-stop run-production test-services bench fuzz tools setup setup-dev format
 
 run: setup            ## install, migrate, build, serve on HOST:PORT until Ctrl-C
 	@exec $(PY) manage.py serve
@@ -16,7 +16,10 @@ setup-dev:
 	@deploy/setup.sh dev
 
 test: setup-dev       ## the hermetic suite: no services, no outside network
-	@ATRIUM_TEST_TOOLS=$(ATRIUM_HOME)/tools $(PY) -m pytest -m "not services and not schema and not pages" -n 2 --dist loadfile
+	@ATRIUM_TEST_TOOLS=$(ATRIUM_HOME)/tools $(PY) -m pytest -m "not services and not schema and not pages and not stack" -n 2 --dist loadfile
+
+test-stacks: setup-dev ## hermetic too, and slow: whole installations built, started, upgraded, backed up, drained
+	@ATRIUM_TEST_TOOLS=$(ATRIUM_HOME)/tools $(PY) -m pytest -m stack -n 2 --dist loadfile
 
 tools: setup          ## helm and schemas for the tests of deploy/, once; without them those tests are skipped
 	@$(PY) deploy/tools/install.py

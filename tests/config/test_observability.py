@@ -30,6 +30,8 @@ import json
 from inference.services import register_engine
 from inference.types import ModelKind
 from tenants.services import create_tenant, issue_api_key
+
+pytestmark = pytest.mark.stack
 keys = {{}}
 for slug in ("acme", "other"):
     tenant = create_tenant(slug=slug, name=slug)

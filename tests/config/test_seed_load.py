@@ -16,6 +16,8 @@ from substrate.seeding import heal_indexes, without_indexes
 from tenants.models import TenantDay, UsageRecord
 from tenants.services import check_rollups, seeding
 
+pytestmark = pytest.mark.stack
+
 AMOUNTS = ("--tenants", "20", "--documents", "60", "--usage", "3000", "--days", "3")
 
 

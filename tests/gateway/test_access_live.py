@@ -21,6 +21,8 @@ WITHIN_S = 2.0
 _SCENE = """
 import json
 from tenants.services import create_tenant, create_user, issue_api_key
+
+pytestmark = pytest.mark.stack
 tenant = create_tenant(slug={slug!r}, name="Ending")
 boss = create_user(email={slug!r} + "-boss@example.com", tenant_slug={slug!r}, role="owner")
 member = create_user(email={slug!r} + "@example.com", tenant_slug={slug!r}, role="member")

@@ -216,6 +216,8 @@ def own_server(tmp_path: Path) -> Iterator[tuple[LiveServer, EngineServer, str]]
 import json
 from inference.services import register_engine
 from tenants.services import create_tenant, issue_api_key
+
+pytestmark = pytest.mark.stack
 tenant = create_tenant(slug="acme", name="Acme")
 register_engine(pool="fake", model="org/tiny", url={engine.url!r}, served_name="tiny")
 print(json.dumps(issue_api_key(tenant_id=tenant.id, name="owner", role="owner").key))

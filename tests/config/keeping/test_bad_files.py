@@ -20,6 +20,8 @@ from kernel.errors import AtriumError
 from knowledge.models import Document
 from substrate.crossing import system_scope
 
+pytestmark = pytest.mark.stack
+
 Members = dict[str, bytes]
 Told = dict[str, Any]
 

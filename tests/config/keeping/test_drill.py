@@ -11,7 +11,7 @@ import pytest
 from fakes.drill import Place, check, figures, fill, golden, manifest_of, members, writing
 from fakes.live_server import ROOT, LiveServer
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("drill")]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("drill")]
 
 
 def place_of(server: LiveServer) -> Place:
