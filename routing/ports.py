@@ -9,15 +9,16 @@ class Scheduler(Protocol):
     """Hands out the slots of a pool's replicas, across all processes of the installation."""
 
     async def acquire(self, ticket: Ticket) -> Lease:
-        """Wait for a slot, first come first served; the replica gets the call that `balancing.cheapest` names.
+        """Wait for a slot; `routing.bands` and `routing.fairness` say who goes first, `balancing.cheapest` where to.
 
-        Raises ServerOverloaded when the queue is full or `ticket.wait_s` ran out, NoReplica when every replica of
-        the ticket is to be avoided. Cancelling gives up the place in the queue.
+        Raises ServerOverloaded when the queue is full, a slot would not come free within `ticket.wait_s` or did not, or
+        a more urgent ticket took the place; QueueShareFull when the tenant's part of the queue is full; NoReplica when
+        every replica of the ticket is to be avoided. Cancelling gives up the place in the queue.
         """
         ...
 
-    async def charge(self, lease: Lease, tokens: int) -> None:
-        """Count `tokens` that the call has produced since the last charge (for fairness).
+    async def charge(self, lease: Lease, written: int, read: int = 0) -> None:
+        """Count tokens `written` since the last charge (for fairness); `read` corrects what the prompt was reckoned with.
 
         The first charge says that the first byte is there (it may be of 0 tokens): the prompt has been read, and is
         no longer in flight.
@@ -28,8 +29,11 @@ class Scheduler(Protocol):
         """Hold the slot longer; False when it was lost."""
         ...
 
-    async def release(self, lease: Lease) -> None:
-        """Give the slot back; the next one waiting gets it. Releasing twice does nothing."""
+    async def release(self, lease: Lease, *, unused: bool = False) -> None:
+        """Give the slot back; the next one waiting gets it. Releasing twice does nothing.
+
+        `unused`: the replica did nothing for the call, so its prompt costs nothing.
+        """
         ...
 
     async def snapshot(self, pool: str) -> PoolSnapshot:

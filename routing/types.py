@@ -3,8 +3,8 @@
 What is made for every call is a struct of msgspec: as fixed as a frozen dataclass, and made in a fifth of its time.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import Struct
@@ -22,7 +22,8 @@ class ModelCall(Struct, frozen=True):
 
     `model` is a model id or `auto`. `body` is the OpenAI body without Atrium's extensions. `prompt_chars` is the
     length of the prompt's text, for estimates. `origin` is `v1`, `ws`, `rest` or `ingestion`. `priority` is already
-    clamped to the principal's cap.
+    clamped to the principal's cap. `tell` hears of the call's place in a queue while it waits in one, at most once a
+    second; it must return at once and not raise.
     """
 
     principal: Principal
@@ -39,6 +40,7 @@ class ModelCall(Struct, frozen=True):
     passages: tuple[ContextPassage, ...] = ()
     assistant: str = ""
     max_tokens: int = 0
+    tell: Callable[["QueuePlace"], None] | None = None
 
 
 class ReplicaSlots(Struct, frozen=True):
@@ -103,7 +105,9 @@ class RoutingDecision(Struct, frozen=True):
 class Ticket(Struct, frozen=True):
     """One call that wants a slot of one of `replicas` of one pool.
 
-    `avoid` are replicas that already failed this call. `wait_s` is the longest wait for a slot.
+    `avoid` are replicas that already failed this call. `wait_s` is the longest wait for a slot. `user` is who asks
+    within the tenant (a person or a key), `weight` the tenant's weight. `tell` hears of the ticket's place in the queue
+    when it begins to wait, and once a second then; it must return at once and not raise.
     """
 
     id: str
@@ -115,6 +119,19 @@ class Ticket(Struct, frozen=True):
     max_tokens: int
     wait_s: float
     avoid: frozenset[str] = frozenset()
+    user: str = ""
+    weight: int = 1
+    tell: Callable[["QueuePlace"], None] | None = None
+
+
+class QueuePlace(Struct, frozen=True):
+    """Where a ticket stands: how many calls are answered before it counting itself, and its expected wait in seconds.
+
+    Both are estimates: who comes later may go first, by class or by share. None where nothing was measured yet.
+    """
+
+    position: int
+    expected_wait_s: float | None
 
 
 class Lease(Struct, frozen=True):
@@ -132,11 +149,17 @@ class Lease(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class PoolSnapshot:
-    """How busy a pool is: slots held per replica, and how many wait."""
+    """How busy a pool is: slots held and uncached tokens in flight per replica, and how many wait, also by class.
+
+    `hold_s` is how long a slot is held, on average; None before any was given back.
+    """
 
     pool: str
     running: Mapping[str, int]
     waiting: int
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    waiting_by_class: Mapping[PriorityClass, int] = field(default_factory=dict)
+    hold_s: float | None = None
 
 
 class Settled(Struct, frozen=True):

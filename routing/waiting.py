@@ -1,141 +1,144 @@
-"""Slots and waiting rooms of pools within one process: first come, first served, bounded, safe to cancel.
+"""Slots and queues of the pools within one process: `PoolQueue` for each pool, and tasks that wait for their turn.
 
-Pure asyncio. The embedded scheduler is this; the one over Redis falls back to it while Redis is away.
+The embedded scheduler is this; the one over Redis falls back to it while Redis is away.
 """
 
 import asyncio
-from collections import OrderedDict, defaultdict
-from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from kernel.clock import SYSTEM_CLOCK, Clock
-from kernel.errors import NoReplica, ServerOverloaded
-from routing.balancing import cheapest, usable
-from routing.types import Lease, PoolSnapshot, ReplicaSlots, Ticket
+from kernel.errors import NoReplica, QueueShareFull, ServerOverloaded
+from routing.balancing import usable
+from routing.queueing import PoolQueue
+from routing.reckoning import QueueBounds, Refusal, Refused, retry_ms
+from routing.types import Lease, PoolSnapshot, QueuePlace, Ticket
 
-# What a caller is told to wait before it tries again.
+# What a caller is told to wait before it tries again, where nothing better is known.
 RETRY_AFTER_S = 2.0
-# Empty rooms of so many pools stay: making one anew for each call of a quiet pool costs more than keeping it.
-KEPT_ROOMS = 256
-
-
-@dataclass(slots=True)
-class _Waiter:
-    ticket: Ticket
-    replicas: tuple[ReplicaSlots, ...]
-    granted: "asyncio.Future[str]"
-
-
-@dataclass(slots=True)
-class _Room:
-    """One pool: slots in use and tokens in flight per replica, and who waits in order of arrival."""
-
-    running: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    in_flight: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    held: int = 0
-    waiters: OrderedDict[str, _Waiter] = field(default_factory=OrderedDict)
+# Who waits is told of its place this often.
+TELL_EVERY_S = 1.0
+# Empty queues of so many pools stay: making one anew for each call of a quiet pool costs more than keeping it.
+KEPT_QUEUES = 256
 
 
 class WaitingRooms:
     """Hands out the slots that this process may use."""
 
     def __init__(self, *, queue_limit: int, clock: Clock = SYSTEM_CLOCK) -> None:
-        """At most `queue_limit` tickets wait per pool."""
-        self._queue_limit = queue_limit
+        """At most `queue_limit` tickets wait per pool; classes and tenants have their parts of it."""
+        self._bounds = QueueBounds.of(queue_limit)
         self._clock = clock
-        self._rooms: dict[str, _Room] = {}
-        self._held: dict[str, Lease] = {}
-        # Of leases whose first byte has not come: the uncached tokens of their prompts.
-        self._unread: dict[str, int] = {}
-        self._turn = 0
+        self._queues: dict[str, PoolQueue] = {}
+        self._turns: dict[str, asyncio.Future[Lease]] = {}
 
     async def acquire(self, ticket: Ticket) -> Lease:
-        """A slot for `ticket`, waiting for one if need be. Raises ServerOverloaded, NoReplica."""
-        replicas = usable(ticket.replicas, ticket.avoid) if ticket.avoid else ticket.replicas
-        if not replicas:
-            raise NoReplica(retry_after_s=RETRY_AFTER_S)
-        room = self._rooms.get(ticket.pool)
-        if room is None:
-            room = self._rooms[ticket.pool] = _Room()
-        # Nobody who waits could use a free slot: it would have been given out when it came free.
-        found = cheapest(replicas, room.running.__getitem__, room.in_flight.__getitem__, turn=self._turn)
-        if found is not None:
-            self._turn += 1
-            return self._hold(room, ticket, found)
-        if len(room.waiters) >= self._queue_limit:
-            raise ServerOverloaded("The queue of this model is full.", retry_after_s=RETRY_AFTER_S)
-        return await self._wait(room, ticket, replicas)
+        """A slot for `ticket`, waiting for one if need be. Raises ServerOverloaded, QueueShareFull, NoReplica."""
+        ticket = without_avoided(ticket)
+        queue = self._queues.get(ticket.pool)
+        if queue is None:
+            queue = self._queues[ticket.pool] = PoolQueue(self._bounds)
+        now_ms = self._clock.monotonic() * 1000
+        replica = queue.take(ticket, now_ms)
+        if replica is not None:
+            return Lease(ticket.id, ticket.pool, ticket.tenant, replica, 0.0)
+        outcome = queue.enqueue(ticket, now_ms)
+        if isinstance(outcome, Refused):
+            raise refusal(outcome.why, outcome.retry_ms)
+        if outcome is not None:
+            self._turns[outcome.id].set_exception(shed(outcome.retry_ms))
+        return await self._wait(queue, ticket)
 
-    def release(self, lease: Lease) -> None:
-        """Give the slot back, straight to the first who waits and can use it."""
-        if self._held.pop(lease.id, None) is None:
+    def charge(self, lease: Lease, written: int, read: int = 0) -> None:
+        """Book tokens; the first time says that the prompt has been read."""
+        queue = self._queues.get(lease.pool)
+        if queue is not None:
+            queue.charge(lease.id, written, read)
+            if queue.waiting:
+                self._give_out(queue)
+
+    def release(self, lease: Lease, *, unused: bool = False) -> None:
+        """Give the slot back; whoever goes next gets it. `unused`, its prompt costs nothing."""
+        queue = self._queues.get(lease.pool)
+        if queue is None or not queue.release(lease.id, self._clock.monotonic() * 1000, unused=unused):
             return
-        room = self._rooms[lease.pool]
-        room.in_flight[lease.replica] -= self._unread.pop(lease.id, 0)
-        room.running[lease.replica] -= 1
-        room.held -= 1
-        if room.waiters:
-            self._give_out(room)
-        elif not room.held and len(self._rooms) > KEPT_ROOMS:
-            del self._rooms[lease.pool]
-
-    def note_first_byte(self, lease: Lease) -> None:
-        """The prompt has been read: it is no longer in flight."""
-        unread = self._unread.pop(lease.id, 0)
-        if unread:
-            room = self._rooms[lease.pool]
-            room.in_flight[lease.replica] -= unread
-            if room.waiters:
-                self._give_out(room)
+        if queue.waiting:
+            self._give_out(queue)
+        elif len(self._queues) > KEPT_QUEUES and queue.idle:
+            del self._queues[lease.pool]
 
     def holds(self, lease: Lease) -> bool:
         """Whether the slot is still the lease's."""
-        return lease.id in self._held
+        queue = self._queues.get(lease.pool)
+        return queue is not None and queue.holds(lease.id)
 
     def snapshot(self, pool: str) -> PoolSnapshot:
         """How busy the pool is."""
-        room = self._rooms.get(pool, _Room())
-        return PoolSnapshot(
-            pool, {replica: count for replica, count in room.running.items() if count}, len(room.waiters)
-        )
+        queue = self._queues.get(pool)
+        return queue.snapshot(pool) if queue is not None else PoolSnapshot(pool, {}, 0)
 
-    def _hold(self, room: _Room, ticket: Ticket, replica: ReplicaSlots) -> Lease:
-        room.running[replica.id] += 1
-        room.held += 1
-        if replica.uncached_tokens:
-            room.in_flight[replica.id] += replica.uncached_tokens
-            self._unread[ticket.id] = replica.uncached_tokens
-        lease = Lease(ticket.id, ticket.pool, ticket.tenant, replica.id, 0.0)
-        self._held[lease.id] = lease
-        return lease
-
-    async def _wait(self, room: _Room, ticket: Ticket, replicas: tuple[ReplicaSlots, ...]) -> Lease:
-        began = self._clock.monotonic()
-        waiter = _Waiter(ticket, replicas, asyncio.get_running_loop().create_future())
-        room.waiters[ticket.id] = waiter
+    async def _wait(self, queue: PoolQueue, ticket: Ticket) -> Lease:
+        turn: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self._turns[ticket.id] = turn
         try:
             async with asyncio.timeout(ticket.wait_s):
-                await asyncio.shield(waiter.granted)
+                while not turn.done():
+                    self._tell(queue, ticket)
+                    await asyncio.wait({turn}, timeout=TELL_EVERY_S if ticket.tell else None)
+                return turn.result()
         except TimeoutError as error:
-            if not waiter.granted.done():
-                raise ServerOverloaded("No slot came free in time.", retry_after_s=RETRY_AFTER_S) from error
+            if turn.done():
+                return turn.result()
+            raise out_of_time(queue.place(ticket.id, self._clock.monotonic() * 1000)) from error
         except asyncio.CancelledError:
-            if waiter.granted.done():
-                self.release(self._held[ticket.id])
+            if turn.done() and turn.exception() is None:
+                self.release(turn.result(), unused=True)
             raise
         finally:
-            room.waiters.pop(ticket.id, None)
-        held = self._held[ticket.id]
-        waited_ms = (self._clock.monotonic() - began) * 1000
-        return Lease(held.id, held.pool, held.tenant, held.replica, waited_ms)
+            del self._turns[ticket.id]
+            queue.cancel(ticket.id)
 
-    def _give_out(self, room: _Room) -> None:
-        for waiter in list(room.waiters.values()):
-            found = cheapest(
-                waiter.replicas, room.running.__getitem__, room.in_flight.__getitem__, turn=self._turn
-            )
-            if found is None:
-                continue
-            self._turn += 1
-            del room.waiters[waiter.ticket.id]
-            self._hold(room, waiter.ticket, found)
-            waiter.granted.set_result(found.id)
+    def _tell(self, queue: PoolQueue, ticket: Ticket) -> None:
+        if ticket.tell is not None:
+            place = queue.place(ticket.id, self._clock.monotonic() * 1000)
+            if place is not None:
+                ticket.tell(place)
+
+    def _give_out(self, queue: PoolQueue) -> None:
+        for grant in queue.grant(self._clock.monotonic() * 1000):
+            ticket = grant.ticket
+            lease = Lease(ticket.id, ticket.pool, ticket.tenant, grant.replica, grant.waited_ms)
+            self._turns[ticket.id].set_result(lease)
+
+
+def without_avoided(ticket: Ticket) -> Ticket:
+    """The ticket with the replicas that it may go to. Raises NoReplica."""
+    replicas = usable(ticket.replicas, ticket.avoid) if ticket.avoid else ticket.replicas
+    if not replicas:
+        raise NoReplica(retry_after_s=RETRY_AFTER_S)
+    return replace(ticket, replicas=replicas) if ticket.avoid else ticket
+
+
+def refusal(why: Refusal, retry_ms: float) -> ServerOverloaded | QueueShareFull:
+    """What a caller is told who may not wait."""
+    retry_s = retry_ms / 1000
+    if why is Refusal.SHARE:
+        return QueueShareFull(retry_after_s=retry_s)
+    if why is Refusal.LATE:
+        return ServerOverloaded("No slot would come free in time.", retry_after_s=retry_s)
+    return ServerOverloaded("The queue of this model is full.", retry_after_s=retry_s)
+
+
+def shed(retry_ms: float) -> ServerOverloaded:
+    """What a waiting caller is told who must make room for a more urgent one."""
+    return ServerOverloaded(
+        "A more urgent request took this place in the queue.", retry_after_s=retry_ms / 1000
+    )
+
+
+def out_of_time(place: QueuePlace | None) -> ServerOverloaded:
+    """What a caller is told whose longest wait is over."""
+    expected = place.expected_wait_s if place is not None else None
+    return ServerOverloaded(
+        "No slot came free in time.", retry_after_s=retry_ms(expected and expected * 1000) / 1000
+    )

@@ -82,6 +82,7 @@ def _key_entry(key: ApiKey, membership: Membership | None, group_ids: frozenset[
         group_ids=group_ids,
         closed=_closed(key.tenant_id, membership, group_ids, permissions),
         custom_role=custom.name if custom else "",
+        weight=key.tenant.weight,
     )
     return KeyEntry(principal, key.name, key.fingerprint, key.pepper_version, key.expires_at, refusal)
 
@@ -125,6 +126,7 @@ def principal_of_membership(membership: Membership, *, confined: bool = False) -
         group_ids=group_ids,
         closed=closed,
         confined=confined,
+        weight=membership.tenant.weight,
     )
 
 
@@ -152,6 +154,7 @@ def principal_of_visit(user: User, tenant: Tenant) -> Principal:
         priority_cap=PriorityClass(tenant.priority_class),
         permissions=VISIT,
         visiting=True,
+        weight=tenant.weight,
     )
 
 

@@ -101,7 +101,7 @@ class Principal:
     the groups its membership is in. `custom_role` names the role made of permissions that it has in place of a built-in
     one; `role` is the least then. `closed` are the things restricted to others (`tenants.services.may_use`).
     `confined` is a session that vouches for its user in this tenant alone: it shows nothing of others, and has no
-    operator's rights.
+    operator's rights. `weight` is the tenant's share of a contended pool, by the shares of the others that wait.
     """
 
     tenant_id: uuid.UUID
@@ -119,6 +119,7 @@ class Principal:
     custom_role: str = ""
     closed: frozenset[str] = field(default_factory=frozenset)
     confined: bool = False
+    weight: int = 1
 
 
 class UsageEntry(Struct, frozen=True):

@@ -13,6 +13,7 @@ AtriumError
 ├── Stale                   412  somebody else changed it since it was read
 ├── LimitReached            429
 │   ├── RateLimited         429  retryable: own limit, or own share of the queue
+│   │   └── QueueShareFull  429  too many of the tenant's calls wait already
 │   └── QuotaExhausted      429  terminal until the period ends
 ├── UpstreamFailed          502  the engine answered rubbish, or died
 │   ├── EngineRefused       4xx  the engine says the request is wrong; passed on
@@ -160,6 +161,12 @@ class RateLimited(LimitReached):
     """A rate limit, or the caller's own share of the queue, is used up for now."""
 
     retryable = True
+
+
+class QueueShareFull(RateLimited):
+    """As many calls of the tenant wait in this queue as may."""
+
+    default_message = "Too many requests of this tenant wait for this model."
 
 
 class QuotaExhausted(LimitReached):

@@ -79,13 +79,13 @@ class RedisScheduler:
                 self._note_away(error)
         return await self._local.acquire(replace(ticket, replicas=_share(replicas)))
 
-    async def charge(self, lease: Lease, tokens: int) -> None:
+    async def charge(self, lease: Lease, written: int, read: int = 0) -> None:
         """Count tokens; charges of a tenth of a second go together."""
-        self._local.note_first_byte(lease)
+        self._local.charge(lease, written, read)
         if lease.id not in self._held:
             return
         charge = self._charges[lease.pool, lease.tenant]
-        charge.tokens += tokens
+        charge.tokens += written
         if lease.id in self._unread:
             self._unread.discard(lease.id)
             charge.begun += [lease.id, lease.replica]
@@ -97,9 +97,9 @@ class RedisScheduler:
         """Whether the slot is still held. Heartbeats are sent by the scheduler itself, for all leases at once."""
         return lease.id in self._held or self._local.holds(lease)
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, *, unused: bool = False) -> None:
         """Give the slot back. When Redis is away the slot ends with its heartbeat."""
-        self._local.release(lease)
+        self._local.release(lease, unused=unused)
         self._unread.discard(lease.id)
         if self._held.pop(lease.id, None) is None:
             return

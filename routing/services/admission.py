@@ -206,7 +206,7 @@ class Admission:
                 total_ms = (loop.time() - began) * 1000
                 return replace(lease, waited_ms=total_ms) if total_ms - waited_ms > 1 else lease
             # Its place went to another meanwhile: the slot is for who can use it.
-            await scheduler.release(lease)
+            await scheduler.release(lease, unused=True)
             attempt += 1
 
     async def settle(self, model: str, usage: TokenUsage, cost: int) -> None:

@@ -266,6 +266,20 @@ class _Account:
             cached = max(usage.cached_tokens, expected)
             progress.vital.note_prefill(usage.prompt_tokens - cached, progress.first_s)
 
+    async def _charge_rest(self) -> None:
+        """Tell the scheduler what the call has used in the end: what the engine said, else what was counted."""
+        lease, usage = self.progress.lease, self.usage
+        if lease is None:
+            return
+        written, read = self.tokens - self._charged, 0
+        if usage is not None and not usage.estimated:
+            written = usage.completion_tokens - self._charged
+            read = usage.prompt_tokens - self.progress.prompt_tokens
+        if written or read:
+            self._charged += written
+            scheduler: Scheduler = backends["scheduler"]
+            await scheduler.charge(lease, written, read)
+
     async def settle(self, state: UsageState, error: str = "") -> None:
         """Free the slot and store the usage, before anything else is told. Raises Unavailable.
 
@@ -275,8 +289,7 @@ class _Account:
             return
         self.closed = True
         try:
-            if self.tokens > self._charged:
-                await self.charge()
+            await self._charge_rest()
             await give_back(self.progress)
             await self._store(state, error)
         except asyncio.CancelledError:
@@ -293,6 +306,7 @@ class _Account:
 
     async def _finish(self, state: UsageState, error: str) -> None:
         try:
+            await self._charge_rest()
             await give_back(self.progress)
         except Unavailable as problem:
             log.warning("slot_not_released", request_id=self.call.request_id, error=str(problem))

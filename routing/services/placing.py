@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from inference.services import Vital, ensure_models, get_model, list_models, replica_available, vital_of
 from inference.types import EngineRequest, ModelSpec, ReplicaSpec, Surface
 from kernel.backends import backends
-from kernel.errors import AtriumError, EngineUnavailable, NoReplica, ServerOverloaded
+from kernel.errors import AtriumError, EngineUnavailable, NoReplica, QueueShareFull, ServerOverloaded
 from kernel.hops import Fact, note_hop
 from kernel.ids import another_span, uuid7
 from routing.eligibility import AUTO, Candidate, auto_candidates, in_service, named_candidates
@@ -57,6 +57,7 @@ class Progress:
     # Of the replica whose slot it holds; how long it took to the first byte there.
     vital: Vital | None = None
     first_s: float = 0.0
+    prompt_tokens: int = 0
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the call came."""
@@ -76,7 +77,7 @@ async def place(call: ModelCall, begin: Begin[T], progress: Progress) -> Placed[
     """Wait for a slot of an eligible replica and `begin` there; another replica or candidate when it is unavailable.
 
     The lease is left in `progress` for whoever settles the call. Raises the errors of eligibility, ServerOverloaded,
-    NoReplica, EngineRefused, UpstreamFailed.
+    QueueShareFull, NoReplica, EngineRefused, UpstreamFailed.
     """
     await ensure_models()
     memory: RoutingMemory = backends["routing_memory"]
@@ -124,7 +125,7 @@ async def _begin_at_one(
         while True:
             try:
                 replica = await _slot(call, candidate, avoid, progress)
-            except (NoReplica, ServerOverloaded) as error:
+            except (NoReplica, ServerOverloaded, QueueShareFull) as error:
                 problem = problem or error
                 break
             begun_at = time.perf_counter()
@@ -135,7 +136,7 @@ async def _begin_at_one(
                 engine_ms += (time.perf_counter() - begun_at) * 1000
                 problem = error
                 avoid.add(replica.id)
-                await give_back(progress)
+                await give_back(progress, unused=True)
                 late = time.perf_counter() - started > RETRY_WITHIN_S
                 if late or progress.attempts >= most or not memory.budget.take():
                     raise _gave_up(error) from error
@@ -155,7 +156,7 @@ async def _begin_at_one(
     raise _gave_up(problem)
 
 
-async def give_back(progress: Progress) -> None:
+async def give_back(progress: Progress, *, unused: bool = False) -> None:
     """Release the slot that the call holds, if any. Interrupted, it can be called again."""
     lease = progress.lease
     vital, progress.vital = progress.vital, None
@@ -163,7 +164,7 @@ async def give_back(progress: Progress) -> None:
         vital.end(stream=progress.stream)
     if lease is not None:
         scheduler: Scheduler = backends["scheduler"]
-        await scheduler.release(lease)
+        await scheduler.release(lease, unused=unused)
         progress.lease = None
 
 
@@ -199,7 +200,7 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
         raise NoReplica(retry_after_s=RETRY_AFTER_S)
     usable = in_service(untried, replica_available)
     scheduler: Scheduler = backends["scheduler"]
-    prompt_tokens = estimate_tokens(call.prompt_chars)
+    principal, prompt_tokens = call.principal, estimate_tokens(call.prompt_chars)
     memory: RoutingMemory = backends["routing_memory"]
     prefix = weighing = None
     if len(candidate.replicas) == 1:
@@ -211,12 +212,15 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     ticket = Ticket(
         id=f"{progress.call_id.hex}-{progress.attempts}-{len(avoid)}",
         pool=candidate.pool,
-        tenant=str(call.principal.tenant_id),
+        tenant=str(principal.tenant_id),
         priority=call.priority,
         replicas=slots,
         prompt_tokens=prompt_tokens,
         max_tokens=call.max_tokens,
         wait_s=max(0.0, QUEUE_WAIT_S[call.priority] - progress.queue_ms / 1000),
+        user=str(principal.user_id or principal.api_key_id or ""),
+        weight=principal.weight,
+        tell=call.tell,
     )
     began = time.perf_counter()
     try:
@@ -227,6 +231,7 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
         raise
     note_hop("queue", began, {"pool": candidate.pool, "outcome": "ok"})
     progress.lease = lease
+    progress.prompt_tokens = prompt_tokens
     progress.queue_ms += lease.waited_ms
     progress.attempts += 1
     progress.model = candidate.model

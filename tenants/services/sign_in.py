@@ -223,6 +223,7 @@ def principal_for_jobs(tenant_id: uuid.UUID) -> Principal:
         priority_cap=PriorityClass.BATCH,
         # Nobody asks: what is restricted to people is no matter of the work behind it.
         permissions=permissions_of(Role.MEMBER) | {EVERYTHING},
+        weight=tenant.weight,
     )
 
 

@@ -26,7 +26,7 @@ from kernel.errors import (
 )
 from routing.adapters.memory_scheduler import MemoryScheduler
 from routing.services import dispatch, embed
-from routing.types import ModelCall
+from routing.types import Lease, ModelCall, Ticket
 from tenants.types import Principal, PriorityClass, Role, UsageState
 
 TENANT = uuid.UUID(int=7)
@@ -375,3 +375,53 @@ async def test_a_chunk_costs_microseconds(house: House) -> None:
     rate = count / (time.perf_counter() - began)
     # The aim is 100,000 on a quiet machine; half of that leaves room for a busy one.
     assert rate > 50_000
+
+
+class ListeningScheduler(MemoryScheduler):
+    """Remembers what it was asked and told."""
+
+    def __init__(self) -> None:
+        super().__init__(queue_limit=5)
+        self.tickets: list[Ticket] = []
+        self.charges: list[tuple[int, int]] = []
+        self.unused: list[bool] = []
+
+    async def acquire(self, ticket: Ticket) -> Lease:
+        self.tickets.append(ticket)
+        return await super().acquire(ticket)
+
+    async def charge(self, lease: Lease, written: int, read: int = 0) -> None:
+        self.charges.append((written, read))
+        await super().charge(lease, written, read)
+
+    async def release(self, lease: Lease, *, unused: bool = False) -> None:
+        self.unused.append(unused)
+        await super().release(lease, unused=unused)
+
+
+async def test_the_ticket_says_whose_call_it_is_and_is_told_what_it_used(house: House) -> None:
+    scheduler = ListeningScheduler()
+    backends.replace("scheduler", scheduler)
+    user = uuid.UUID(int=9)
+    principal = Principal(TENANT, "acme", Role.MEMBER, user_id=user, api_key_id=KEY, weight=7)
+    house.engine.usual = Act(words=3)
+    chunks = await read(call(principal=principal, priority=PriorityClass.BATCH))
+    asked = scheduler.tickets[0]
+    assert (asked.tenant, asked.user, asked.weight) == (str(TENANT), str(user), 7)
+    assert asked.priority is PriorityClass.BATCH
+    usage = next(chunk.usage for chunk in chunks if chunk.usage is not None)
+    assert sum(written for written, _ in scheduler.charges) == usage.completion_tokens
+    assert sum(tokens for _, tokens in scheduler.charges) == usage.prompt_tokens - asked.prompt_tokens
+    assert scheduler.unused == [False]
+    await read(call())
+    assert scheduler.tickets[1].user == str(KEY)
+
+
+async def test_a_replica_that_did_nothing_costs_the_tenant_nothing(house: House) -> None:
+    scheduler = ListeningScheduler()
+    backends.replace("scheduler", scheduler)
+    house.engine.script("r1", Act(error=EngineUnavailable("away")))
+    house.engine.script("r2", Act(error=EngineUnavailable("away")))
+    with pytest.raises(NoReplica):
+        await read(call())
+    assert scheduler.unused == [True, True]

@@ -151,7 +151,8 @@ async def test_a_wait_that_is_too_long_ends(scheduler: Scheduler, pool: str) -> 
 
 async def test_a_full_queue_refuses(scheduler: Scheduler, pool: str) -> None:
     held = await scheduler.acquire(ticket(pool, ("a", 1)))
-    waiting = [asyncio.create_task(scheduler.acquire(ticket(pool, ("a", 1)))) for _ in range(QUEUE_LIMIT)]
+    asked = [replace(ticket(pool, ("a", 1)), tenant=f"t{number % 5}") for number in range(QUEUE_LIMIT)]
+    waiting = [asyncio.create_task(scheduler.acquire(each)) for each in asked]
     await asyncio.sleep(0.2)
     with pytest.raises(ServerOverloaded):
         await scheduler.acquire(ticket(pool, ("a", 1)))
