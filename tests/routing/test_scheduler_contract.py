@@ -18,7 +18,7 @@ from routing.types import Lease, ReplicaSlots, Ticket
 from tenants.types import PriorityClass
 
 REDIS_URL = os.environ.get("ATRIUM_TEST_REDIS_URL", "")
-QUEUE_LIMIT = 50
+QUEUE_LIMIT = 120
 
 redis_only = pytest.param(
     "redis",
@@ -153,7 +153,7 @@ async def test_a_full_queue_refuses(scheduler: Scheduler, pool: str) -> None:
     held = await scheduler.acquire(ticket(pool, ("a", 1)))
     asked = [replace(ticket(pool, ("a", 1)), tenant=f"t{number % 5}") for number in range(QUEUE_LIMIT)]
     waiting = [asyncio.create_task(scheduler.acquire(each)) for each in asked]
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.3)
     with pytest.raises(ServerOverloaded):
         await scheduler.acquire(ticket(pool, ("a", 1)))
     for task in waiting:
@@ -241,7 +241,7 @@ async def test_never_more_than_a_replica_takes_and_everybody_ends(
     running: dict[str, int] = dict.fromkeys(limits, 0)
 
     async def work(turns: int, cancelled: bool) -> str:
-        lease = await scheduler.acquire(ticket(pool, *slots))
+        lease = await scheduler.acquire(replace(ticket(pool, *slots), tenant=f"t{turns}"))
         running[lease.replica] += 1
         try:
             assert running[lease.replica] <= limits[lease.replica]
