@@ -31,8 +31,11 @@ class VectorStore(Protocol):
         """Remove everything of the tenant from every collection. Raises Unavailable."""
         ...
 
-    async def count(self, collection: Collection, document_id: uuid.UUID | None = None) -> int:
-        """How many points the tenant, or one document of it, has in the collection."""
+    async def count(self, collection: Collection | uuid.UUID, document_id: uuid.UUID | None = None) -> int:
+        """How many points the tenant, or one document of it, has in the collection; of a tenant's id, in all of them.
+
+        Raises Unavailable.
+        """
         ...
 
 

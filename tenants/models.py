@@ -14,6 +14,9 @@ from tenants.access_models import Grant as Grant
 from tenants.access_models import Group as Group
 from tenants.access_models import GroupMember as GroupMember
 from tenants.access_models import Restriction as Restriction
+from tenants.lifecycle_models import TenantDeletion as TenantDeletion
+from tenants.lifecycle_models import TenantExport as TenantExport
+from tenants.lifecycle_types import REGION_LENGTH
 from tenants.provider_models import Identity as Identity
 from tenants.provider_models import IdentityProvider as IdentityProvider
 from tenants.quota_models import Quota as Quota
@@ -48,9 +51,11 @@ def _choices(
 
 
 class Tenant(Identified):
-    """A customer of the platform: a company, a business unit, a team. active ⇄ suspended.
+    """A customer of the platform: a company, a business unit, a team. active ⇄ suspended; either ⇄ deleting → gone.
 
-    Nobody gets in while it is suspended; nothing is deleted. `priority_class` caps how urgent its requests may be,
+    Nobody gets in while it is suspended; nothing is deleted. One that is deleting is refused in the same way until its
+    `TenantDeletion` is due; then every row goes, this one last. Where `region` is set, engines of other regions never
+    see its content. `priority_class` caps how urgent its requests may be,
     `weight` is its share of a contended pool relative to other tenants.
     """
 
@@ -67,6 +72,7 @@ class Tenant(Identified):
     # Its days and months: budgets begin anew by this calendar.
     timezone = models.CharField(max_length=64, default="UTC", db_default="UTC")
     second_factor_required = models.BooleanField(default=False, db_default=False)
+    region = models.CharField(max_length=REGION_LENGTH, blank=True, default="", db_default="")
 
     def __str__(self) -> str:
         """The slug."""

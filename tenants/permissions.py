@@ -54,6 +54,10 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("quotas.write", "tenant", "Limit users, keys and models within the tenant", Role.ADMIN),
     Permission("retention.write", "tenant", "Say how long conversations and files are kept", Role.OWNER),
     Permission("tenant.write", "tenant", "Change the tenant itself", Role.OWNER),
+    Permission(
+        "tenant.export", "tenant", "Take out an archive of all that the tenant holds", Role.OWNER, True
+    ),
+    Permission("tenant.delete", "tenant", "Have the tenant deleted for good", Role.OWNER),
     Permission(OPERATE, "platform", "Look after tenants, models, pools and the platform", None),
 )
 

@@ -120,6 +120,18 @@ class SeededCounters(Counters, Protocol):
         ...
 
 
+class CountersOfTenant(Protocol):
+    """What the counters know of one tenant, as a whole: for its end."""
+
+    async def forget(self, tenant: str) -> None:
+        """Know nothing of the tenant any more. Raises Unavailable."""
+        ...
+
+    async def known(self, tenant: str) -> int:
+        """How much is known of it. Raises Unavailable."""
+        ...
+
+
 class ResourceKind(Protocol):
     """Things that a tenant can restrict to some of its people: higher apps implement it, settings name one per kind.
 

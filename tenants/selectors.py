@@ -305,6 +305,8 @@ def tenant_view(tenant: Tenant) -> TenantView:
         is_demo=tenant.is_demo,
         created_at=tenant.created_at,
         version=version_of(tenant.updated_at),
+        timezone=tenant.timezone,
+        region=tenant.region,
     )
 
 

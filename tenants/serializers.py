@@ -6,6 +6,7 @@ from typing import Any
 from rest_framework import serializers
 
 from substrate.rest import StrictSerializer
+from tenants.lifecycle_types import REGION_LENGTH
 from tenants.types import (
     EMAIL_LENGTH,
     MESSAGE_LENGTH,
@@ -21,6 +22,8 @@ from tenants.types import (
 
 ROLES = [each.value for each in Role]
 TENANT_STATES = [each.value for each in TenantState]
+# What an operator may switch by hand; its deletion is asked for.
+TENANT_SWITCHES = [TenantState.ACTIVE.value, TenantState.SUSPENDED.value]
 PRIORITIES = [each.value for each in PriorityClass]
 KEY_STATES = [each.value for each in KeyState]
 INVITATION_STATES = [each.value for each in InvitationState]
@@ -39,15 +42,19 @@ class TenantInput(StrictSerializer):
     weight = serializers.IntegerField(min_value=1, max_value=WEIGHT_MAX, required=False)
     owner_email = serializers.EmailField(max_length=EMAIL_LENGTH, required=False, allow_blank=True)
     join = serializers.BooleanField(required=False)
+    timezone = serializers.CharField(max_length=64, required=False)
+    region = serializers.CharField(max_length=REGION_LENGTH, required=False, allow_blank=True)
 
 
 class TenantChange(StrictSerializer):
     """What of a tenant may be changed."""
 
     name = serializers.CharField(max_length=NAME_LENGTH, required=False)
-    state = serializers.ChoiceField(TENANT_STATES, required=False)
+    state = serializers.ChoiceField(TENANT_SWITCHES, required=False)
     priority_class = serializers.ChoiceField(PRIORITIES, required=False)
     weight = serializers.IntegerField(min_value=1, max_value=WEIGHT_MAX, required=False)
+    timezone = serializers.CharField(max_length=64, required=False)
+    region = serializers.CharField(max_length=REGION_LENGTH, required=False, allow_blank=True)
 
 
 class TenantOutput(serializers.Serializer[Any]):
@@ -62,6 +69,8 @@ class TenantOutput(serializers.Serializer[Any]):
     is_demo = serializers.BooleanField()
     members = serializers.IntegerField()
     keys = serializers.IntegerField()
+    timezone = serializers.CharField()
+    region = serializers.CharField()
     created_at = serializers.DateTimeField()
     version = serializers.CharField()
 

@@ -37,10 +37,11 @@ class Role(StrEnum):
 
 
 class TenantState(StrEnum):
-    """Whether a tenant is served."""
+    """Whether a tenant is served. One that is to be deleted is refused like a suspended one, until it is gone."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
+    DELETING = "deleting"
 
 
 class PriorityClass(StrEnum):
@@ -182,6 +183,8 @@ class TenantView:
     version: str
     members: int = 0
     keys: int = 0
+    timezone: str = "UTC"
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,18 @@ from tenants.views.groups import GroupMembersView, GroupMemberView, GroupsView, 
 from tenants.views.invitation_page import accept_invitation, open_invitation
 from tenants.views.invitations import InvitationsView, InvitationView, ResendView
 from tenants.views.keys import KeysView, KeyView, RotateView
+from tenants.views.lifecycle import (
+    DeletionsView,
+    DeletionView,
+    OwnArchiveView,
+    OwnDeletionView,
+    OwnExportsView,
+    OwnExportView,
+    OwnTenantView,
+    TenantArchiveView,
+    TenantDeletionView,
+    TenantExportsView,
+)
 from tenants.views.me import MeView
 from tenants.views.providers import (
     OneProviderView,
@@ -49,6 +61,18 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^me/?$", MeView.as_view()),
     re_path(r"^tenants/?$", TenantsView.as_view()),
     re_path(r"^tenants/(?P<tenant_id>[^/]+)/?$", TenantView.as_view()),
+    re_path(r"^tenants/(?P<tenant_id>[^/]+)/exports/?$", TenantExportsView.as_view()),
+    re_path(
+        r"^tenants/(?P<tenant_id>[^/]+)/exports/(?P<export_id>[^/]+)/file/?$", TenantArchiveView.as_view()
+    ),
+    re_path(r"^tenants/(?P<tenant_id>[^/]+)/deletion/?$", TenantDeletionView.as_view()),
+    re_path(r"^tenant-deletions/?$", DeletionsView.as_view()),
+    re_path(r"^tenant-deletions/(?P<deletion_id>[^/]+)/?$", DeletionView.as_view()),
+    re_path(r"^tenant/?$", OwnTenantView.as_view()),
+    re_path(r"^tenant/exports/?$", OwnExportsView.as_view()),
+    re_path(r"^tenant/exports/(?P<export_id>[^/]+)/?$", OwnExportView.as_view()),
+    re_path(r"^tenant/exports/(?P<export_id>[^/]+)/file/?$", OwnArchiveView.as_view()),
+    re_path(r"^tenant/deletion/?$", OwnDeletionView.as_view()),
     re_path(r"^users/?$", UsersView.as_view()),
     re_path(r"^users/(?P<user_id>[^/]+)/?$", UserView.as_view()),
     re_path(r"^users/(?P<user_id>[^/]+)/sessions/?$", MemberSessionsView.as_view()),

@@ -60,8 +60,8 @@ class EmbeddedVectorStore:
         """Remove everything of the tenant."""
         await run_unit(_delete_tenant, tenant_id)
 
-    async def count(self, collection: Collection, document_id: uuid.UUID | None = None) -> int:
-        """How many points the tenant, or one document of it, has in the collection."""
+    async def count(self, collection: Collection | uuid.UUID, document_id: uuid.UUID | None = None) -> int:
+        """How many points the tenant, or one document of it, has in the collection, or in all."""
         return await run_unit(_count, collection, document_id)
 
     def _search(self, collection: Collection, query: VectorQuery) -> list[Hit]:
@@ -230,7 +230,8 @@ def _delete_tenant(tenant_id: uuid.UUID) -> None:
         ChunkVector.objects.all().delete()
 
 
-def _count(collection: Collection, document_id: uuid.UUID | None) -> int:
-    with tenant_scope(collection.tenant_id, read_only=True):
-        rows = _rows(collection)
+def _count(collection: Collection | uuid.UUID, document_id: uuid.UUID | None) -> int:
+    tenant_id = collection if isinstance(collection, uuid.UUID) else collection.tenant_id
+    with tenant_scope(tenant_id, read_only=True):
+        rows = ChunkVector.objects.all() if isinstance(collection, uuid.UUID) else _rows(collection)
         return rows.filter(document_id=document_id).count() if document_id else rows.count()

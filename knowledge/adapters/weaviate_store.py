@@ -138,20 +138,23 @@ class WeaviateVectorStore:
 
     async def delete_tenant(self, tenant_id: uuid.UUID) -> None:
         """Remove the tenant from every collection of ours; its shards go with it."""
-        await self._connect()
-        names = [
-            name
-            for name in await self._call(self._client.collections.list_all)
-            if name.startswith("Atrium_v")
-        ]
-        for name in names:
+        for name in await self._collections():
             tenants = self._client.collections.get(name).tenants
             await self._asked(lambda tenants=tenants: tenants.remove([_tenant_name(tenant_id)]), None)  # type: ignore[misc]
             self._tenants.discard((name, tenant_id))
 
-    async def count(self, collection: Collection, document_id: uuid.UUID | None = None) -> int:
-        """How many points the tenant, or one document of it, has in the collection."""
-        objects = await self._readable(collection)
+    async def count(self, collection: Collection | uuid.UUID, document_id: uuid.UUID | None = None) -> int:
+        """How many points the tenant, or one document of it, has in the collection, or in all."""
+        if isinstance(collection, uuid.UUID):
+            name = _tenant_name(collection)
+            all_of_it = [
+                self._client.collections.get(each).with_tenant(name) for each in await self._collections()
+            ]
+        else:
+            all_of_it = [await self._readable(collection)]
+        return sum([await self._count(objects, document_id) for objects in all_of_it])
+
+    async def _count(self, objects: Objects, document_id: uuid.UUID | None) -> int:
         wanted = Filter.by_property("document_id").equal(str(document_id)) if document_id else None
 
         async def count() -> int:
@@ -254,6 +257,12 @@ class WeaviateVectorStore:
                 return
             await asyncio.sleep(INDEXED_POLL_S)
         log.warning("vector_index_behind", collection=name, tenant_id=str(collection.tenant_id))
+
+    async def _collections(self) -> list[str]:
+        """The names of all collections of ours."""
+        await self._connect()
+        found = await self._call(self._client.collections.list_all)
+        return [name for name in found if name.startswith("Atrium_v")]
 
     async def _readable(self, collection: Collection) -> Objects:
         await self._connect()

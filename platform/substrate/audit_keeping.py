@@ -52,6 +52,16 @@ def let_go_chain(*, tenant_id: uuid.UUID) -> None:
     _let_go(TenantChain.objects.filter(tenant_id=tenant_id))
 
 
+def delete_acts_of(*, tenant_id: uuid.UUID, limit: int) -> int:
+    """Delete up to `limit` acts of a tenant that is deleted, at last its chain; returns how many rows went."""
+    with system_scope("delete the acts of a deleted tenant"):
+        let_go_chain(tenant_id=tenant_id)
+        ids = list(TenantAct.objects.filter(tenant_id=tenant_id).values_list("id", flat=True)[:limit])
+        if ids:
+            return TenantAct.objects.filter(id__in=ids).delete()[0]
+        return TenantChain.objects.filter(tenant_id=tenant_id).delete()[0]
+
+
 def let_go_all_chains() -> None:
     """Allow that the acts of all tenants are deleted: others will take their place. In the system scope at hand."""
     _let_go(TenantChain.objects.all())

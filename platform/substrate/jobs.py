@@ -215,6 +215,18 @@ def forget_old_jobs(*, clock: Clock = SYSTEM_CLOCK) -> int:
         return done.delete()[0]
 
 
+def drop_jobs(*, tenant_id: uuid.UUID) -> bool:
+    """Delete every job of a tenant that is deleted; True when one was running.
+
+    Its worker notices within `RENEW_EVERY_S` that it holds no lease any more, and stops.
+    """
+    with tenant_scope(tenant_id):
+        running = Job.objects.filter(state=Job.State.RUNNING).exists()
+        Job.objects.all().delete()
+        tell_job(tenant_id)
+    return running
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """How many jobs are queued, running and failed, and since when the oldest that is due waits."""

@@ -1,7 +1,7 @@
 """Ports of the substrate."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,12 +29,59 @@ class BlobStore(Protocol):
         """The content of `key`. Raises NotFound, Unavailable."""
         ...
 
+    def stream(self, key: str) -> AsyncIterator[bytes]:
+        """The content of `key`, piece by piece. Raises NotFound, Unavailable."""
+        ...
+
+    def keys(self, tenant_id: uuid.UUID) -> AsyncIterator[str]:
+        """The keys of all blobs of the tenant, in any order. Raises Unavailable."""
+        ...
+
     async def delete(self, key: str) -> None:
         """Remove `key`; nothing happens when there is none. Raises Unavailable."""
         ...
 
     async def delete_tenant(self, tenant_id: uuid.UUID) -> int:
         """Remove every blob of the tenant; returns how many. Raises Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedPiece:
+    """A part of one file of a tenant's archive; the parts of a file follow each other. `rows` are the lines in it."""
+
+    path: str
+    content: bytes
+    rows: int = 0
+
+
+class TenantParticipant(Protocol):
+    """What an app holds of tenants: settings name one for each (`participant.<app>`), those that refer before those
+    that are referred to.
+
+    Between them they answer for every row that belongs to a tenant, and for all that is kept of it elsewhere.
+    """
+
+    def owns(self) -> Sequence[str]:
+        """Labels of the models whose rows it answers for."""
+        ...
+
+    def export(self, tenant_id: uuid.UUID) -> AsyncIterator[ExportedPiece]:
+        """All of the tenant's that may leave the house, never a secret. Raises Unavailable."""
+        ...
+
+    async def delete(self, tenant_id: uuid.UUID, limit: int) -> int:
+        """Delete up to `limit` rows; once none is left, what is kept outside of the database. Returns how many rows
+        went: 0 when nothing is left. May be stopped and called again at any moment. Raises Unavailable.
+        """
+        ...
+
+    async def count(self, tenant_id: uuid.UUID) -> Mapping[str, int]:
+        """How much is there of the tenant: rows by model, and by name what is kept elsewhere. Raises Unavailable."""
+        ...
+
+    async def find_canary(self, canaries: Sequence[str]) -> Mapping[str, int]:
+        """In how many rows, of whichever tenant, any of these texts or ids stands, by model. Raises Unavailable."""
         ...
 
 

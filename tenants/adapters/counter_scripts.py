@@ -240,3 +240,20 @@ end
 return 1
 """
 )
+
+
+# What is kept of a tenant: its keys are few, and found by its prefix. ARGV: 1 to remove them. Returns how many there are.
+OF_TENANT = """
+local cursor, found = '0', {}
+repeat
+  local page = redis.call('SCAN', cursor, 'MATCH', KEYS[1] .. '*', 'COUNT', 1000)
+  cursor = page[1]
+  for _, key in ipairs(page[2]) do found[key] = true end
+until cursor == '0'
+local count = 0
+for key in pairs(found) do
+  count = count + 1
+  if ARGV[1] == '1' then redis.call('DEL', key) end
+end
+return count
+"""

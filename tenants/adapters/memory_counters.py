@@ -52,6 +52,14 @@ class MemoryCounters:
         """As the port says."""
         self._of(tenant).seed(seeds, replace=replace)
 
+    async def forget(self, tenant: str) -> None:
+        """As the port says."""
+        self._tenants.pop(tenant, None)
+
+    async def known(self, tenant: str) -> int:
+        """As the port says: 1 or 0."""
+        return int(tenant in self._tenants)
+
     def _of(self, tenant: str) -> TenantCount:
         found = self._tenants.get(tenant)
         if found is None:

@@ -19,7 +19,7 @@ import structlog
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Unavailable
 from kernel.streams import Supervisor
-from tenants.adapters.counter_scripts import READ, RENEW, RESERVE, SEED, SETTLE
+from tenants.adapters.counter_scripts import OF_TENANT, READ, RENEW, RESERVE, SEED, SETTLE
 from tenants.adapters.script_pipeline import ScriptPipeline, Unreachable
 from tenants.counting import REMEMBER_MS, TenantCount
 from tenants.limit_types import (
@@ -137,6 +137,22 @@ class RedisCounters:
             ]  # fmt: skip
         try:
             await self._calls.send(SEED, _prefix(tenant), self._now(), int(replace), *arguments)
+        except Unreachable as error:
+            self._note_away(error)
+            raise Unavailable("The counters' Redis is not reachable.", retry_after_s=AWAY_S) from error
+
+    async def forget(self, tenant: str) -> None:
+        """As the port says. Raises Unavailable."""
+        self._local.pop(tenant, None)
+        await self._of_tenant(tenant, remove=True)
+
+    async def known(self, tenant: str) -> int:
+        """As the port says: keys in Redis. Raises Unavailable."""
+        return await self._of_tenant(tenant, remove=False)
+
+    async def _of_tenant(self, tenant: str, *, remove: bool) -> int:
+        try:
+            return int(await self._calls.send(OF_TENANT, _prefix(tenant), str(int(remove))))
         except Unreachable as error:
             self._note_away(error)
             raise Unavailable("The counters' Redis is not reachable.", retry_after_s=AWAY_S) from error

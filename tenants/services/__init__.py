@@ -4,6 +4,7 @@ from tenants.access_types import RESOURCE_KINDS
 from tenants.permissions import closed_ids, may_use, require
 from tenants.planning import Plan
 from tenants.services.access import renew_principal, until_refused
+from tenants.services.deleting import keep_deletions_forever
 from tenants.services.explaining import explain_access
 from tenants.services.figures import RANGES, range_bounds, usage_figures
 from tenants.services.finding import find_tenants
@@ -154,6 +155,7 @@ __all__ = [
     "issue_api_key",
     "join_as_known_person",
     "join_as_new_person",
+    "keep_deletions_forever",
     "keep_retention_forever",
     "keep_retention_once",
     "kept_requests",

@@ -23,6 +23,8 @@ def open_tenant(
     weight: int = 1,
     owner_email: str = "",
     join: bool = False,
+    timezone: str = "UTC",
+    region: str = "",
 ) -> OpenedTenant:
     """Make a tenant. Who `owner_email` belongs to is its owner at once; an unknown address is invited as owner.
 
@@ -36,7 +38,14 @@ def open_tenant(
         raise BadInput("Only a person can become an owner.", param="join")
     owner = selectors.find_user(address) if address else None
     with system_scope("open a tenant"):
-        tenant = create_tenant(slug=slug, name=name, priority_class=priority_class, weight=weight)
+        tenant = create_tenant(
+            slug=slug,
+            name=name,
+            priority_class=priority_class,
+            weight=weight,
+            timezone=timezone,
+            region=region,
+        )
         first = {each.email for each in (owner, me if join else None) if each is not None}
         for email in sorted(first):
             create_user(email=email, tenant_slug=slug, role=Role.OWNER)

@@ -7,12 +7,15 @@ from django.db import IntegrityError, transaction
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import BadInput, Conflict, NotFound
-from substrate.audit import record_act
+from substrate.audit import record_act, values_of
 from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.versions import check_version
 from tenants import selectors
+from tenants.lifecycle_types import REGION_LENGTH
 from tenants.models import Tenant
+from tenants.periods import zone_of
+from tenants.permissions import require
 from tenants.types import (
     NAME_LENGTH,
     SLUG_PATTERN,
@@ -23,6 +26,8 @@ from tenants.types import (
     TenantView,
 )
 
+REGION_PATTERN = rf"^[A-Za-z0-9._-]{{0,{REGION_LENGTH}}}\Z"
+
 
 def create_tenant(
     *,
@@ -31,8 +36,12 @@ def create_tenant(
     priority_class: PriorityClass | None = None,
     weight: int = 1,
     is_demo: bool = False,
+    timezone: str = "UTC",
+    region: str = "",
 ) -> TenantView:
     """Make a tenant; `priority_class` caps how urgent its requests may be (None: no cap).
+
+    `region` is where its content may be worked on (empty: anywhere).
 
     Raises BadInput, and Conflict when the slug is taken.
     """
@@ -42,7 +51,14 @@ def create_tenant(
             param="slug",
         )
     tenant = Tenant(slug=slug, is_demo=is_demo)
-    _set(tenant, name=name, weight=weight, priority_class=priority_class or PriorityClass.CRITICAL)
+    _set(
+        tenant,
+        name=name,
+        weight=weight,
+        priority_class=priority_class or PriorityClass.CRITICAL,
+        timezone=timezone,
+        region=region,
+    )
     with system_scope("create a tenant"):
         try:
             with transaction.atomic():
@@ -61,14 +77,18 @@ def change_tenant(
     state: TenantState | None = None,
     weight: int | None = None,
     priority_class: PriorityClass | None = None,
+    timezone: str | None = None,
+    region: str | None = None,
     principal: Principal | None = None,
     expected: str | None = None,
 ) -> TenantView:
     """Change what is not None. A suspended tenant is refused everywhere within two seconds.
 
     Raises NotFound, BadInput, Stale when it is not the version `expected`, and Conflict when `principal` would suspend
-    the tenant they act in.
+    the tenant they act in, or the tenant is to be deleted.
     """
+    if state is TenantState.DELETING:
+        raise BadInput("A tenant is deleted by asking for its deletion.", param="state")
     if principal is not None and principal.tenant_id == tenant_id and state is TenantState.SUSPENDED:
         raise Conflict("You act in this tenant: suspend it from another one.", code="own_tenant")
     with system_scope("change a tenant"):
@@ -76,8 +96,18 @@ def change_tenant(
         if tenant is None:
             raise NotFound("There is no such tenant.")
         check_version(tenant.updated_at, expected)
+        if state is not None and tenant.state == TenantState.DELETING:
+            raise Conflict("This tenant is to be deleted: withdraw that first.", code="deleting")
         before = _values(tenant)
-        _set(tenant, name=name, state=state, weight=weight, priority_class=priority_class)
+        _set(
+            tenant,
+            name=name,
+            state=state,
+            weight=weight,
+            priority_class=priority_class,
+            timezone=timezone,
+            region=region,
+        )
         after = _values(tenant)
         for act in _acts(dict(before), dict(after)):
             record_act(
@@ -95,7 +125,7 @@ def change_tenant(
 
 
 def _values(tenant: Tenant) -> dict[str, object]:
-    return {name: getattr(tenant, name) for name in ("state", "name", "weight", "priority_class")}
+    return values_of(tenant, "state", "name", "weight", "priority_class", "timezone", "region")
 
 
 def _acts(before: dict[str, object], after: dict[str, object]) -> list[str]:
@@ -114,6 +144,18 @@ def get_tenant(*, tenant_id: uuid.UUID, clock: Clock = SYSTEM_CLOCK) -> TenantVi
     return selectors.tenant_views([tenant], clock.now())[0]
 
 
+def change_own_tenant(
+    *,
+    principal: Principal,
+    name: str | None = None,
+    timezone: str | None = None,
+    expected: str | None = None,
+) -> TenantView:
+    """Change what an owner may of their own tenant. Raises PermissionDenied, BadInput, Stale."""
+    require(principal, "tenant.write")
+    return change_tenant(tenant_id=principal.tenant_id, name=name, timezone=timezone, expected=expected)
+
+
 def find_tenant(*, slug: str) -> TenantView:
     """The tenant of a slug. Raises NotFound."""
     tenant = selectors.find_tenant(slug)
@@ -129,7 +171,20 @@ def _set(
     state: TenantState | None = None,
     weight: int | None = None,
     priority_class: PriorityClass | None = None,
+    timezone: str | None = None,
+    region: str | None = None,
 ) -> None:
+    if timezone is not None:
+        if zone_of(timezone) is None:
+            raise BadInput("This is no time zone, as Europe/Berlin is one.", param="timezone")
+        tenant.timezone = timezone
+    if region is not None:
+        if not re.match(REGION_PATTERN, region):
+            raise BadInput(
+                f"A region has up to {REGION_LENGTH} letters, digits, hyphens, dots and underscores.",
+                param="region",
+            )
+        tenant.region = region
     if name is not None:
         if not name.strip() or len(name) > NAME_LENGTH:
             raise BadInput(f"A tenant's name has 1–{NAME_LENGTH} characters.", param="name")

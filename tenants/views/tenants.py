@@ -38,7 +38,19 @@ TENANTS = Listing(
         "state": choice_filter("state", TENANT_STATES),
         "priority_class": choice_filter("priority_class", PRIORITIES),
     },
-    csv=("id", "slug", "name", "state", "priority_class", "weight", "members", "keys", "created_at"),
+    csv=(
+        "id",
+        "slug",
+        "name",
+        "state",
+        "priority_class",
+        "weight",
+        "members",
+        "keys",
+        "timezone",
+        "region",
+        "created_at",
+    ),
     file_name="tenants",
 )
 
@@ -77,6 +89,8 @@ class TenantsView(AtriumView):
             weight=values.get("weight", 1),
             owner_email=values.get("owner_email", ""),
             join=values.get("join", False),
+            timezone=values.get("timezone", "UTC"),
+            region=values.get("region", ""),
         )
         sent = opened.invitation
         told = {

@@ -50,16 +50,24 @@ OWNERS = {
     "role_id": ("tenants.CustomRole", "id"),
     "group_id": ("tenants.Group", "id"),
     "quota_id": ("tenants.Quota", "id"),
+    "export_id": ("tenants.TenantExport", "id"),
     "provider_id": ("tenants.IdentityProvider", "id"),
     "token_id": ("tenants.ScimToken", "id"),
 }
 # Things that all tenants share: who may touch them is the operators' business and has its own tests.
-SHARED = {"backup_id": "atrium-20200101-000000-aaaa", "model_id": "m", "pool_id": None, "replica_id": None}
+SHARED = {
+    "deletion_id": "01a20bda-92ef-7578-b7dd-19b7295d71a2",
+    "backup_id": "atrium-20200101-000000-aaaa",
+    "model_id": "m",
+    "pool_id": None,
+    "replica_id": None,
+}
 # What a viewer of the tenant itself must not see.
 HIDDEN_FROM_VIEWERS = {
     "tenants.ApiKey",
     "tenants.Invitation",
     "tenants.RequestTrace",
+    "tenants.TenantExport",
     "tenants.UsageRecord",
     "substrate.TenantAct",
     "assistants.Conversation",

@@ -26,6 +26,7 @@ GLOBAL_MODELS = {
     "substrate.PlatformChain": "where the chains of these acts stand",
     "substrate.ServerProcess": "the processes serve all tenants",
     "tenants.Tenant": "the tenants themselves",
+    "tenants.TenantDeletion": "the proof that a tenant is gone outlives it",
     "tenants.Session": "found by its key before any tenant is known; operators have sessions without a membership",
     "tenants.User": "a person may be a member of several tenants",
     "tenants.PlatformHour": "sums over all tenants, for operators; they outlive tenants",

@@ -21,6 +21,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 # What is asked of by every signed-in principal: it shows what is theirs, or what the view itself narrows.
 FOR_EVERYBODY = {
     "MeView GET": "who one is",
+    "OwnTenantView GET": "what one's own tenant is called, and its calendar",
     "LiveView GET": "one hears only of what one may see",
     "OwnSessionsView GET": "one's own sessions",
     "OwnSessionsView DELETE": "one's own sessions",

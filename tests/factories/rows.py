@@ -13,14 +13,14 @@ from tenants.models import Tenant
 _numbers = count(1)
 
 
-def make_row(model: type[models.Model], tenant: Tenant, **given: Any) -> models.Model:
+def make_row(model: type[models.Model], tenant: Tenant, /, **given: Any) -> models.Model:
     """A saved row of `model`, and of what it points to. Rows that belong to a tenant belong to `tenant`."""
     row = build_row(model, tenant, **given)
     row.save()
     return row
 
 
-def build_row(model: type[models.Model], tenant: Tenant, **given: Any) -> models.Model:
+def build_row(model: type[models.Model], tenant: Tenant, /, **given: Any) -> models.Model:
     """A row of `model` that is not saved yet; what it points to is."""
     values: dict[str, Any] = dict(given)
     for field in model._meta.local_concrete_fields:

@@ -61,6 +61,10 @@ LEFT_OUT: dict[str, tuple[Fate, str]] = {
         Fate.IS_EMPTIED,
         "ways of requests through the house, kept for days to look things up",
     ),
+    "tenants.TenantExport": (
+        Fate.IS_EMPTIED,
+        "archives that can be downloaded for three days; their files are in no backup",
+    ),
     "knowledge.ChunkVector": (
         Fate.IS_EMPTIED,
         "points of the vector store, which a backup holds in a form that every store takes",

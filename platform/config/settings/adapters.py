@@ -74,9 +74,23 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "resource.model": BackendSpec(
             "tenants.ports.ResourceKind", "inference.services.sharing.SharedModels"
         ),
+        **_participants(),
         "live_changes": BackendSpec("substrate.ports.Directory", "console.live_hub.LiveHub"),
     }
     return shared | (_full(environment) if environment.profile == FULL else _in_process(environment))
+
+
+def _participants() -> dict[str, BackendSpec]:
+    """What holds something of tenants, the apps that refer to others first: a tenant is deleted in this order."""
+    port = "substrate.ports.TenantParticipant"
+    classes = {
+        "assistants": "assistants.services.participation.AssistantsParticipant",
+        "knowledge": "knowledge.services.participation.KnowledgeParticipant",
+        "inference": "inference.services.participation.InferenceParticipant",
+        "tenants": "tenants.services.participation.TenantsParticipant",
+        "substrate": "substrate.participation.SubstrateParticipant",
+    }
+    return {f"participant.{app}": BackendSpec(port, path) for app, path in classes.items()}
 
 
 def _spans(environment: Environment) -> dict[str, BackendSpec]:
@@ -245,6 +259,8 @@ JOB_HANDLERS = {
     "knowledge.ingest": ("knowledge.tasks.ingest_document", "knowledge.tasks.give_up_ingestion"),
     "knowledge.delete_document": ("knowledge.tasks.delete_document", "knowledge.tasks.give_up_deletion"),
     "knowledge.purge": ("knowledge.tasks.purge", "knowledge.tasks.give_up_purge"),
+    "tenants.export": ("tenants.tasks.make_archive", "tenants.tasks.give_up_export"),
+    "tenants.forget_export": ("tenants.tasks.forget_archive", "tenants.tasks.say_nothing"),
 }
 
 # The watch over who is served looks keys up: it hears of a change after their directory.
@@ -287,6 +303,7 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
         "control": (
             "config.upkeep.keep_up_forever",
             "tenants.services.keep_retention_forever",
+            "tenants.services.keep_deletions_forever",
             "config.keeping.schedule.keep_backups_forever",
         ),
         "worker": (),

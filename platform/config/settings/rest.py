@@ -27,6 +27,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         "MemberRole": "tenants.serializers.ROLES",
         "TenantState": "tenants.serializers.TENANT_STATES",
+        "TenantSwitch": "tenants.serializers.TENANT_SWITCHES",
+        "DeletionState": "tenants.lifecycle_serializers.DELETION_STATES",
+        "ExportState": "tenants.lifecycle_serializers.EXPORT_STATES",
         "KeyState": "tenants.serializers.KEY_STATES",
         "InvitationState": "tenants.serializers.INVITATION_STATES",
         "QuotaState": "tenants.services.standings.STATES",

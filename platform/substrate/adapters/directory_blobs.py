@@ -10,6 +10,8 @@ from pathlib import Path
 
 from kernel.errors import NotFound, Unavailable
 
+PIECE = 1024 * 1024
+
 
 class DirectoryBlobStore:
     """One file per blob under `root`. A blob appears under its name only when it is whole (write, then rename)."""
@@ -47,6 +49,23 @@ class DirectoryBlobStore:
         except OSError as error:
             raise Unavailable("The file store cannot be read.") from error
 
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """The content of `key`, piece by piece. Raises NotFound, Unavailable."""
+        try:
+            file = await asyncio.to_thread(self._path(key).open, "rb")
+        except FileNotFoundError as error:
+            raise NotFound("The stored file is gone.") from error
+        except OSError as error:
+            raise Unavailable("The file store cannot be read.") from error
+        with file:
+            while piece := await asyncio.to_thread(file.read, PIECE):
+                yield piece
+
+    async def keys(self, tenant_id: uuid.UUID) -> AsyncIterator[str]:
+        """The keys of all blobs of the tenant. Raises Unavailable."""
+        for key in await asyncio.to_thread(_keys_below, self._root, str(tenant_id)):
+            yield key
+
     async def delete(self, key: str) -> None:
         """Remove `key`; nothing happens when there is none. Raises Unavailable."""
         try:
@@ -68,6 +87,13 @@ class DirectoryBlobStore:
 def _open_temporary(folder: Path) -> tuple[int, str]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return tempfile.mkstemp(dir=folder, prefix=".partial-")
+
+
+def _keys_below(root: Path, folder: str) -> list[str]:
+    try:
+        return [str(path.relative_to(root)) for path in (root / folder).rglob("*") if path.is_file()]
+    except OSError as error:
+        raise Unavailable("The file store cannot be read.") from error
 
 
 def _remove_tree(folder: Path) -> int:

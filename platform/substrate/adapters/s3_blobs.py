@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
 import boto3
@@ -15,6 +15,7 @@ from kernel.errors import NotFound, Unavailable
 T = TypeVar("T")
 # Content beyond this size waits on disk rather than in memory until it is sent.
 MEMORY_BYTES = 8 * 1024 * 1024
+PIECE = 1024 * 1024
 
 
 class S3BlobStore:
@@ -68,6 +69,23 @@ class S3BlobStore:
             lambda: self._client.get_object(Bucket=self._bucket, Key=self._key(key))["Body"].read()
         )
 
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """The content of `key`, piece by piece. Raises NotFound, Unavailable."""
+        body = await self._call(
+            lambda: self._client.get_object(Bucket=self._bucket, Key=self._key(key))["Body"]
+        )
+        try:
+            while piece := await self._call(lambda: body.read(PIECE)):
+                yield piece
+        finally:
+            body.close()
+
+    async def keys(self, tenant_id: uuid.UUID) -> AsyncIterator[str]:
+        """The keys of all blobs of the tenant. Raises Unavailable."""
+        await self._ensure_bucket()
+        for key in await self._call(lambda: list(self._keys_below(self._key(f"{tenant_id}/")))):
+            yield key.removeprefix(self._prefix)
+
     async def delete(self, key: str) -> None:
         """Remove `key`; nothing happens when there is none. Raises Unavailable."""
         await self._call(lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(key)))
@@ -85,14 +103,15 @@ class S3BlobStore:
 
     def _delete_prefix(self, prefix: str) -> int:
         count = 0
-        for page in self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=prefix
-        ):
-            keys = [entry["Key"] for entry in page.get("Contents", [])]
-            for key in keys:
-                self._client.delete_object(Bucket=self._bucket, Key=key)
-            count += len(keys)
+        for key in self._keys_below(prefix):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+            count += 1
         return count
+
+    def _keys_below(self, prefix: str) -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        for page in pages:
+            yield from [entry["Key"] for entry in page.get("Contents", [])]
 
     async def _ensure_bucket(self) -> None:
         if self._ready:
