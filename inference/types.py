@@ -5,7 +5,7 @@ What is made for every call is a struct of msgspec: as fixed as a frozen datacla
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -98,6 +98,16 @@ class ModelSpec:
     def __post_init__(self) -> None:
         """`pools` are those that serve it, in a stable order: told once, asked with every call."""
         object.__setattr__(self, "pools", tuple(dict.fromkeys(replica.pool for replica in self.replicas)))
+
+    def within(self, region: str) -> "ModelSpec":
+        """The model with those replicas alone that may see what must stay in `region` (empty: all of them).
+
+        A replica that names no region is in none. Built-in engines are this installation itself.
+        """
+        if not region or self.built_in:
+            return self
+        kept = tuple(each for each in self.replicas if each.region == region)
+        return self if len(kept) == len(self.replicas) else replace(self, replicas=kept)
 
     def open_to(self, tenant_id: uuid.UUID) -> bool:
         """Whether calls of the tenant may use it."""

@@ -71,6 +71,7 @@ def _key_entry(key: ApiKey, membership: Membership | None, group_ids: frozenset[
     principal = Principal(
         tenant_id=key.tenant_id,
         tenant_slug=key.tenant.slug,
+        region=key.tenant.region,
         role=role,
         user_id=key.user_id,
         membership_id=membership.id if membership else None,
@@ -116,6 +117,7 @@ def principal_of_membership(membership: Membership, *, confined: bool = False) -
     return Principal(
         tenant_id=membership.tenant_id,
         tenant_slug=membership.tenant.slug,
+        region=membership.tenant.region,
         role=role,
         user_id=membership.user_id,
         membership_id=membership.id,
@@ -148,6 +150,7 @@ def principal_of_visit(user: User, tenant: Tenant) -> Principal:
     return Principal(
         tenant_id=tenant.id,
         tenant_slug=tenant.slug,
+        region=tenant.region,
         role=Role.OWNER,
         user_id=user.id,
         is_operator=True,

@@ -103,6 +103,7 @@ class Principal:
     one; `role` is the least then. `closed` are the things restricted to others (`tenants.services.may_use`).
     `confined` is a session that vouches for its user in this tenant alone: it shows nothing of others, and has no
     operator's rights. `weight` is the tenant's share of a contended pool, by the shares of the others that wait.
+    `region` is where the tenant's content must stay: engines elsewhere never see it (empty: anywhere).
     """
 
     tenant_id: uuid.UUID
@@ -121,6 +122,7 @@ class Principal:
     closed: frozenset[str] = field(default_factory=frozenset)
     confined: bool = False
     weight: int = 1
+    region: str = ""
 
 
 class UsageEntry(Struct, frozen=True):

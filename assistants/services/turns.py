@@ -170,8 +170,10 @@ async def context_of(model: str, principal: Principal) -> int:
     """
     await ensure_models()
     if model != AUTO_MODEL:
-        return get_model(model, tenant_id=principal.tenant_id, closed=principal.closed).context_length
-    usable = list_models(tenant_id=principal.tenant_id, closed=principal.closed)
+        return get_model(
+            model, tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region
+        ).context_length
+    usable = list_models(tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region)
     chat = [spec for spec in usable if spec.kind is ModelKind.CHAT]
     real = [spec for spec in chat if not spec.built_in] or chat
     return max((spec.context_length for spec in real), default=0)

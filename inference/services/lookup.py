@@ -10,7 +10,7 @@ from inference.pricing import cost
 from inference.types import ModelKind, ModelSpec, ReplicaSpec, TokenUsage
 from inference.vitals import Vital
 from kernel.backends import backends
-from kernel.errors import ModelNotFound
+from kernel.errors import ModelNotFound, PermissionDenied
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -32,30 +32,44 @@ async def ensure_models() -> None:
 
 
 def get_model(
-    model_id: str, *, tenant_id: uuid.UUID | None = None, closed: frozenset[str] = NOTHING
+    model_id: str,
+    *,
+    tenant_id: uuid.UUID | None = None,
+    closed: frozenset[str] = NOTHING,
+    region: str = "",
 ) -> ModelSpec:
     """The model of this id, if calls of the tenant (None: of the platform itself) may use it.
 
-    `closed` is what is shut to the one who asks (`Principal.closed`). It may have no replica in service. Raises ModelNotFound.
+    `closed` is what is shut to the one who asks (`Principal.closed`), `region` where their tenant's content must stay.
+    It may have no replica in service. Raises ModelNotFound, PermissionDenied when all of its replicas are elsewhere.
     """
     spec = directory().snapshot.models.get(model_id)
     if spec is None or not _usable(spec, tenant_id, closed):
         raise ModelNotFound(f"The model `{model_id[:200]}` does not exist.", param="model")
-    return spec
+    if not region:
+        return spec
+    near = spec.within(region)
+    if spec.replicas and not near.replicas:
+        raise PermissionDenied(
+            f"No engine of `{model_id[:200]}` is in the region {region}, where this tenant's content must stay.",
+            param="model",
+        )
+    return near
 
 
 def list_models(
-    *, tenant_id: uuid.UUID | None = None, closed: frozenset[str] = NOTHING
+    *, tenant_id: uuid.UUID | None = None, closed: frozenset[str] = NOTHING, region: str = ""
 ) -> tuple[ModelSpec, ...]:
     """Every model that calls of the tenant (None: of the platform itself) can use: those with a replica in service.
 
-    `closed` as in `get_model`.
+    `closed` and `region` as in `get_model`.
     """
-    return tuple(
-        spec
+    found = (
+        spec.within(region)
         for spec in directory().snapshot.models.values()
         if spec.replicas and _usable(spec, tenant_id, closed)
     )
+    return tuple(spec for spec in found if spec.replicas)
 
 
 def _usable(spec: ModelSpec, tenant_id: uuid.UUID | None, closed: frozenset[str]) -> bool:

@@ -19,7 +19,7 @@ async def _assistants_of(principal: Principal) -> Sequence[AssistantView]:
 
 
 def _models_of(principal: Principal) -> Sequence[ModelSpec]:
-    return list_models(tenant_id=principal.tenant_id, closed=principal.closed)
+    return list_models(tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region)
 
 
 application = Gateway(

@@ -170,10 +170,17 @@ async def give_back(progress: Progress, *, unused: bool = False) -> None:
 
 def _candidates(call: ModelCall) -> Sequence[Candidate]:
     if call.model != AUTO:
-        named = get_model(call.model, tenant_id=call.principal.tenant_id, closed=call.principal.closed)
+        named = get_model(
+            call.model,
+            tenant_id=call.principal.tenant_id,
+            closed=call.principal.closed,
+            region=call.principal.region,
+        )
         return named_candidates(named, call.surface, replica_available)
     return auto_candidates(
-        list_models(tenant_id=call.principal.tenant_id, closed=call.principal.closed),
+        list_models(
+            tenant_id=call.principal.tenant_id, closed=call.principal.closed, region=call.principal.region
+        ),
         call.surface,
         prompt_tokens=estimate_tokens(call.prompt_chars),
         max_tokens=call.max_tokens,

@@ -219,6 +219,7 @@ def principal_for_jobs(tenant_id: uuid.UUID) -> Principal:
     return Principal(
         tenant_id=tenant.id,
         tenant_slug=tenant.slug,
+        region=tenant.region,
         role=Role.MEMBER,
         priority_cap=PriorityClass.BATCH,
         # Nobody asks: what is restricted to people is no matter of the work behind it.
@@ -240,6 +241,7 @@ def operator_principal(*, user_id: uuid.UUID, tenant_id: uuid.UUID) -> Principal
     return Principal(
         tenant_id=tenant.id,
         tenant_slug=tenant.slug,
+        region=tenant.region,
         role=Role.OWNER,
         user_id=user_id,
         is_operator=True,

@@ -122,7 +122,7 @@ def _models(who: Principal, text: str) -> Iterator[PaletteHit]:
 
     async def usable() -> tuple[ModelSpec, ...]:
         await ensure_models()
-        return list_models(tenant_id=tenant_id, closed=who.closed)
+        return list_models(tenant_id=tenant_id, closed=who.closed, region=who.region)
 
     wanted = text.casefold()
     found = [each for each in wait_for(usable) if wanted in each.id.casefold()]
