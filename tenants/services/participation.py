@@ -26,6 +26,7 @@ class TenantsParticipant(TableParticipant):
         "tenants.ApiKey": frozenset({"fingerprint", "pepper_version"}),
         "tenants.Invitation": frozenset({"token_hash"}),
         "tenants.IdentityProvider": frozenset({"client_secret"}),
+        "tenants.ScimToken": frozenset({"token_hash"}),
     }
     kept_in: ClassVar[Mapping[str, str]] = {
         "tenants.TenantExport": "archives themselves",
