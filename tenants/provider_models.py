@@ -14,7 +14,8 @@ class IdentityProvider(TenantOwned):
 
     `client_secret` is encrypted by the keyring. `create_members` lets people in who are not members yet, as
     `default_role`. For addresses of its `domains` it may speak once an operator has verified them
-    (`domains_verified_at`): it finds people by their address at sign-in, and links accounts that exist.
+    (`domains_verified_at`): it finds people by their address at sign-in, and links accounts that exist. `mappings` are
+    rules `{"value", "group" | "role" | "custom_role"}`: who has the value in the claim `groups_claim` is given that.
     """
 
     name = models.CharField(max_length=NAME_LENGTH)
@@ -25,6 +26,8 @@ class IdentityProvider(TenantOwned):
     create_members = models.BooleanField(default=False)
     default_role = models.CharField(max_length=16, default=Role.MEMBER.value)
     domains = models.JSONField(default=list)
+    groups_claim = models.CharField(max_length=255, blank=True, default="groups", db_default="groups")
+    mappings = models.JSONField(default=list)
     domains_verified_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(TenantOwned.Meta):

@@ -11,6 +11,24 @@ PROVIDER_ROLES = [Role.ADMIN.value, Role.MEMBER.value, Role.VIEWER.value]
 PROVIDER_STEPS = ["discovery", "configuration", "keys"]
 
 
+class MappingRule(StrictSerializer):
+    """Who has this value in the provider's claim is given one group, one built-in role or one custom role."""
+
+    value = serializers.CharField(max_length=255)
+    group = serializers.UUIDField(required=False, allow_null=True)
+    role = serializers.ChoiceField([each.value for each in Role], required=False, allow_null=True)
+    custom_role = serializers.UUIDField(required=False, allow_null=True)
+
+
+class MappingRuleOutput(serializers.Serializer[Any]):
+    """A rule; what it does not give is left out."""
+
+    value = serializers.CharField()
+    group = serializers.CharField(required=False)
+    role = serializers.CharField(required=False)
+    custom_role = serializers.CharField(required=False)
+
+
 class ProviderChange(StrictSerializer):
     """What of an identity provider may be changed. An empty `client_secret` removes it; left out it stays."""
 
@@ -26,6 +44,8 @@ class ProviderChange(StrictSerializer):
     domains = serializers.ListField(
         child=serializers.CharField(max_length=253), max_length=50, required=False
     )
+    groups_claim = serializers.CharField(max_length=255, required=False, allow_blank=True)
+    mappings = serializers.ListField(child=MappingRule(), max_length=200, required=False)
 
 
 class ProviderInput(ProviderChange):
@@ -49,6 +69,8 @@ class ProviderOutput(serializers.Serializer[Any]):
     default_role = serializers.ChoiceField(PROVIDER_ROLES)
     domains = serializers.ListField(child=serializers.CharField())
     domains_verified = serializers.BooleanField()
+    groups_claim = serializers.CharField()
+    mappings = MappingRuleOutput(many=True)
     sign_in_url = serializers.CharField()
     redirect_uri = serializers.CharField()
     created_at = serializers.DateTimeField()

@@ -1,6 +1,7 @@
 """What crosses doors about signing in: sessions, rules, identity providers."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -45,6 +46,8 @@ class ProviderView:
     default_role: Role
     domains: tuple[str, ...]
     domains_verified: bool
+    groups_claim: str
+    mappings: tuple[Mapping[str, str], ...]
     created_at: datetime
     version: str
 

@@ -21,6 +21,7 @@ from tenants.models import IdentityProvider
 from tenants.oidc import WELL_KNOWN, Metadata, read_metadata
 from tenants.permissions import OPERATE, require, require_rank
 from tenants.ports import ProviderFetch
+from tenants.services.claim_mapping import checked_rules
 from tenants.sign_in_types import ExaminedStep, ProviderView
 from tenants.types import Principal, Role, TenantState
 
@@ -56,8 +57,8 @@ def create_provider(*, principal: Principal, values: dict[str, Any]) -> Provider
     """A new provider with the given fields. Raises PermissionDenied, BadInput, Conflict (name, or too many)."""
     require(principal, "tenant.write")
     row = IdentityProvider(tenant_id=principal.tenant_id)
-    _fill(row, values, principal)
     with tenant_scope(principal.tenant_id):
+        _fill(row, values, principal)
         if IdentityProvider.objects.count() >= MOST_PROVIDERS:
             raise Conflict(f"A tenant has at most {MOST_PROVIDERS} identity providers.")
         return _saved(row, "created")
@@ -175,6 +176,10 @@ def _fill(row: IdentityProvider, values: dict[str, Any], principal: Principal) -
         if role is Role.OWNER:
             raise BadInput("A provider makes no owners.", param="default_role")
         row.default_role = role.value
+    if "groups_claim" in values:
+        row.groups_claim = values["groups_claim"].strip()
+    if "mappings" in values:
+        row.mappings = checked_rules(values["mappings"], principal)
     if "domains" in values:
         row.domains = _domains(values["domains"])
     if "client_secret" in values:
@@ -226,6 +231,8 @@ def _view(row: IdentityProvider) -> ProviderView:
         create_members=row.create_members,
         default_role=Role(row.default_role),
         domains=tuple(row.domains),
+        groups_claim=row.groups_claim,
+        mappings=tuple(row.mappings),
         domains_verified=row.domains_verified_at is not None,
         created_at=row.created_at,
         version=version_of(row.updated_at),

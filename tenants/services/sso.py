@@ -32,10 +32,12 @@ from tenants.oidc import (
     read_id_token,
 )
 from tenants.ports import ProviderFetch
+from tenants.services.claim_mapping import apply_mappings
 from tenants.services.providers import load_metadata, secret_context
+from tenants.services.provisioning import is_ours_alone
 from tenants.services.users import normal_address
 from tenants.sign_in_types import Flow
-from tenants.types import NAME_LENGTH, TenantState
+from tenants.types import NAME_LENGTH, TenantState, normal_email
 
 
 class NotAdmitted(PermissionDenied):
@@ -126,13 +128,15 @@ def admit(*, flow: Flow, claims: Claims, clock: Clock = SYSTEM_CLOCK) -> Admitte
     Raises NotAdmitted with a code that says why, TenantSuspended, NotFound.
     """
     provider = _provider(flow.provider_id, flow.tenant_id, trial=False)
+    ours = _made_here(claims.email, flow.tenant_id)
     with tenant_scope(flow.tenant_id):
         found = Identity.objects.filter(provider_id=provider.id, subject=claims.subject).first()
-        user = User.objects.get(id=found.user_id) if found is not None else _link(provider, claims)
+        user = User.objects.get(id=found.user_id) if found is not None else _link(provider, claims, ours)
         with acting(Actor("user", user.email, user.id)):
             membership = _enter(provider, user, known=found is not None)
             if found is None:
                 _remember(provider, user, claims.subject)
+            apply_mappings(provider=provider, membership=membership, claims=claims.all)
             Identity.objects.filter(provider_id=provider.id, subject=claims.subject).update(
                 last_used_at=clock.now()
             )
@@ -178,14 +182,20 @@ def _provider(provider_id: uuid.UUID, tenant_id: uuid.UUID, *, trial: bool) -> I
     return row
 
 
-def _link(provider: IdentityProvider, claims: Claims) -> User:
-    """The user of a subject that was never here: found by a verified address, or new."""
+def _made_here(email: str, tenant_id: uuid.UUID) -> bool:
+    """Whether the tenant's own directory made the account of this address, and it is nobody else's."""
+    user = selectors.find_user(normal_email(email)) if email else None
+    return user is not None and is_ours_alone(user_id=user.id, tenant_id=tenant_id)
+
+
+def _link(provider: IdentityProvider, claims: Claims, ours: bool) -> User:
+    """The user of a subject that was never here: found by a verified address, made by the directory (`ours`), or new."""
     if not claims.email:
         raise NotAdmitted("Your organisation's sign-in tells no e-mail address of you.", code="no_email")
     email = normal_address(claims.email)
     own = provider.domains_verified_at is not None and email.rpartition("@")[2] in provider.domains
     user = selectors.find_user(email)
-    if user is not None and own and claims.email_verified:
+    if user is not None and (ours or (own and claims.email_verified)):
         return user
     if user is not None:
         raise NotAdmitted(

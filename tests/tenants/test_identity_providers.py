@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.core.cache import cache
 from django.test import Client
 from factories.tenants import key_client, make_membership, make_tenant, make_user, session_client
 from fakes.oidc_server import CLIENT_ID, CLIENT_SECRET, KID, OidcServer, new_key, oidc_server
@@ -19,8 +20,18 @@ from kernel.backends import backends
 from kernel.errors import UpstreamFailed
 from substrate.audit import acts_of_tenant
 from substrate.crossing import system_scope
+from substrate.scoping import tenant_scope
 from tenants.adapters.provider_http import HttpProviderFetch
-from tenants.models import Identity, IdentityProvider, Membership, Tenant, User
+from tenants.models import (
+    CustomRole,
+    Group,
+    GroupMember,
+    Identity,
+    IdentityProvider,
+    Membership,
+    Tenant,
+    User,
+)
 from tenants.types import Role
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +53,8 @@ def provider(running: OidcServer) -> OidcServer:
     for name in ("person", "forge", "signer", "document", "codes", "refuses", "seen"):
         setattr(running, name, getattr(fresh, name))
     backends.replace("provider_fetch", HttpProviderFetch(private_hosts=("127.0.0.1",)))
+    # All tests come from one address: what one tried is not held against the next.
+    cache.clear()
     return running
 
 
@@ -468,3 +481,129 @@ def test_the_sign_in_page_offers_what_the_organisation_has(provider: OidcServer,
 def test_tenants_do_not_send_the_server_into_its_own_network(url: str) -> None:
     with pytest.raises(UpstreamFailed):
         HttpProviderFetch().get_document(url)
+
+
+def mapped(provider: OidcServer, tenant: Tenant, *rules: dict[str, Any], **values: Any) -> dict[str, Any]:
+    return set_up(
+        provider, tenant, create_members=True, default_role="viewer", mappings=list(rules), **values
+    )
+
+
+def groups_of(tenant: Tenant, email: str) -> set[str]:
+    with system_scope("tests", read_only=True):
+        rows = GroupMember.objects.filter(tenant=tenant, membership__user__email=email)
+        return set(rows.values_list("group__name", flat=True))
+
+
+def new_group(tenant: Tenant, name: str) -> str:
+    with tenant_scope(tenant.id):
+        return str(Group.objects.create(name=name).id)
+
+
+def test_claims_give_groups_and_roles_at_each_sign_in(provider: OidcServer, acme: Tenant) -> None:
+    staff, night, hand = (new_group(acme, name) for name in ("Staff", "Night", "By hand"))
+    made = mapped(
+        provider,
+        acme,
+        {"value": "staff", "group": staff},
+        {"value": "night", "group": night},
+        {"value": "bosses", "role": "admin"},
+        {"value": "staff", "role": "member"},
+        groups_claim="realm.groups",
+    )
+    provider.person["realm"] = {"groups": ["staff", "bosses", 7, None]}
+    go(Client(), acme, made)
+    member = member_of(acme, "ada@acme.test")
+    assert member is not None
+    assert (member.role, groups_of(acme, "ada@acme.test")) == ("admin", {"Staff"})
+    with tenant_scope(acme.id):
+        GroupMember.objects.create(group_id=hand, membership=member)
+    # What no rule names stays; what the claim no longer holds goes.
+    provider.person["realm"] = {"groups": ["night"]}
+    go(Client(), acme, made)
+    member = member_of(acme, "ada@acme.test")
+    assert member is not None
+    assert (member.role, groups_of(acme, "ada@acme.test")) == ("viewer", {"Night", "By hand"})
+    told = {(each.act, each.label) for each in acts_of_tenant(tenant_id=acme.id, limit=50)}
+    assert ("member_removed", "Staff: ada@acme.test (by Acme)") in told
+
+
+def test_a_list_that_was_too_long_to_tell_changes_nothing(provider: OidcServer, acme: Tenant) -> None:
+    staff = new_group(acme, "Staff")
+    made = mapped(provider, acme, {"value": "staff", "group": staff})
+    provider.person["groups"] = "staff"
+    go(Client(), acme, made)
+    del provider.person["groups"]
+    provider.person["_claim_names"] = {"groups": "src1"}
+    go(Client(), acme, made)
+    assert groups_of(acme, "ada@acme.test") == {"Staff"}
+    del provider.person["_claim_names"]
+    go(Client(), acme, made)
+    assert groups_of(acme, "ada@acme.test") == set()
+
+
+def test_nobody_becomes_or_ceases_to_be_an_owner_unless_a_rule_says_so(
+    provider: OidcServer, acme: Tenant
+) -> None:
+    made = mapped(provider, acme, {"value": "bosses", "role": "admin"})
+    provider.person["groups"] = ["owner", "bosses"]
+    go(Client(), acme, made)
+    member = member_of(acme, "ada@acme.test")
+    assert member is not None
+    assert member.role == "admin"
+    with tenant_scope(acme.id):
+        Membership.objects.filter(id=member.id).update(role=Role.OWNER)
+    go(Client(), acme, made)
+    assert getattr(member_of(acme, "ada@acme.test"), "role", "") == "owner"
+    owner = key_client(acme, role=Role.OWNER)
+    rules = [{"value": "founders", "role": "owner"}]
+    changed = owner.patch(f"{PATH}/{made['id']}", json.dumps({"mappings": rules}), content_type=JSON)
+    assert changed.status_code == 200, changed.content
+    # The last owner stays; beside another one they go.
+    go(Client(), acme, made)
+    assert getattr(member_of(acme, "ada@acme.test"), "role", "") == "owner"
+    make_membership(acme, role=Role.OWNER)
+    go(Client(), acme, made)
+    assert getattr(member_of(acme, "ada@acme.test"), "role", "") == "viewer"
+    provider.person["groups"] = ["founders"]
+    go(Client(), acme, made)
+    assert getattr(member_of(acme, "ada@acme.test"), "role", "") == "owner"
+
+
+@pytest.mark.parametrize("wrong", ["foreign group", "foreign role", "nothing", "two", "unknown field"])
+def test_rules_that_are_not_valid_are_not_stored(provider: OidcServer, acme: Tenant, wrong: str) -> None:
+    made = set_up(provider, acme)
+    other = make_tenant("other")
+    with tenant_scope(other.id):
+        theirs = str(CustomRole.objects.create(name="Theirs").id)
+    rule = {
+        "foreign group": {"value": "a", "group": new_group(other, "Theirs")},
+        "foreign role": {"value": "a", "custom_role": theirs},
+        "nothing": {"value": "a"},
+        "two": {"value": "a", "role": "member", "group": new_group(acme, "Mine")},
+        "unknown field": {"value": "a", "role": "member", "operator": True},
+    }[wrong]
+    owner = key_client(acme, role=Role.OWNER)
+    answer = owner.patch(f"{PATH}/{made['id']}", json.dumps({"mappings": [rule]}), content_type=JSON)
+    assert answer.status_code == 400
+    assert owner.get(f"{PATH}/{made['id']}").json()["mappings"] == []
+
+
+def test_whom_the_directory_made_signs_in_without_a_verified_domain(
+    provider: OidcServer, acme: Tenant
+) -> None:
+    token = key_client(acme, role=Role.OWNER).post(
+        "/api/v1/provisioning/tokens", json.dumps({"name": "d"}), content_type=JSON
+    )
+    directory = Client(headers={"authorization": f"Bearer {token.json()['token']}"})
+    body = json.dumps({"userName": "Ada@acme.test"})
+    assert directory.post("/scim/v2/acme/Users", body, content_type=JSON).status_code == 201
+    made = set_up(provider, acme)
+    client = Client()
+    go(client, acme, made)
+    assert slug_of(client) == "acme"
+    # Once they are in another tenant too, it takes a verified domain again.
+    with system_scope("tests"):
+        Identity.objects.all().delete()
+    make_membership(make_tenant("other"), User.objects.get(email="ada@acme.test"))
+    assert go(Client(), acme, made).status_code == 403

@@ -15,6 +15,14 @@ export const saveRules = (second_factor_required: boolean, ifMatch?: string) =>
 
 export type ProviderRole = "admin" | "member" | "viewer";
 
+/** Who has `value` in the claim is given one of the others. */
+export interface MappingRule {
+  value: string;
+  group?: string;
+  role?: string;
+  custom_role?: string;
+}
+
 export interface Provider {
   id: string;
   name: string;
@@ -26,6 +34,9 @@ export interface Provider {
   default_role: ProviderRole;
   domains: string[];
   domains_verified: boolean;
+  /** Which claim the rules look at. */
+  groups_claim: string;
+  mappings: MappingRule[];
   /** Leads people to the sign-in page that offers it. */
   sign_in_url: string;
   /** What the provider must allow. */
@@ -44,6 +55,8 @@ export interface ProviderBody {
   create_members: boolean;
   default_role: ProviderRole;
   domains: string[];
+  groups_claim: string;
+  mappings: MappingRule[];
 }
 
 export type StepName = "discovery" | "configuration" | "keys";
