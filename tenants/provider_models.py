@@ -27,7 +27,7 @@ class IdentityProvider(TenantOwned):
     default_role = models.CharField(max_length=16, default=Role.MEMBER.value)
     domains = models.JSONField(default=list)
     groups_claim = models.CharField(max_length=255, blank=True, default="groups", db_default="groups")
-    mappings = models.JSONField(default=list)
+    mappings = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
     domains_verified_at = models.DateTimeField(null=True, blank=True)
 
     class Meta(TenantOwned.Meta):
