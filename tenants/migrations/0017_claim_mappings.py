@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0015_scim"),
+        ("tenants", "0016_lifecycle"),
     ]
 
     operations = [
