@@ -27,8 +27,9 @@ class Level(StrEnum):
 
 
 class LineKind(IntEnum):
-    """How a line is counted; the scripts of Redis know these numbers."""
+    """How a line is counted; the scripts of Redis know these numbers. A stock is what is there: no call counts it."""
 
+    STOCK = -1
     RATE = 0
     RUNNING = 1
     DAY = 2
@@ -36,7 +37,9 @@ class LineKind(IntEnum):
 
 
 class Measure(StrEnum):
-    """What is limited. Money is in nano-units; days and months are of the tenant's calendar."""
+    """What is limited. Money is in nano-units; days and months are of the tenant's calendar; storage is bytes of the
+    documents that are there.
+    """
 
     REQUESTS_PER_MINUTE = "requests_per_minute"
     TOKENS_PER_MINUTE = "tokens_per_minute"
@@ -45,6 +48,8 @@ class Measure(StrEnum):
     TOKENS_PER_MONTH = "tokens_per_month"
     MONEY_PER_DAY = "money_per_day"
     MONEY_PER_MONTH = "money_per_month"
+    STORAGE_BYTES = "storage_bytes"
+    DOCUMENTS = "documents"
 
     @property
     def most(self) -> int:
@@ -55,6 +60,11 @@ class Measure(StrEnum):
     def kind(self) -> LineKind:
         """How calls are counted against it."""
         return _KINDS[self]
+
+    @property
+    def is_stock(self) -> bool:
+        """Whether it counts what is there, of the tenant as a whole."""
+        return self.kind is LineKind.STOCK
 
     @property
     def is_tokens(self) -> bool:
@@ -75,6 +85,8 @@ _KINDS: Mapping[Measure, LineKind] = {
     Measure.TOKENS_PER_MONTH: LineKind.MONTH,
     Measure.MONEY_PER_DAY: LineKind.DAY,
     Measure.MONEY_PER_MONTH: LineKind.MONTH,
+    Measure.STORAGE_BYTES: LineKind.STOCK,
+    Measure.DOCUMENTS: LineKind.STOCK,
 }
 _TOKENS = frozenset({Measure.TOKENS_PER_MINUTE, Measure.TOKENS_PER_DAY, Measure.TOKENS_PER_MONTH})
 _MONEY = frozenset({Measure.MONEY_PER_DAY, Measure.MONEY_PER_MONTH})

@@ -96,7 +96,7 @@ def _warnings(rules: Iterable[Limit], standings: Iterable[Standing]) -> Iterator
 
 def make_plan(limits: TenantLimits, subjects: Subjects, now: datetime) -> Plan | None:
     """The plan of a caller, None when nothing limits it."""
-    rules = tuple(rules_for(limits, subjects))
+    rules = tuple(rule for rule in rules_for(limits, subjects) if not rule.measure.is_stock)
     if not rules:
         return None
     lines = tuple(line_of(rule, now, limits.timezone) for rule in rules)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from tenants.access_types import ExplainStep, ResourceFound
-from tenants.limit_types import Claim, Line, Seed, Settlement, Standing, TenantLimits, Verdict
+from tenants.limit_types import Claim, Line, Measure, Seed, Settlement, Standing, TenantLimits, Verdict
 from tenants.types import Expiring, KeyEntry, SpoolBacklog, SpoolEntry
 
 
@@ -144,6 +144,14 @@ class ResourceKind(Protocol):
 
     def explain(self, *, tenant_id: uuid.UUID, object_id: str) -> Sequence[ExplainStep]:
         """What else the thing depends on before it can be used, whoever asks, as steps of a decision."""
+        ...
+
+
+class Stock(Protocol):
+    """What a tenant has that limits count: the app that keeps it implements it, settings name it (`stock`)."""
+
+    def used(self) -> Mapping[Measure, int]:
+        """How much there is of each measure that is a stock; in the scope of the tenant."""
         ...
 
 

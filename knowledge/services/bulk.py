@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kernel.errors import Conflict
+from kernel.errors import Conflict, QuotaExhausted
 from knowledge.services.documents import create_text_documents
 from knowledge.types import BulkLine, NewDocument
 from tenants.types import Principal
@@ -50,7 +50,7 @@ def _upsert_part(
             knowledge_base_id=knowledge_base_id,
             documents=[(new, line.text) for line, new in good],
         )
-    except Conflict as error:
+    except (Conflict, QuotaExhausted) as error:
         for line, new in good:
             outcomes[line.line] = BulkLine(line.line, None, None, new.external_id, error.message)
     else:

@@ -24,7 +24,8 @@ from substrate.audit import record_act
 from substrate.changes import record_change
 from substrate.jobs import enqueue_job
 from substrate.scoping import tenant_scope
-from tenants.services import require
+from tenants.limit_types import Measure
+from tenants.services import require, require_room, within_limits
 from tenants.types import Principal
 
 T = TypeVar("T")
@@ -33,13 +34,21 @@ ATTEMPTS = 10
 
 
 def upload_document(
-    *, principal: Principal, knowledge_base_id: uuid.UUID, new: NewDocument, pieces: Iterable[bytes]
+    *,
+    principal: Principal,
+    knowledge_base_id: uuid.UUID,
+    new: NewDocument,
+    pieces: Iterable[bytes],
+    size: int = 1,
 ) -> Upserted:
-    """Store a file and queue its ingestion.
+    """Store a file, about `size` bytes long, and queue its ingestion.
 
-    Raises PermissionDenied, NotFound, BadInput for an empty file, TooLarge beyond 50 MB, Unavailable.
+    Raises PermissionDenied, NotFound, BadInput for an empty file, TooLarge beyond 50 MB, QuotaExhausted when the tenant
+    may not keep more, Unavailable.
     """
-    _check_base(principal, knowledge_base_id)
+    known = _check_base(principal, knowledge_base_id, [new.external_id])
+    if new.external_id not in known:
+        require_room(principal=principal, added={Measure.DOCUMENTS: 1, Measure.STORAGE_BYTES: size})
     stored = wait_for(lambda: store_content(principal.tenant_id, pieces, limit=MAX_FILE_BYTES))
     if stored.size == 0:
         wait_for(lambda: forget_contents([stored.blob_key]))
@@ -64,6 +73,8 @@ def create_text_documents(
         raise BadInput("The text is longer than 10 million letters.", param="text")
     known = _check_base(principal, knowledge_base_id, [new.external_id for new, _ in documents])
     fresh = [(new, text) for new, text in documents if known.get(new.external_id) != _digest(text)]
+    more = [len(text.encode()) for new, text in fresh if new.external_id not in known]
+    require_room(principal=principal, added={Measure.DOCUMENTS: len(more), Measure.STORAGE_BYTES: sum(more)})
     contents = (
         wait_for(lambda: store_texts(principal.tenant_id, [text for _, text in fresh])) if fresh else []
     )
@@ -80,10 +91,10 @@ def upsert_documents(
 ) -> list[Upserted]:
     """Write the rows and queue the ingestions in one transaction. A content with an empty key is known to be the same.
 
-    Raises NotFound, Conflict when another request hands in the same external id at the same time.
+    Raises NotFound, QuotaExhausted, Conflict when another request hands in the same external id at the same time.
     """
     try:
-        with tenant_scope(principal.tenant_id):
+        with tenant_scope(principal.tenant_id), within_limits():
             base = find_base(principal, knowledge_base_id)
             names = [new.external_id for new, _ in documents if new.external_id]
             rows = Document.objects.select_for_update().filter(knowledge_base=base, external_id__in=names)

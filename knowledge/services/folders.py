@@ -52,7 +52,13 @@ def _ingest(principal: Principal, base_id: uuid.UUID, path: Path, name: str) -> 
         media_type=media_type_of(path.name),
     )
     try:
-        done = upload_document(principal=principal, knowledge_base_id=base_id, new=new, pieces=_read(path))
+        done = upload_document(
+            principal=principal,
+            knowledge_base_id=base_id,
+            new=new,
+            pieces=_read(path),
+            size=path.stat().st_size,
+        )
     except (AtriumError, OSError) as error:
         return IngestedFile(str(path), None, None, str(error))
     return IngestedFile(str(path), done.document.id, done.outcome)

@@ -137,6 +137,7 @@ class DocumentsView(BoundedView):
             knowledge_base_id=base_id(knowledge_base_id),
             new=new,
             pieces=file.chunks(),
+            size=file.size or 1,
         )
 
 

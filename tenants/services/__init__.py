@@ -67,6 +67,7 @@ from tenants.services.sign_in import (
     visit_tenant,
 )
 from tenants.services.sign_in_rules import reset_second_factors
+from tenants.services.stocks import require_room, within_limits
 from tenants.services.tenants import change_tenant, create_tenant, find_tenant, get_tenant
 from tenants.services.traces import (
     count_traces,
@@ -177,6 +178,7 @@ __all__ = [
     "renew_principal",
     "report_usage",
     "require",
+    "require_room",
     "resend_invitation",
     "reset_second_factors",
     "revoke_api_key",
@@ -200,4 +202,5 @@ __all__ = [
     "user_of_session",
     "visit_tenant",
     "withdraw_invitation",
+    "within_limits",
 ]

@@ -78,6 +78,7 @@ def set_sharing(
         row = _restriction(kind, found.id, lock=True)
         if expected not in (None, version_of(row.updated_at) if row else OPEN_VERSION):
             raise Stale
+        before = _shared_with(_view(kind, found, row))
         if not restricted:
             if row is not None:
                 row.delete()
@@ -92,6 +93,8 @@ def set_sharing(
             object_id=found.id,
             label=_told(view),
             tenant_id=principal.tenant_id,
+            before=before,
+            after=_shared_with(view),
         )
         return view
 
@@ -189,3 +192,9 @@ def _told(view: SharingView) -> str:
     if not view.restricted:
         return f"{view.name}: everybody"
     return f"{view.name}: {', '.join(each.name for each in view.subjects) or 'nobody'}"
+
+
+def _shared_with(view: SharingView) -> dict[str, object]:
+    """Whom a thing is open to, as the record of a change compares it."""
+    names = sorted(f"{each.kind.value}: {each.name}" for each in view.subjects)
+    return {"restricted": view.restricted, "subjects": names}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from django.db import IntegrityError, transaction
 
 from kernel.errors import BadInput, Conflict, LimitReached, NotFound
-from substrate.audit import record_act
+from substrate.audit import record_act, values_of
 from substrate.changes import record_change
 from substrate.scoping import tenant_scope
 from substrate.versions import check_version
@@ -19,6 +19,7 @@ from tenants.services.grants import require_no_rise
 from tenants.types import NAME_LENGTH, Principal
 
 MOST_GROUPS = 1_000
+_RECORDED = ("name", "description", "external_id")
 # So many are added to a group at once.
 MOST_ADDED = 200
 
@@ -40,7 +41,7 @@ def create_group(
         if access_reads.groups().count() >= MOST_GROUPS:
             raise LimitReached(f"A tenant has at most {MOST_GROUPS} groups.")
         _save(group)
-        _record("created", group)
+        _record("created", group, after=values_of(group, *_RECORDED))
         return access_reads.group_view(group, 0)
 
 
@@ -68,6 +69,7 @@ def change_group(
     with tenant_scope(principal.tenant_id):
         group = _locked(group_id)
         check_version(group.updated_at, expected)
+        before = values_of(group, *_RECORDED)
         if name is not None:
             group.name = _name(name)
         if description is not None:
@@ -75,7 +77,7 @@ def change_group(
         if external_id is not None:
             group.external_id = _text(external_id, "external_id", EXTERNAL_ID_LENGTH)
         _save(group)
-        _record("changed", group)
+        _record("changed", group, before, values_of(group, *_RECORDED))
         return access_reads.group_views([group])[0]
 
 
@@ -88,7 +90,7 @@ def delete_group(*, principal: Principal, group_id: uuid.UUID, expected: str | N
     with tenant_scope(principal.tenant_id):
         group = _locked(group_id)
         check_version(group.updated_at, expected)
-        _record("deleted", group)
+        _record("deleted", group, values_of(group, *_RECORDED))
         group.delete()
 
 
@@ -188,6 +190,19 @@ def _tell(act: str, group: Group, members: Sequence[Membership]) -> None:
         record_act(act=act, kind="group", object_id=group.id, label=label, tenant_id=group.tenant_id)
 
 
-def _record(act: str, group: Group) -> None:
+def _record(
+    act: str,
+    group: Group,
+    before: dict[str, object] | None = None,
+    after: dict[str, object] | None = None,
+) -> None:
     record_change(kind="group", object_id=group.id, tenant_id=group.tenant_id)
-    record_act(act=act, kind="group", object_id=group.id, label=group.name, tenant_id=group.tenant_id)
+    record_act(
+        act=act,
+        kind="group",
+        object_id=group.id,
+        label=group.name,
+        tenant_id=group.tenant_id,
+        before=before,
+        after=after,
+    )

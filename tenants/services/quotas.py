@@ -44,8 +44,10 @@ def set_tenant_limits(
         for measure, hard in limits.items():
             found = Quota.objects.filter(level=Level.TENANT, subject="", measure=measure)
             if hard is None:
-                if found.delete()[0]:
-                    _record(tenant_id, "deleted", "", Level.TENANT, measure)
+                old = found.first()
+                if old is not None:
+                    _record(old, "deleted", before=_amounts(old))
+                    old.delete()
                 continue
             soft = None if warn_percent is None else hard * warn_percent // 100
             asked = QuotaAsked(Level.TENANT, "", measure, hard, soft)
@@ -53,12 +55,12 @@ def set_tenant_limits(
             row = found.select_for_update().first() or Quota(
                 tenant_id=tenant_id, level=Level.TENANT.value, measure=measure.value
             )
-            made = row._state.adding
+            made, before = row._state.adding, _amounts(row)
             row.hard, row.soft = hard, soft if warn_percent is not None else row.soft
             if row.soft is not None and row.soft > hard:
                 row.soft = None
             row.save()
-            _record(tenant_id, "created" if made else "changed", row.id, Level.TENANT, measure)
+            _record(row, "created" if made else "changed", None if made else before, _amounts(row))
         return [view_of(row) for row in Quota.objects.filter(level=Level.TENANT).order_by("measure")]
 
 
@@ -90,7 +92,7 @@ def create_quota(*, principal: Principal, asked: QuotaAsked) -> QuotaView:
                 row.save(force_insert=True)
         except IntegrityError as error:
             raise Conflict("There is such a limit already: change that one.", param="measure") from error
-        _record(principal.tenant_id, "created", row.id, asked.level, asked.measure)
+        _record(row, "created", after=_amounts(row))
         return view_of(row, name)
 
 
@@ -109,9 +111,10 @@ def change_quota(
         require_for(principal, asked.level)
         check_version(row.updated_at, expected)
         check_amounts(asked)
+        before = _amounts(row)
         row.hard, row.soft = hard, soft
         row.save()
-        _record(principal.tenant_id, "changed", row.id, asked.level, asked.measure)
+        _record(row, "changed", before, _amounts(row))
         return view_of(row)
 
 
@@ -121,8 +124,8 @@ def delete_quota(*, principal: Principal, quota_id: uuid.UUID, expected: str | N
         row = _locked(quota_id)
         require_for(principal, Level(row.level))
         check_version(row.updated_at, expected)
+        _record(row, "deleted", before=_amounts(row))
         row.delete()
-        _record(principal.tenant_id, "deleted", quota_id, Level(row.level), Measure(row.measure))
 
 
 def get_quota(*, principal: Principal, quota_id: uuid.UUID) -> QuotaView:
@@ -146,6 +149,8 @@ def require_for(principal: Principal, level: Level) -> None:
 def check_amounts(asked: QuotaAsked) -> None:
     """Return when the amounts mean something. Raises BadInput."""
     measure = asked.measure
+    if measure.is_stock and asked.level is not Level.TENANT:
+        raise BadInput("Storage and documents are limited for the whole tenant.", param="measure")
     if asked.hard is None and asked.soft is None:
         raise BadInput("A limit has a hard amount, a soft one, or both.", param="hard")
     least = 1 if measure.kind in (LineKind.RATE, LineKind.RUNNING) else 0
@@ -222,7 +227,24 @@ def names_of(level: Level, subjects: Sequence[str]) -> dict[str, str]:
     return {subject: subject for subject in subjects} if level is Level.MODEL else {}
 
 
-def _record(tenant_id: uuid.UUID, act: str, quota_id: object, level: Level, measure: Measure) -> None:
-    record_change(kind="quota", object_id=quota_id, tenant_id=tenant_id)
-    label = f"{level.value} {measure.value}"
-    record_act(act=act, kind="quota", object_id=quota_id, label=label, tenant_id=tenant_id)
+def _amounts(row: Quota) -> dict[str, object]:
+    return {"hard": row.hard, "soft": row.soft}
+
+
+def _record(
+    row: Quota,
+    act: str,
+    before: dict[str, object] | None = None,
+    after: dict[str, object] | None = None,
+) -> None:
+    record_change(kind="quota", object_id=row.id, tenant_id=row.tenant_id)
+    whose = f"{row.level} {row.subject}" if row.subject else row.level
+    record_act(
+        act=act,
+        kind="quota",
+        object_id=row.id,
+        label=f"{whose} {row.measure}",
+        tenant_id=row.tenant_id,
+        before=before,
+        after=after,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from django.db import IntegrityError, transaction
 
 from kernel.errors import BadInput, Conflict, LimitReached, NotFound
-from substrate.audit import record_act
+from substrate.audit import record_act, values_of
 from substrate.changes import record_change
 from substrate.scoping import tenant_scope
 from substrate.versions import check_version
@@ -18,6 +18,7 @@ from tenants.permissions import TENANT_PERMISSIONS, require, require_rank, requi
 from tenants.types import NAME_LENGTH, Principal, Role
 
 MOST_ROLES = 100
+_RECORDED = ("name", "description", "permissions")
 
 
 def create_role(
@@ -39,7 +40,7 @@ def create_role(
         if access_reads.custom_roles().count() >= MOST_ROLES:
             raise LimitReached(f"A tenant has at most {MOST_ROLES} roles of its own.")
         _save(role)
-        _record("created", role)
+        _record("created", role, after=values_of(role, *_RECORDED))
         return access_reads.role_views([role])[0]
 
 
@@ -69,6 +70,7 @@ def change_role(
         role = _role(role_id, lock=True)
         require_rank(principal, Role.VIEWER, role.permissions)
         check_version(role.updated_at, expected)
+        before = values_of(role, *_RECORDED)
         if wanted is not None:
             require_within(principal, set(wanted) - set(role.permissions))
             role.permissions = wanted
@@ -77,7 +79,7 @@ def change_role(
         if description is not None:
             role.description = _text(description)
         _save(role)
-        _record("changed", role)
+        _record("changed", role, before, values_of(role, *_RECORDED))
         return access_reads.role_views([role])[0]
 
 
@@ -98,7 +100,7 @@ def delete_role(*, principal: Principal, role_id: uuid.UUID, expected: str | Non
                 f"{view.members} members and {view.keys} keys have this role: give them another one first.",
                 code="role_in_use",
             )
-        _record("deleted", role)
+        _record("deleted", role, values_of(role, *_RECORDED))
         # What is left are keys that were revoked.
         ApiKey.objects.filter(custom_role=role).update(custom_role=None)
         role.delete()
@@ -166,6 +168,19 @@ def _text(text: str) -> str:
     return text.strip()
 
 
-def _record(act: str, role: CustomRole) -> None:
+def _record(
+    act: str,
+    role: CustomRole,
+    before: dict[str, object] | None = None,
+    after: dict[str, object] | None = None,
+) -> None:
     record_change(kind="role", object_id=role.id, tenant_id=role.tenant_id)
-    record_act(act=act, kind="role", object_id=role.id, label=role.name, tenant_id=role.tenant_id)
+    record_act(
+        act=act,
+        kind="role",
+        object_id=role.id,
+        label=role.name,
+        tenant_id=role.tenant_id,
+        before=before,
+        after=after,
+    )

@@ -1,7 +1,7 @@
 """What is used against which limits: for a caller, for a user or key, and for all rules of a tenant."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,6 +16,7 @@ from tenants.limit_types import (
     Limit,
     Line,
     LineKind,
+    Measure,
     QuotaStanding,
     Seed,
     Standing,
@@ -29,6 +30,7 @@ from tenants.planning import Subjects, line_of, rules_for
 from tenants.ports import Counters
 from tenants.services.limits import known_usage, load_limits
 from tenants.services.quotas import names_of
+from tenants.services.stocks import stocks_used
 from tenants.types import Principal
 
 # Rules of one tenant that are shown with their figures at once.
@@ -103,8 +105,9 @@ def _shown(limits: TenantLimits, rules: Sequence[Limit], clock: Clock) -> list[Q
     counted = [
         (rule, line_of(rule, now, limits.timezone))
         for rule in rules
-        if rule.subject or rule.level is Level.TENANT
+        if (rule.subject or rule.level is Level.TENANT) and not rule.measure.is_stock
     ]
+    stocks = _stocks(limits.tenant_id) if any(rule.measure.is_stock for rule in rules) else {}
     figures = dict(zip(counted, wait_for(lambda: _read(limits.tenant_id, counted)), strict=True))
     by_rule = {rule: figures[rule, line] for rule, line in counted}
     lines = dict(counted)
@@ -125,7 +128,7 @@ def _shown(limits: TenantLimits, rules: Sequence[Limit], clock: Clock) -> list[Q
             # Taken away meanwhile.
             continue
         standing = by_rule.get(rule)
-        used = standing.used if standing else 0
+        used = standing.used if standing else stocks.get(rule.measure, 0)
         resets = standing is not None and standing.reset_ms > 0
         shown.append(
             QuotaStanding(
@@ -141,6 +144,11 @@ def _shown(limits: TenantLimits, rules: Sequence[Limit], clock: Clock) -> list[Q
             )
         )
     return shown
+
+
+def _stocks(tenant_id: uuid.UUID) -> Mapping[Measure, int]:
+    with tenant_scope(tenant_id, read_only=True):
+        return stocks_used()
 
 
 async def _read(tenant_id: uuid.UUID, counted: Sequence[tuple[Limit, Line]]) -> list[Standing]:

@@ -74,6 +74,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "resource.model": BackendSpec(
             "tenants.ports.ResourceKind", "inference.services.sharing.SharedModels"
         ),
+        "stock": BackendSpec("tenants.ports.Stock", "knowledge.services.stocks.KnowledgeStock"),
         **_participants(),
         "live_changes": BackendSpec("substrate.ports.Directory", "console.live_hub.LiveHub"),
     }

@@ -26,6 +26,7 @@ export type PageId =
   | "audit"
   | "limits"
   | "retention"
+  | "tenant"
   | "tenants"
   | "backups"
   | "system";
@@ -222,6 +223,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "retention.write",
     scope: "tenant",
     load: () => import("./upkeep/RetentionPage.svelte"),
+  },
+  {
+    id: "tenant",
+    path: "/console/tenant",
+    area: "tenant",
+    icon: "building",
+    group: "access",
+    permission: "tenant.write",
+    scope: "tenant",
+    load: () => import("./tenant/TenantPage.svelte"),
   },
   {
     id: "tenants",

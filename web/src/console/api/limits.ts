@@ -12,6 +12,8 @@ export const MEASURES = [
   "tokens_per_month",
   "money_per_day",
   "money_per_month",
+  "storage_bytes",
+  "documents",
 ] as const;
 export type Measure = (typeof MEASURES)[number];
 

@@ -12,7 +12,9 @@ export interface Tenant {
   id: string;
   slug: string;
   name: string;
-  state: "active" | "suspended";
+  state: "active" | "suspended" | "deleting";
+  timezone: string;
+  region: string;
   priority_class: Priority;
   weight: number;
   is_demo: boolean;

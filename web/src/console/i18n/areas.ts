@@ -14,6 +14,7 @@ import type { people } from "./people.en";
 import type { requests } from "./requests.en";
 import type { provisioning } from "./provisioning.en";
 import type { signin } from "./signin.en";
+import type { tenant } from "./tenant.en";
 import type { upkeep } from "./upkeep.en";
 import type { usage } from "./usage.en";
 
@@ -32,6 +33,7 @@ export interface Areas {
   requests: typeof requests;
   provisioning: typeof provisioning;
   signin: typeof signin;
+  tenant: typeof tenant;
   upkeep: typeof upkeep;
   usage: typeof usage;
 }
@@ -55,6 +57,7 @@ export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
   requests: { en: () => import("./requests.en"), de: () => import("./requests.de") },
   provisioning: { en: () => import("./provisioning.en"), de: () => import("./provisioning.de") },
   signin: { en: () => import("./signin.en"), de: () => import("./signin.de") },
+  tenant: { en: () => import("./tenant.en"), de: () => import("./tenant.de") },
   upkeep: { en: () => import("./upkeep.en"), de: () => import("./upkeep.de") },
   usage: { en: () => import("./usage.en"), de: () => import("./usage.de") },
 };

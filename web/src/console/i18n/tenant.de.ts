@@ -1,0 +1,58 @@
+/** Words of the console's area "tenant", in German. */
+import type { tenant as shape } from "./tenant.en";
+
+const plural = (count: string, one: string, many: string) => `${count} ${count === "1" ? one : many}`;
+
+export const tenant: typeof shape = {
+  lead: "Wie Ihr Mandant heißt, der Kalender seiner Limits, ein Archiv von allem, was er enthält, und sein Ende.",
+  settings: "Einstellungen",
+  settingsLead: "Gilt überall binnen zwei Sekunden.",
+  name: "Name",
+  timezone: "Zeitzone",
+  timezoneHelp: "Tage und Monate der Limits beginnen nach dieser Uhr.",
+  anyRegion: "Jede Engine der Plattform darf mit Ihrem Inhalt arbeiten.",
+  onlyRegion: (region) => `Nur Engines in der Region ${region} sehen Ihren Inhalt. Das legen die Betreiber fest.`,
+  saved: "Der Mandant ist gespeichert.",
+  exports: {
+    title: "Archiv",
+    lead: "Alles, was der Mandant enthält, in einer Datei: je Tabelle eine Datei mit JSON-Zeilen, die hochgeladenen Dateien und ein Verzeichnis mit Prüfsummen. Schlüssel, Passwörter und andere Geheimnisse sind nie darin. Drei Tage lang abrufbar.",
+    operatorLead: "Alles, was der Mandant enthält, in einer Datei. Der Mandant sieht in seinem Protokoll, dass Sie es entnommen haben, und warum.",
+    make: "Archiv erstellen",
+    reason: "Warum Sie es entnehmen",
+    asked: "Das Archiv wird erstellt.",
+    none: "Es wurde noch kein Archiv erstellt.",
+    states: { queued: "Wartet", running: "Wird erstellt", ready: "Bereit", failed: "Gescheitert", gone: "Entfernt" },
+    by: (who) => `angefordert von ${who}`,
+    rows: (done, total) => `${done} von ${total} Zeilen`,
+    content: (size, rows, files) => `${size} · ${rows} Zeilen · ${plural(files, "Datei", "Dateien")}`,
+    until: (when) => `abrufbar bis ${when}`,
+    download: "Herunterladen",
+    remove: "Entfernen",
+    removed: "Das Archiv ist entfernt.",
+  },
+  deletion: {
+    title: "Mandant löschen",
+    lead: "Ab sofort kommt niemand mehr hinein. Nach sieben Tagen wird alles endgültig gelöscht: Personen, Schlüssel, Gespräche, Dokumente, Verbrauch, Protokoll. Bis dahin können die Betreiber der Plattform es rückgängig machen.",
+    operatorLead: "Ab sofort kommt niemand mehr hinein. Nach der Frist wird alles endgültig gelöscht, und ein Nachweis bleibt: was gezählt wurde, und dass sich keine Spur fand.",
+    action: "Diesen Mandanten löschen",
+    confirmTitle: (name) => `${name} löschen?`,
+    confirmText: "Erstellen Sie vorher ein Archiv, wenn Sie etwas behalten wollen. Sie werden sofort aus diesem Mandanten abgemeldet.",
+    operatorConfirm: "Seine Personen sind binnen zwei Sekunden ausgesperrt. Bis zum Ende der Frist kann es rückgängig gemacht werden, danach nie mehr.",
+    grace: "Rückgängig zu machen",
+    graces: { "168": "7 Tage lang", "24": "1 Tag lang", "720": "30 Tage lang", "0": "Gar nicht: es beginnt sofort" },
+    asked: "Der Mandant wird gelöscht.",
+    notice: (when) => `Dieser Mandant wird ${when} gelöscht. Sitzungen und Schlüssel werden abgewiesen.`,
+    running: (step, count) => `Dieser Mandant wird gelöscht (${step}): bisher ${count} Zeilen.`,
+    withdraw: "Rückgängig machen",
+    withdrawn: "Der Mandant ist wieder wie zuvor.",
+    listTitle: "Gelöschte Mandanten",
+    listLead: "Was gelöscht wurde oder wird, und der Nachweis, dass nichts übrig ist.",
+    states: { waiting: "Wartet", erasing: "Wird gelöscht", done: "Gelöscht", incomplete: "Spuren übrig", withdrawn: "Rückgängig gemacht" },
+    due: (when) => `fällig ${when}`,
+    by: (who) => `angefordert von ${who}`,
+    proof: (rows, places, ids) =>
+      `${rows} Zeilen gelöscht; ${places} Tabellen und Speicher leer gezählt; ${plural(ids, "Kennung", "Kennungen")} in jeder Tabelle gesucht und nicht gefunden.`,
+    left: "Übrig",
+    traces: "Gefundene Spuren",
+  },
+};
