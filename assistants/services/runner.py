@@ -21,6 +21,7 @@ from assistants.errors import RunInterrupted
 from assistants.ports import RunClaim, RunLog
 from assistants.selectors import citation_rows
 from assistants.services.outlet import Outlet
+from assistants.services.queue_notices import QueueNotices
 from assistants.services.run_trails import end_trail, note_first_byte, trail_of
 from assistants.services.transcripts import Ending, close_run, save_progress
 from assistants.services.turns import PreparedTurn, dispatch_turn
@@ -178,7 +179,12 @@ class Runner:
                 await _save(run, saved)
 
     async def _produce(self, run: LiveRun) -> None:
-        async with dispatch_turn(run.turn, answering=run.message_id) as (run.prepared, flow):
+        notices = QueueNotices(lambda event: _tell(run, event))
+        async with (
+            beside(notices.pass_on()),
+            dispatch_turn(run.turn, answering=run.message_id, tell=notices.note) as (run.prepared, flow),
+        ):
+            await notices.end()
             run.model = flow.decision.model
             routed = {"type": "message.routed", "model": run.model}
             if run.prepared is not None and run.prepared.knowledge_away:

@@ -7,6 +7,7 @@ Run, with `conversation_id` null.
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from assistants.citations import used_citations
 from assistants.errors import RunInterrupted
 from assistants.selectors import citation_rows
+from assistants.services.queue_notices import queued_event
 from assistants.services.runner import Runner, end_event
 from assistants.services.runs import check_input
 from assistants.services.transcripts import Ending
@@ -26,6 +28,7 @@ from kernel.errors import AtriumError, BadInput, Internal
 from kernel.ids import make_traceparent, uuid7
 from kernel.streams import PeerGone, beside, run_until
 from routing.services import Flow
+from routing.types import QueuePlace
 from tenants.services import require
 from tenants.types import Principal, PriorityClass
 
@@ -108,7 +111,12 @@ class Trial:
             self._timed_out = True
 
     async def _answer(self, waiting: asyncio.Queue[dict[str, Any] | None]) -> None:
-        async with dispatch_turn(self._turn) as (self._prepared, self._flow):
+        def tell(place: QueuePlace) -> None:
+            # A reader that is slow hears of the next place.
+            with suppress(asyncio.QueueFull):
+                waiting.put_nowait(queued_event(place))
+
+        async with dispatch_turn(self._turn, tell=tell) as (self._prepared, self._flow):
             flow = self._flow
             routed: dict[str, Any] = {"type": "message.routed", "model": flow.decision.model}
             if self._prepared.knowledge_away:

@@ -2,12 +2,13 @@
 
 import secrets
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from msgspec import structs
 
 from assistants import selectors
 from assistants.ownership import owner_of
@@ -32,7 +33,7 @@ from kernel.ids import parse_uuid, uuid7
 from knowledge.services import retrieve
 from knowledge.types import Passage
 from routing.services import Flow, dispatch
-from routing.types import ModelCall
+from routing.types import ModelCall, QueuePlace
 from substrate.units import run_unit
 from tenants.services import require
 from tenants.types import Principal
@@ -59,21 +60,26 @@ class PreparedTurn:
 
 @asynccontextmanager
 async def dispatch_turn(
-    turn: TurnRequest, *, answering: uuid.UUID | None = None
+    turn: TurnRequest,
+    *,
+    answering: uuid.UUID | None = None,
+    tell: Callable[[QueuePlace], None] | None = None,
 ) -> AsyncIterator[tuple[PreparedTurn, Flow]]:
-    """Prepare the turn and begin its answer. Tokens are estimated: a prompt that the engine finds too long is tried
-    once more with half of it. Raises as `prepare_turn` and `dispatch`.
+    """Prepare the turn and begin its answer; `tell` hears where it stands in a queue (see `ModelCall`).
+
+    Tokens are estimated: a prompt that the engine finds too long is tried once more with half of it. Raises as
+    `prepare_turn` and `dispatch`.
     """
     prepared = await prepare_turn(turn, answering=answering)
     async with AsyncExitStack() as stack:
         try:
-            flow = await stack.enter_async_context(dispatch(prepared.call))
+            flow = await stack.enter_async_context(dispatch(structs.replace(prepared.call, tell=tell)))
         except AtriumError as error:
             if error.code != ContextTooLong.code or not prepared.shrinkable:
                 raise
             log.info("prompt_shrunk", model=prepared.call.model, chars=prepared.call.prompt_chars)
             prepared = await prepare_turn(turn, answering=answering, share=0.5)
-            flow = await stack.enter_async_context(dispatch(prepared.call))
+            flow = await stack.enter_async_context(dispatch(structs.replace(prepared.call, tell=tell)))
         yield prepared, flow
 
 

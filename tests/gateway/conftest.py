@@ -32,6 +32,7 @@ from tenants.services import create_tenant, issue_api_key
 tenant = create_tenant(slug="acme", name="Acme")
 register_engine(pool="fake", model="org/tiny", url={engine!r}, served_name="tiny", input_price="1", output_price="2")
 register_engine(pool="fake", model="vectors", url={engine!r}, kind=ModelKind.EMBEDDING)
+register_engine(pool="narrow", model="narrow", url={engine!r}, max_concurrency=1)
 register_engine(pool="gone", model="dead", url={gone!r})
 keys = {{role: issue_api_key(tenant_id=tenant.id, name=role, role=role).key for role in ("owner", "viewer")}}
 print(json.dumps(keys))

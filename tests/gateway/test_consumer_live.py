@@ -1,5 +1,6 @@
 """`/ws/chat` from outside: a WebSocket client against a whole Atrium with a fake engine behind it."""
 
+import contextlib
 import http.cookiejar
 import json
 import re
@@ -83,6 +84,32 @@ def stored(server: LiveServer, key: str, conversation_id: str) -> list[dict[str,
     assert status == 200
     found: list[dict[str, Any]] = page["results"]
     return found
+
+
+def test_who_waits_for_a_slot_is_told_its_place(live: Installation) -> None:
+    """Before it is routed, at most once a second, and nearer each time somebody has gone."""
+    live.engine.behaviour = Behaviour(words=25, gap_s=0.1)
+    with contextlib.ExitStack() as stack:
+        first, second, third = (stack.enter_context(socket(live.server, live.key)) for _ in range(3))
+        ask(first, model="narrow")
+        assert receive(first)["type"] == "message.routed"
+        ask(second, model="narrow")
+        assert receive(second)["position"] == 1
+        began = time.monotonic()
+        ask(third, model="narrow")
+        frames = until_end(third)
+        waited_s = time.monotonic() - began
+    places = [frame for frame in frames if frame["type"] == "message.queued"]
+    assert [frame["position"] for frame in places] == sorted(
+        (frame["position"] for frame in places), reverse=True
+    )
+    assert (places[0]["position"], places[-1]["position"]) == (2, 1)
+    assert all(frame["expected_wait_s"] is None or frame["expected_wait_s"] >= 0 for frame in places)
+    assert len(places) <= waited_s + 1
+    assert [frame["type"] for frame in frames[: len(places) + 1]] == ["message.queued"] * len(places) + [
+        "message.routed"
+    ]
+    assert frames[-1]["type"] == "message.completed"
 
 
 def test_a_message_streams(live: Installation) -> None:
