@@ -27,7 +27,7 @@ def cost(read: int, written: int, weight: int) -> int:
 class Counters:
     """What each of some sharers has used, and which of them wait."""
 
-    __slots__ = ("last", "used", "waiting", "weight", "weights")
+    __slots__ = ("last", "most", "used", "waiting", "weight", "weights")
 
     def __init__(self) -> None:
         """Nobody has used anything."""
@@ -37,6 +37,8 @@ class Counters:
         self.weight = 0
         # Who was the last to wait no longer, or to be served without waiting.
         self.last = ""
+        # With more counters, those that say nothing are looked for.
+        self.most = MOST_COUNTERS
 
     def join(self, name: str, weight: int, least: int | None) -> None:
         """One more ticket of `name` waits. `least` is the smallest counter of those who wait, None when nobody does."""
@@ -73,6 +75,7 @@ class Counters:
         for name, used in list(self.used.items()):
             if used < floor and name not in self.waiting and name != self.last:
                 del self.used[name]
+        self.most = max(MOST_COUNTERS, 2 * len(self.used))
 
 
 class Order:

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from routing.fairness import MOST_COUNTERS, Counters, Order
+from routing.fairness import Counters, Order
 from routing.types import ReplicaSlots, Ticket
 
 # A mean of intervals is worth something after so many.
@@ -81,7 +81,7 @@ class Band:
         if users is None:
             users = self.users[ticket.tenant] = Counters()
         users.join(ticket.user, 1, least_of_users)
-        if len(users.used) > MOST_COUNTERS:
+        if len(users.used) > users.most:
             users.prune(least_of_users)
 
     def leave(self, place: Waiting) -> bool:

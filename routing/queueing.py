@@ -337,5 +337,5 @@ class PoolQueue:
         return min((each for each in found if each is not None), default=None)
 
     def _prune(self, band: Band, rank: int) -> None:
-        if len(band.tenants.used) > fairness.MOST_COUNTERS:
+        if len(band.tenants.used) > band.tenants.most:
             band.tenants.prune(self._least(rank))

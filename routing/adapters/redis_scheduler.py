@@ -1,14 +1,12 @@
 """The scheduler of the full profile: slots and queues in Redis, shared by every process of the installation.
 
-A lease and a place in a queue live by a heartbeat: those of a process that dies are free again within `LEASE_MS`.
-While Redis is away, each process hands out a quarter of each replica's slots by itself, so that chat goes on.
+The queue itself is Lua (`redis_scripts.py`); here are the tasks that wait for it. A process says every second that it
+lives; what one that died held and where it waited is free again within `LEASE_MS` and the next beat of any other. While
+Redis is away, each process hands out a quarter of each replica's slots by itself, so that chat goes on.
 """
 
 import asyncio
-import uuid
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -16,108 +14,116 @@ import redis.asyncio
 import structlog
 from msgspec import json
 from msgspec.structs import astuple, replace
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
-from kernel.errors import NoReplica, ServerOverloaded
+from kernel.errors import AtriumError, ServerOverloaded
+from kernel.scripts import ScriptPipeline
 from kernel.streams import Supervisor
-from routing.adapters.redis_scripts import ACQUIRE, BEAT, CHARGE, RELEASE, RENEW, SNAPSHOT
-from routing.balancing import usable
-from routing.types import Lease, PoolSnapshot, ReplicaSlots, Ticket
-from routing.waiting import RETRY_AFTER_S, WaitingRooms
+from routing.adapters.redis_grants import Grants, Held, Shed, Unreachable
+from routing.adapters.redis_scripts import ACQUIRE, BEAT, CHARGE, RELEASE, SNAPSHOT
+from routing.reckoning import QueueBounds, Refusal
+from routing.types import Lease, PoolSnapshot, QueuePlace, ReplicaSlots, Ticket
+from routing.waiting import WaitingRooms, out_of_time, refusal, shed, without_avoided
+from tenants.types import PriorityClass
 
 log = structlog.get_logger(__name__)
 
-LEASE_MS = 10_000
-BEAT_MS = 6_000
-HEARTBEAT_S = 3.0
-# A lost grant message is noticed by asking this often.
-ASK_AGAIN_S = 1.0
+LEASE_MS = 4_000
+# Who waits learns of a lost message, and of its place, this often.
+BEAT_EVERY_S = 1.0
 TIMEOUT_S = 2.0
 CHARGE_EVERY_S = 0.1
 # Until Redis answers again it is not asked for this long: every call would wait for the timeout.
 AWAY_S = 2.0
 SHARE_WHILE_AWAY = 4
-
-Unreachable = (redis.RedisError, OSError, TimeoutError)
-
-
-@dataclass(slots=True)
-class _Charge:
-    """What a tenant used of a pool lately, and its leases (id, replica, id, …) whose first byte has come."""
-
-    tokens: int = 0
-    begun: list[str] = field(default_factory=list)
+# Tickets that one script looks at: it holds up every other one.
+MOST_IN_A_BEAT = 200
+SERVER_CLOCK = ""
 
 
 class RedisScheduler:
-    """First come, first served over all processes. One connection for calls, one for grants."""
+    """One queue for each pool over all processes. One connection for calls, one for grants."""
 
     def __init__(self, *, url: str, queue_limit: int) -> None:
-        """`url` is the state instance of Redis; at most `queue_limit` tickets wait per pool."""
-        self._calls = _TickPipeline(url)
-        self._grants = _Grants(url)
-        self._queue_limit = queue_limit
+        """`url` is the state instance of Redis; at most `queue_limit` tickets wait per pool, classes and tenants within."""
+        self._calls = ScriptPipeline(
+            redis.asyncio.Redis.from_url(
+                url,
+                protocol=2,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+            ),
+            timeout_s=TIMEOUT_S,
+            unreachable=Unreachable,
+            forgotten=redis.exceptions.NoScriptError,
+        )
+        self._grants = Grants(url, timeout_s=TIMEOUT_S)
+        bounds = QueueBounds.of(queue_limit)
+        self._bounds = (bounds.total, bounds.tenant, *bounds.classes)
         self._local = WaitingRooms(queue_limit=queue_limit)
         self._held: dict[str, Lease] = {}
-        # Leases whose first byte has not come.
-        self._unread: set[str] = set()
-        self._charges: defaultdict[tuple[str, str], _Charge] = defaultdict(_Charge)
+        self._waiting: dict[str, Ticket] = {}
+        # What was used since the last charge: pool → lease → written, read.
+        self._charges: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
+        # Tickets of which Redis could not be told that they are given up: ticket → pool.
+        self._untold: dict[str, str] = {}
         self._flushing = False
         self._background = Supervisor(limit=4, on_error=_report)
         self._started = False
         self._away_until = 0.0
 
     async def acquire(self, ticket: Ticket) -> Lease:
-        """Wait for a slot. Raises ServerOverloaded, NoReplica."""
-        replicas = usable(ticket.replicas, ticket.avoid)
-        if not replicas:
-            raise NoReplica(retry_after_s=RETRY_AFTER_S)
+        """Wait for a slot. Raises ServerOverloaded, QueueShareFull, NoReplica."""
+        ticket = without_avoided(ticket)
         if not self._redis_is_away():
             self._start()
             try:
-                return await self._acquire(ticket, replicas)
+                return await self._acquire(ticket)
             except Unreachable as error:
                 self._note_away(error)
-        return await self._local.acquire(replace(ticket, replicas=_share(replicas)))
+        return await self._local.acquire(replace(ticket, replicas=_share(ticket.replicas)))
 
     async def charge(self, lease: Lease, written: int, read: int = 0) -> None:
         """Count tokens; charges of a tenth of a second go together."""
-        self._local.charge(lease, written, read)
         if lease.id not in self._held:
+            self._local.charge(lease, written, read)
             return
-        charge = self._charges[lease.pool, lease.tenant]
-        charge.tokens += written
-        if lease.id in self._unread:
-            self._unread.discard(lease.id)
-            charge.begun += [lease.id, lease.replica]
-        if not self._flushing and self._started:
+        charge = self._charges[lease.pool].setdefault(lease.id, [0, 0])
+        charge[0] += written
+        charge[1] += read
+        if not self._flushing:
             self._flushing = True
             self._background.start("charges", self._flush_charges())
 
     async def renew(self, lease: Lease) -> bool:
-        """Whether the slot is still held. Heartbeats are sent by the scheduler itself, for all leases at once."""
+        """Whether the slot is still held. The scheduler itself says that its process lives, for all leases at once."""
         return lease.id in self._held or self._local.holds(lease)
 
     async def release(self, lease: Lease, *, unused: bool = False) -> None:
-        """Give the slot back. When Redis is away the slot ends with its heartbeat."""
-        self._local.release(lease, unused=unused)
-        self._unread.discard(lease.id)
+        """Give the slot back. A Redis that is away is told later."""
         if self._held.pop(lease.id, None) is None:
+            self._local.release(lease, unused=unused)
             return
-        try:
-            await self._give_back(lease.pool, lease.id, [lease.replica])
-        except Unreachable as error:
-            self._note_away(error)
+        written, read = self._charges[lease.pool].pop(lease.id, (0, 0))
+        await self._give_back(lease.pool, lease.id, unused=unused, written=written, read=read)
 
     async def snapshot(self, pool: str) -> PoolSnapshot:
-        """How busy the pool is now; this process's own share while Redis is away."""
+        """How busy the pool is now. Raises ServerOverloaded while Redis is away."""
         try:
-            found = await self._calls.call(SNAPSHOT, _prefix(pool))
+            running, in_flight, waiting, hold_ms = await self._call(SNAPSHOT, pool)
         except Unreachable as error:
             self._note_away(error)
             raise ServerOverloaded("The scheduler's Redis is not reachable.", retry_after_s=AWAY_S) from error
-        pairs = found[1:]
-        running = {pairs[i].decode(): int(pairs[i + 1]) for i in range(0, len(pairs), 2)}
-        return PoolSnapshot(pool, running, int(found[0]))
+        return PoolSnapshot(
+            pool,
+            _numbers(running),
+            sum(waiting),
+            in_flight={replica: tokens for replica, tokens in _numbers(in_flight).items() if tokens},
+            waiting_by_class=dict(zip(PriorityClass, waiting, strict=True)),
+            hold_s=float(hold_ms) / 1000 if hold_ms else None,
+        )
 
     async def close(self) -> None:
         """End the background work and the connections."""
@@ -131,77 +137,122 @@ class RedisScheduler:
             self._background.start("grants", self._grants.listen())
             self._background.start("heartbeat", self._beat_forever())
 
-    async def _acquire(self, ticket: Ticket, replicas: tuple[ReplicaSlots, ...]) -> Lease:
-        began = asyncio.get_running_loop().time()
-        granted = self._grants.expect(ticket.id)
-        wanted = json.encode([astuple(each) for each in replicas])
-        arguments = [ticket.id, self._grants.channel, LEASE_MS, BEAT_MS, self._queue_limit, wanted]
-        ids = [each.id for each in replicas]
+    def _call(self, script: str, pool: str, *arguments: Any) -> "asyncio.Future[Any]":
+        return self._calls.send(script, _prefix(pool), SERVER_CLOCK, self._grants.owner, LEASE_MS, *arguments)
+
+    async def _acquire(self, ticket: Ticket) -> Lease:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        turn = self._grants.expect(ticket.id)
+        waited_ms = 0.0
         try:
-            said = (await self._calls.call(ACQUIRE, _prefix(ticket.pool), *arguments)).decode()
-            if said == "full":
-                raise ServerOverloaded("The queue of this model is full.", retry_after_s=RETRY_AFTER_S)
-            replica = await self._wait(ticket, granted, ids) if said == "wait" else said
+            replica = await self._enter(ticket)
+            if not replica:
+                replica = await self._wait(ticket, turn, began + ticket.wait_s)
+                waited_ms = (loop.time() - began) * 1000
+        except AtriumError as error:
+            if isinstance(error, _StillThere):
+                await self._give_back(ticket.pool, ticket.id, unused=True)
+                raise error.told from error
+            raise
         except BaseException:
-            # Cancelled, late, or Redis went away: whether a slot was given meanwhile is not known.
-            await self._abandon(ticket, ids)
+            # Cancelled, or Redis went away: whether a slot was given meanwhile is not known.
+            await asyncio.shield(self._give_back(ticket.pool, ticket.id, unused=True))
             raise
         finally:
             self._grants.forget(ticket.id)
-        waited_ms = (asyncio.get_running_loop().time() - began) * 1000 if said == "wait" else 0.0
+            self._waiting.pop(ticket.id, None)
         lease = Lease(ticket.id, ticket.pool, ticket.tenant, replica, waited_ms)
         self._held[lease.id] = lease
-        self._unread.add(lease.id)
         return lease
 
-    async def _wait(self, ticket: Ticket, granted: "asyncio.Future[str]", ids: Sequence[str]) -> str:
+    async def _enter(self, ticket: Ticket) -> str:
+        """The replica that the ticket is given at once; '' when it waits. Raises ServerOverloaded, QueueShareFull."""
+        said = await self._call(ACQUIRE, ticket.pool, _as_json(ticket), *self._bounds)
+        outcome = said[0].decode()
+        if outcome == "held":
+            return str(said[1].decode())
+        if outcome == "no":
+            raise refusal(Refusal(said[1].decode()), float(said[2]))
+        self._waiting[ticket.id] = ticket
+        _tell(ticket, said[-2:])
+        return ""
+
+    async def _wait(self, ticket: Ticket, turn: "asyncio.Future[Held | Shed | None]", deadline: float) -> str:
+        """The replica that the ticket is given. Raises ServerOverloaded, QueueShareFull, and _StillThere when time is up."""
         try:
-            async with asyncio.timeout(ticket.wait_s):
+            async with asyncio.timeout_at(deadline):
                 while True:
-                    done, _ = await asyncio.wait({granted}, timeout=ASK_AGAIN_S)
-                    if done:
-                        return granted.result()
-                    said = await self._calls.call(
-                        BEAT, _prefix(ticket.pool), ticket.id, LEASE_MS, BEAT_MS, *ids
-                    )
-                    if said == b"gone":
-                        raise ServerOverloaded(
-                            "The place in the queue was lost.", retry_after_s=RETRY_AFTER_S
-                        )
-                    if said != b"wait":
-                        return str(said.decode())
+                    await asyncio.wait({turn})
+                    outcome = turn.result()
+                    if isinstance(outcome, Held):
+                        return outcome.replica
+                    if isinstance(outcome, Shed):
+                        raise shed(outcome.retry_ms)
+                    # Its place was lost, with the memory of Redis or by a long pause of this process: it asks again.
+                    turn = self._grants.expect(ticket.id)
+                    replica = await self._enter(ticket)
+                    if replica:
+                        return replica
         except TimeoutError as error:
-            raise ServerOverloaded("No slot came free in time.", retry_after_s=RETRY_AFTER_S) from error
+            raise _StillThere(out_of_time(None)) from error
 
-    async def _abandon(self, ticket: Ticket, ids: Sequence[str]) -> None:
+    async def _give_back(
+        self, pool: str, ticket: str, *, unused: bool = False, written: int = 0, read: int = 0
+    ) -> None:
         try:
-            await asyncio.shield(self._give_back(ticket.pool, ticket.id, ids))
+            await self._call(RELEASE, pool, ticket, "1" if unused else "0", written, read)
         except Unreachable as error:
-            log.warning("place_not_given_back", ticket=ticket.id, error=str(error))
-
-    async def _give_back(self, pool: str, ticket: str, ids: Sequence[str]) -> None:
-        await self._calls.call(RELEASE, _prefix(pool), ticket, LEASE_MS, *ids)
+            self._untold[ticket] = pool
+            self._note_away(error)
 
     async def _beat_forever(self) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            leases = list(self._held.values())
-            calls = [
-                self._calls.call(RENEW, _prefix(each.pool), each.id, LEASE_MS, each.replica)
-                for each in leases
-            ]
-            outcomes = await asyncio.gather(*calls, return_exceptions=True)
-            for lease, outcome in zip(leases, outcomes, strict=True):
-                if outcome == 0 and self._held.pop(lease.id, None) is not None:
-                    log.warning("slot_lost", lease=lease.id, pool=lease.pool, replica=lease.replica)
+            await asyncio.sleep(BEAT_EVERY_S)
+            try:
+                await self._beat()
+            except Unreachable as error:
+                log.warning("scheduler_heartbeat_lost", error=str(error) or type(error).__name__)
+
+    async def _beat(self) -> None:
+        """Say that this process lives, and hear what happened to its tickets; tell what could not be told before."""
+        pools: defaultdict[str, list[Ticket | Lease]] = defaultdict(list)
+        for ticket in self._waiting.values():
+            pools[ticket.pool].append(ticket)
+        for lease in self._held.values():
+            pools[lease.pool].append(lease)
+        for given_up, pool in list(self._untold.items()):
+            await self._call(RELEASE, pool, given_up, "1", 0, 0)
+            self._untold.pop(given_up, None)
+        for pool, asked in pools.items():
+            for at in range(0, len(asked), MOST_IN_A_BEAT):
+                part = asked[at : at + MOST_IN_A_BEAT]
+                _, *answers = await self._call(BEAT, pool, *(each.id for each in part))
+                for each, answer in zip(part, answers, strict=True):
+                    self._hear(each, answer)
+
+    def _hear(self, asked: Ticket | Lease, answer: list[bytes]) -> None:
+        outcome = answer[0].decode()
+        if isinstance(asked, Lease):
+            if outcome == "gone" and self._held.get(asked.id) is asked:
+                # Redis was emptied, or took this process for dead: the slot is another's now.
+                del self._held[asked.id]
+                log.warning("slot_lost", lease=asked.id, pool=asked.pool, replica=asked.replica)
+        elif outcome == "wait":
+            if asked.id in self._waiting:
+                _tell(asked, answer[1:])
+        else:
+            self._grants.settle(asked.id, Held(answer[1].decode()) if outcome == "held" else None)
 
     async def _flush_charges(self) -> None:
         await asyncio.sleep(CHARGE_EVERY_S)
-        charges, self._charges, self._flushing = self._charges, defaultdict(_Charge), False
+        charges, self._charges, self._flushing = self._charges, defaultdict(dict), False
         calls = [
-            self._calls.call(CHARGE, _prefix(pool), LEASE_MS, tenant, charge.tokens, *charge.begun)
-            for (pool, tenant), charge in charges.items()
+            self._call(CHARGE, pool, *(part for lease, charge in used.items() for part in (lease, *charge)))
+            for pool, used in charges.items()
+            if used
         ]
+        # What cannot be told is forgotten: fairness loses a tenth of a second.
         await asyncio.gather(*calls, return_exceptions=True)
 
     def _redis_is_away(self) -> bool:
@@ -212,126 +263,46 @@ class RedisScheduler:
         log.warning("scheduler_without_redis", error=str(error) or type(error).__name__)
 
 
+class _StillThere(AtriumError):
+    """The wait is over, and the ticket may still be in the queue."""
+
+    def __init__(self, told: ServerOverloaded) -> None:
+        super().__init__()
+        self.told = told
+
+
 def _prefix(pool: str) -> str:
     return f"atrium:sched:{{{pool.replace('{', '(').replace('}', ')')}}}:"
 
 
-def _share(replicas: Sequence[ReplicaSlots]) -> tuple[ReplicaSlots, ...]:
+def _share(replicas: tuple[ReplicaSlots, ...]) -> tuple[ReplicaSlots, ...]:
     return tuple(
         replace(each, max_concurrency=max(1, each.max_concurrency // SHARE_WHILE_AWAY)) for each in replicas
     )
 
 
+def _as_json(ticket: Ticket) -> bytes:
+    return json.encode(
+        {
+            "id": ticket.id,
+            "rank": ticket.priority.rank,
+            "tenant": ticket.tenant,
+            "user": ticket.user,
+            "weight": ticket.weight,
+            "wait_s": ticket.wait_s,
+            "replicas": [astuple(each) for each in ticket.replicas],
+        }
+    )
+
+
+def _tell(ticket: Ticket, place: list[bytes]) -> None:
+    if ticket.tell is not None:
+        ticket.tell(QueuePlace(int(place[0]), float(place[1]) / 1000 if place[1] else None))
+
+
+def _numbers(pairs: list[bytes]) -> dict[str, int]:
+    return {pairs[at].decode(): int(pairs[at + 1]) for at in range(0, len(pairs), 2)}
+
+
 def _report(name: str, error: BaseException) -> None:
     log.error("scheduler_background_ended", work=name, error=str(error))
-
-
-_Call = tuple[str, str, tuple[Any, ...], "asyncio.Future[Any]"]
-
-
-class _TickPipeline:
-    """Calls of scripts; those of one turn of the loop go to Redis as one pipeline."""
-
-    def __init__(self, url: str) -> None:
-        self._client = redis.asyncio.Redis.from_url(
-            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, max_connections=8
-        )
-        self._scripts: dict[str, str] = {}
-        self._waiting: list[_Call] = []
-        self._sending: set[asyncio.Task[None]] = set()
-
-    async def call(self, script: str, prefix: str, *arguments: Any) -> Any:
-        """Run `script`; raises RedisError, OSError, TimeoutError."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((script, prefix, arguments, future))
-        if len(self._waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._send_soon)
-        return await future
-
-    async def close(self) -> None:
-        """Wait for what is under way and close the connections."""
-        await asyncio.gather(*self._sending, return_exceptions=True)
-        await self._client.aclose()
-
-    def _send_soon(self) -> None:
-        batch, self._waiting = self._waiting, []
-        task = asyncio.get_running_loop().create_task(self._send(batch))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-
-    async def _send(self, batch: list[_Call]) -> None:
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                answers = await self._run(batch)
-        except Unreachable as error:
-            answers = [error] * len(batch)
-        for (_, _, _, future), answer in zip(batch, answers, strict=True):
-            if future.done():
-                continue
-            if isinstance(answer, BaseException):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-
-    async def _run(self, batch: list[_Call]) -> list[Any]:
-        answers = await self._evaluate(batch)
-        unknown = [
-            i for i, answer in enumerate(answers) if isinstance(answer, redis.exceptions.NoScriptError)
-        ]
-        if unknown:
-            # A Redis that was emptied or replaced has forgotten the scripts; nothing of these has run.
-            self._scripts.clear()
-            for i, answer in zip(unknown, await self._evaluate([batch[i] for i in unknown]), strict=True):
-                answers[i] = answer
-        return answers
-
-    async def _evaluate(self, batch: list[_Call]) -> list[Any]:
-        for script in {script for script, *_ in batch} - self._scripts.keys():
-            self._scripts[script] = await self._client.script_load(script)
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for script, prefix, arguments, _ in batch:
-                pipeline.evalsha(self._scripts[script], 1, prefix, *arguments)
-            answers: list[Any] = await pipeline.execute(raise_on_error=False)
-            return answers
-
-
-class _Grants:
-    """Hears which waiting tickets of this process were given a slot."""
-
-    def __init__(self, url: str) -> None:
-        self.channel = f"atrium:sched:grants:{uuid.uuid4().hex}"
-        self._client = redis.asyncio.Redis.from_url(url, socket_connect_timeout=TIMEOUT_S)
-        self._expected: dict[str, asyncio.Future[str]] = {}
-
-    def expect(self, ticket: str) -> "asyncio.Future[str]":
-        """A future of the replica that `ticket` is given."""
-        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._expected[ticket] = future
-        return future
-
-    def forget(self, ticket: str) -> None:
-        """Nobody waits for `ticket` any more."""
-        self._expected.pop(ticket, None)
-
-    async def listen(self) -> None:
-        """Listen for ever; a broken connection is opened again, and lost messages are asked for by the waiters."""
-        while True:
-            try:
-                async with self._client.pubsub() as subscription:
-                    await subscription.subscribe(self.channel)
-                    async for message in subscription.listen():
-                        if message["type"] == "message":
-                            self._hear(message["data"].decode())
-            except Unreachable as error:
-                log.warning("grants_lost", error=str(error))
-                await asyncio.sleep(ASK_AGAIN_S)
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._client.aclose()
-
-    def _hear(self, message: str) -> None:
-        ticket, _, replica = message.partition(" ")
-        future = self._expected.get(ticket)
-        if future is not None and not future.done():
-            future.set_result(replica)

@@ -14,13 +14,17 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import redis
+import redis.asyncio
 import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Unavailable
+from kernel.scripts import ScriptPipeline
 from kernel.streams import Supervisor
 from tenants.adapters.counter_scripts import OF_TENANT, READ, RENEW, RESERVE, SEED, SETTLE
-from tenants.adapters.script_pipeline import ScriptPipeline, Unreachable
 from tenants.counting import REMEMBER_MS, TenantCount
 from tenants.limit_types import (
     LEASE_MS,
@@ -37,6 +41,7 @@ from tenants.limit_types import (
 
 log = structlog.get_logger(__name__)
 
+Unreachable = (redis.RedisError, OSError, TimeoutError)
 TIMEOUT_S = 1.0
 # Until Redis answers again it is not asked for this long: every call would wait for the timeout.
 AWAY_S = 1.0
@@ -58,7 +63,18 @@ class RedisCounters:
         self, *, url: str, lease_ms: int = LEASE_MS, timeout_s: float = TIMEOUT_S, clock: Clock | None = None
     ) -> None:
         """`url` is the state instance of Redis. Its own clock counts, unless a test gives another `clock`."""
-        self._calls = ScriptPipeline(url, timeout_s=timeout_s)
+        self._calls = ScriptPipeline(
+            redis.asyncio.Redis.from_url(
+                url,
+                protocol=2,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                retry=Retry(NoBackoff(), 0),
+            ),
+            timeout_s=timeout_s,
+            unreachable=Unreachable,
+            forgotten=redis.exceptions.NoScriptError,
+        )
         self._lease_ms = lease_ms
         self._clock = clock
         self._packed: dict[int, tuple[tuple[Line, ...], bytes]] = {}

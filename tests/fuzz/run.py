@@ -8,15 +8,25 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fakes.demo import start_demo
+from fakes.redis_server import REDIS
+from fuzz.queues import compare_queues
 from fuzz.schema import Outcome, run_schemathesis
 
 CASES = int(os.environ.get("FUZZ_CASES", "200"))
 
 
+# Both queues over 110,000 operations.
+QUEUE_RUNS, QUEUE_STEPS = 22, 5_000
+
+
 def main() -> int:
-    """Run schemathesis as three roles; 0 when every check held."""
+    """Run the queues against each other and schemathesis as three roles; 0 when every check held."""
     folder = Path(os.environ.get("ATRIUM_HOME", "var")) / "fuzz"
     folder.mkdir(parents=True, exist_ok=True)
+    if REDIS is not None:
+        agreed = compare_queues(runs=QUEUE_RUNS, steps=QUEUE_STEPS)
+        (folder / "queues.json").write_text(json.dumps(asdict(agreed), indent=2))
+        sys.stdout.write(f"queues    {agreed.steps} operations, Python and Redis the same\n")
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as home:
         demo = start_demo(Path(home))

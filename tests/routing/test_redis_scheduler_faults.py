@@ -87,7 +87,8 @@ async def test_slots_and_places_of_a_killed_process_are_free_again(
     await doomed.wait()
     began = time.monotonic()
     lease = await scheduler.acquire(ticket())
-    assert time.monotonic() - began < LEASE_MS / 1000 + 2
+    # Its last heartbeat was before it was killed, and ours comes every second.
+    assert time.monotonic() - began < 5
     await scheduler.release(lease)
 
 

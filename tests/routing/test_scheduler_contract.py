@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kernel.errors import NoReplica, ServerOverloaded
+from kernel.errors import NoReplica, QueueShareFull, ServerOverloaded
 from routing.adapters.memory_scheduler import MemoryScheduler
 from routing.adapters.redis_scheduler import RedisScheduler
 from routing.ports import Scheduler
-from routing.types import Lease, ReplicaSlots, Ticket
+from routing.types import Lease, QueuePlace, ReplicaSlots, Ticket
 from tenants.types import PriorityClass
 
 REDIS_URL = os.environ.get("ATRIUM_TEST_REDIS_URL", "")
@@ -138,6 +138,93 @@ async def test_the_queue_is_first_come_first_served(scheduler: Scheduler, pool: 
     await scheduler.release(held)
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3, 4]
+
+
+async def served(scheduler: Scheduler, held: Lease, asked: list[Ticket]) -> list[str]:
+    """The ids of `asked` in the order in which they get the slot of `held`, each giving it back at once."""
+    order: list[str] = []
+
+    async def wait(one: Ticket) -> None:
+        lease = await scheduler.acquire(one)
+        order.append(one.id.split("-")[0])
+        await scheduler.release(lease)
+
+    tasks = []
+    for one in asked:
+        tasks.append(asyncio.create_task(wait(one)))
+        await asyncio.sleep(0.01)
+    await settled()
+    await scheduler.release(held)
+    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+    return order
+
+
+async def test_the_most_urgent_class_goes_first(scheduler: Scheduler, pool: str) -> None:
+    held = await scheduler.acquire(ticket(pool, ("a", 1)))
+    classes = [PriorityClass.BATCH, PriorityClass.STANDARD, PriorityClass.CRITICAL, PriorityClass.INTERACTIVE]
+    asked = [
+        replace(ticket(pool, ("a", 1), id=f"{each}-{uuid.uuid4().hex}"), priority=each) for each in classes
+    ]
+    assert await served(scheduler, held, asked) == ["critical", "interactive", "standard", "batch"]
+    assert sum((await scheduler.snapshot(pool)).waiting_by_class.values()) == 0
+
+
+async def test_a_loud_tenant_does_not_delay_a_quiet_one(scheduler: Scheduler, pool: str) -> None:
+    held = await scheduler.acquire(replace(ticket(pool, ("a", 1)), tenant="somebody"))
+    slots = (ReplicaSlots("a", 1, uncached_tokens=100),)
+    asked = [
+        replace(ticket(pool, id=f"{tenant}-{uuid.uuid4().hex}"), tenant=tenant, replicas=slots)
+        for tenant in ["loud"] * 8 + ["quiet"] * 2
+    ]
+    order = await served(scheduler, held, asked)
+    assert order[:4].count("quiet") == 2
+
+
+async def test_who_waits_is_told_its_place(scheduler: Scheduler, pool: str) -> None:
+    held = await scheduler.acquire(ticket(pool, ("a", 1)))
+    places: list[QueuePlace] = []
+    first = asyncio.create_task(scheduler.acquire(ticket(pool, ("a", 1))))
+    await settled()
+    second = asyncio.create_task(scheduler.acquire(replace(ticket(pool, ("a", 1)), tell=places.append)))
+    await settled()
+    assert [place.position for place in places] == [2]
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await asyncio.sleep(2.2)
+    assert places[-1].position == 1
+    assert len(places) <= 4
+    await scheduler.release(held)
+    await scheduler.release(await second)
+
+
+async def test_a_full_queue_sheds_batch_for_a_critical_call_and_a_tenant_has_its_part(
+    scheduler: Scheduler, pool: str
+) -> None:
+    held = await scheduler.acquire(ticket(pool, ("a", 1)))
+    part, waiting = QUEUE_LIMIT // 4, []
+    for number in range(QUEUE_LIMIT):
+        priority = PriorityClass.BATCH if number < part else PriorityClass.STANDARD
+        # The classes' own bounds are wide enough for these.
+        one = replace(ticket(pool, ("a", 1), wait_s=20), tenant=f"t{number // part}", priority=priority)
+        waiting.append(asyncio.create_task(scheduler.acquire(one)))
+    await asyncio.sleep(0.3)
+    with pytest.raises(QueueShareFull):
+        await scheduler.acquire(replace(ticket(pool, ("a", 1)), tenant="t1"))
+    with pytest.raises(ServerOverloaded):
+        await scheduler.acquire(replace(ticket(pool, ("a", 1)), tenant="new", priority=PriorityClass.BATCH))
+    urgent = replace(ticket(pool, ("a", 1)), tenant="new", priority=PriorityClass.CRITICAL)
+    taken = asyncio.create_task(scheduler.acquire(urgent))
+    with pytest.raises(ServerOverloaded) as refused:
+        await asyncio.wait_for(waiting[part - 1], 2)
+    assert refused.value.retry_after_s
+    await scheduler.release(held)
+    await scheduler.release(await asyncio.wait_for(taken, 2))
+    for task in waiting:
+        task.cancel()
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, Lease):
+            await scheduler.release(outcome)
 
 
 async def test_a_wait_that_is_too_long_ends(scheduler: Scheduler, pool: str) -> None:

@@ -1,14 +1,10 @@
-"""Calls of Redis scripts, many at once: while one pipeline is under way, what comes gathers for the next one."""
+"""Calls of Redis scripts, many at once: while one pipeline is under way, what comes gathers for the next one.
+
+The client is the caller's: this knows its methods, and not the library, which adapters alone may know.
+"""
 
 import asyncio
 from typing import Any
-
-import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
-Unreachable = (redis.RedisError, OSError, TimeoutError)
 
 # Calls in one pipeline: more would keep its first ones waiting.
 MOST_AT_ONCE = 512
@@ -19,22 +15,28 @@ _Call = tuple[str, str, tuple[Any, ...], "asyncio.Future[Any]"]
 class ScriptPipeline:
     """Calls go out in the order they came; those of one turn of the loop go together."""
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
-        """Connects at first use. A call takes `timeout_s` at most."""
-        self._client = redis.asyncio.Redis.from_url(
-            url,
-            protocol=2,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-        )
+    def __init__(
+        self,
+        client: Any,
+        *,
+        timeout_s: float,
+        unreachable: tuple[type[Exception], ...],
+        forgotten: type[Exception],
+    ) -> None:
+        """`client` is an asyncio client of redis-py; a call takes `timeout_s` at most.
+
+        `unreachable` are the errors that fail a whole pipeline, `forgotten` is that of a script the server does not know.
+        """
+        self._client = client
+        self._unreachable = unreachable
+        self._forgotten = forgotten
         self._timeout_s = timeout_s
         self._scripts: dict[str, str] = {}
         self._waiting: list[_Call] = []
         self._sending: asyncio.Task[None] | None = None
 
     def send(self, script: str, prefix: str, *arguments: Any) -> "asyncio.Future[Any]":
-        """Run `script` with the next pipeline; the future raises RedisError, OSError, TimeoutError."""
+        """Run `script` with the next pipeline; the future raises what makes Redis unreachable."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((script, prefix, arguments, future))
@@ -63,7 +65,7 @@ class ScriptPipeline:
         try:
             async with asyncio.timeout(self._timeout_s):
                 answers = await self._run(batch)
-        except Unreachable as error:
+        except self._unreachable as error:
             answers = [error] * len(batch)
         for (*_, future), answer in zip(batch, answers, strict=True):
             if future.done():
@@ -75,9 +77,7 @@ class ScriptPipeline:
 
     async def _run(self, batch: list[_Call]) -> list[Any]:
         answers = await self._evaluate(batch)
-        unknown = [
-            i for i, answer in enumerate(answers) if isinstance(answer, redis.exceptions.NoScriptError)
-        ]
+        unknown = [i for i, answer in enumerate(answers) if isinstance(answer, self._forgotten)]
         if unknown:
             # A Redis that was emptied or replaced has forgotten the scripts; nothing of these has run.
             self._scripts.clear()
