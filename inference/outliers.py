@@ -1,8 +1,9 @@
 """Which replicas are to be left alone for a while although their health checks are fine. Pure policy.
 
-Two signs: a replica that has work and gives no token (an engine that hangs answers `/health` all the same), and one that
-is several times as slow as the others of its model and as itself on a usual day. A third of a model's replicas at most
-are left alone, and never the last.
+Two signs: a replica that has work and gives no token (an engine that hangs answers `/health` all the same), and one whose
+quickest stretches are several times as slow as those of the others of its model, and as its own on a usual day. The
+quickest, for a healthy replica that reads long prompts is slow between times too. Slow reading is not judged: it is
+learned as a speed, and costs. A third of a model's replicas at most are left alone, and never the last.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,11 @@ from inference.vitals import Vital
 
 NO_PROGRESS_S = 15.0
 TIMES_SLOWER = 3.0
+SLOW_FOR_S = 3.0
 # Below these nobody notices.
 LEAST_GAP_S = 0.03
-LEAST_TTFT_S = 1.0
 # What a judgement rests on.
 LEAST_TOKENS = 48
-LEAST_CALLS = 5
 MOST_SHARE = 1 / 3
 
 
@@ -48,7 +48,7 @@ def judge(replicas: Sequence[Watched], now: float) -> list[Verdict]:
     verdicts = [
         Verdict(each.id, f"no token for {now - each.vital.progress_at:.0f} s", hangs=True) for each in hanging
     ]
-    slow = [(ratio, each.id, reason) for each in serving for ratio, reason in _slowness(each, serving)]
+    slow = [(ratio, each.id, reason) for each in serving for ratio, reason in _slowness(each, serving, now)]
     named = {verdict.id for verdict in verdicts}
     for _, replica, reason in sorted(slow, reverse=True):
         if replica not in named:
@@ -71,20 +71,22 @@ def hangs(vital: Vital, now: float) -> bool:
     return busy > 0 and now > max(vital.progress_at, vital.due_at) + NO_PROGRESS_S
 
 
-def _slowness(one: Watched, serving: Sequence[Watched]) -> list[tuple[float, str]]:
-    """How many times slower the replica is than the others, and in what; empty when it is not."""
+def _slowness(one: Watched, serving: Sequence[Watched], now: float) -> list[tuple[float, str]]:
+    """How many times slower the replica is than the others; empty when it is not."""
+    mine = _quickest(one, now)
+    others = [gap for each in serving if each is not one and (gap := _quickest(each, now)) is not None]
+    if mine is None or not others or mine <= LEAST_GAP_S:
+        one.vital.slow_for(now, slow=False)
+        return []
+    ratio = mine / max(median(others), 1e-6)
+    # Unequal machines are no outliers: one that always was this slow is known to be.
     vital = one.vital
-    found: list[tuple[float, str]] = []
-    gaps = [each.vital.gap_s for each in serving if each is not one and each.vital.gap_tokens >= LEAST_TOKENS]
-    if gaps and vital.gap_tokens >= LEAST_TOKENS and vital.gap_s > LEAST_GAP_S:
-        ratio = vital.gap_s / max(median(gaps), 1e-6)
-        # Unequal machines are no outliers: one that always was this slow is known to be.
-        changed = vital.gap_s > 2 * vital.usual_gap_s or vital.gap_tokens < 20 * LEAST_TOKENS
-        if ratio > TIMES_SLOWER and changed:
-            found.append((ratio, f"{ratio:.1f} times as long between tokens as the others"))
-    firsts = [each.vital.ttft_s for each in serving if each is not one and each.vital.calls >= LEAST_CALLS]
-    if firsts and vital.calls >= LEAST_CALLS and vital.ttft_s > LEAST_TTFT_S:
-        ratio = vital.ttft_s / max(median(firsts), LEAST_TTFT_S / TIMES_SLOWER)
-        if ratio > TIMES_SLOWER:
-            found.append((ratio, f"{ratio:.1f} times as long to the first token as the others"))
-    return found
+    changed = mine > 2 * vital.usual_gap_s or vital.gap_tokens < 20 * LEAST_TOKENS
+    if vital.slow_for(now, slow=ratio > TIMES_SLOWER and changed) < SLOW_FOR_S:
+        return []
+    return [(ratio, f"{ratio:.1f} times as long between tokens as the others")]
+
+
+def _quickest(one: Watched, now: float) -> float | None:
+    """Its quickest stretch, where enough tokens were seen to say so."""
+    return one.vital.quickest_gap(now) if one.vital.gap_tokens >= LEAST_TOKENS else None

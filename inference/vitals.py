@@ -6,6 +6,7 @@ fresh, and never waited for.
 """
 
 import asyncio
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ TELLING_TOKENS = 256
 MOST_LEAP = 4.0
 # Tokens after which half of a new pace is believed.
 GAP_TOKENS = 64
+# The quickest stretch of tokens is that of the last one or two windows of this length.
+WINDOW_S = 2.0
 TTFT_SHARE = 0.2
 # What an engine said of itself is believed this long.
 STALE_S = 3.0
@@ -39,23 +42,31 @@ class Vital:
     """One replica. `running` and `streams` are calls of this process that hold a slot of it.
 
     `prefill_tps` are uncached prompt tokens a second, 0 until learned; `gap_s` seconds between two tokens of a stream,
-    `ttft_s` to the first; `calls` and `gap_tokens` are what they rest on. `progress_at` is when a token last came, or
-    when the replica last began to have something to do; `due_at` when the longest prompt should have been read.
-    `speed` is `prefill_tps`, or the usual until it is learned. `load_s` is what the calls of this process cost another:
-    the share of `slots` in use, times the time of the first tokens. `standing_s` is what it costs to go there whatever the call: cache pressure and distance, in seconds. `generation`
-    grows when the engine has lost its cache; `left_alone` counts how often it was.
+    `ttft_s` to the first; `calls` and `gap_tokens` are what they rest on. `quick_gap_s` and `quick_before_s` are the
+    quickest stretches of this window and the one before, which began at `window_at`; `slow_since` is since when they
+    have been too slow, 0 while they are not. `progress_at` is when a token last came, or when the replica last began to
+    have something to do; `due_at` when the longest prompt should have been read, `read_until` when, at its speed, all
+    prompts are that were sent there. `speed` is `prefill_tps`, or the usual until it is learned. `load_s` is what the
+    calls of this process cost another: the share of `slots` in use, times the time of the first tokens. `standing_s` is
+    what it costs to go there whatever the call: cache pressure and distance, in seconds. `generation` grows when the
+    engine has lost its cache; `left_alone` counts how often it was.
     """
 
     prefill_tps: float = 0.0
     gap_s: float = 0.0
     gap_tokens: int = 0
     usual_gap_s: float = 0.0
+    quick_gap_s: float = math.inf
+    quick_before_s: float = math.inf
+    window_at: float = 0.0
+    slow_since: float = 0.0
     ttft_s: float = 0.0
     calls: int = 0
     running: int = 0
     streams: int = 0
     progress_at: float = 0.0
     due_at: float = 0.0
+    read_until: float = 0.0
     speed: float = PREFILL_TPS
     slots: int = 1
     load_s: float = 0.0
@@ -74,6 +85,7 @@ class Vital:
         if not self.running:
             self.progress_at = now
             self.due_at = now
+        self.read_until = max(self.read_until, now) + tokens / self.speed
         self.running += 1
         self.streams += stream
         self.slots = slots
@@ -99,6 +111,7 @@ class Vital:
             return
         self.progress_at = now
         gap = seconds / tokens
+        self._note_quickest(now, tokens, seconds)
         self.gap_s += (tokens / (tokens + GAP_TOKENS) if self.gap_tokens else 1.0) * (gap - self.gap_s)
         self.gap_tokens += tokens
         if not self.usual_gap_s:
@@ -106,6 +119,35 @@ class Vital:
         else:
             # Ten times as slow to believe: what the replica is like on a usual day.
             self.usual_gap_s += tokens / (tokens + 10 * GAP_TOKENS) * (gap - self.usual_gap_s)
+
+    def _note_quickest(self, now: float, tokens: int, seconds: float) -> None:
+        # The prompts that were to be read in that time: where they explain the half of it, it says nothing of the pace.
+        reading = max(0.0, min(now, self.read_until) - (now - seconds))
+        if reading > seconds / 2:
+            return
+        gap = (seconds - reading) / tokens
+        if now - self.window_at >= WINDOW_S:
+            self.quick_before_s = self.quick_gap_s if now - self.window_at < 2 * WINDOW_S else math.inf
+            self.quick_gap_s, self.window_at = gap, now
+        elif gap < self.quick_gap_s:
+            self.quick_gap_s = gap
+
+    def quickest_gap(self, now: float) -> float | None:
+        """Seconds between tokens in the quickest stretch of the last seconds; None when none was seen for a while.
+
+        Prompts that are read beside make some stretches slow, on any replica; where even the quickest is, beside what its
+        prompts account for, the engine is.
+        """
+        quickest = min(self.quick_gap_s, self.quick_before_s)
+        return quickest if now - self.window_at <= 2 * WINDOW_S and quickest < math.inf else None
+
+    def slow_for(self, now: float, *, slow: bool) -> float:
+        """Its pace was judged: for how many seconds it has been too slow every time."""
+        if not slow:
+            self.slow_since = 0.0
+            return 0.0
+        self.slow_since = self.slow_since or now
+        return now - self.slow_since
 
     def note_prefill(self, tokens: int, seconds: float) -> None:
         """A prompt of which `tokens` were not cached had its first token after `seconds`."""
@@ -164,6 +206,8 @@ class Vital:
         """Begin anew with what is known of its pace."""
         self.gap_s = self.ttft_s = 0.0
         self.gap_tokens = self.calls = 0
+        self.quick_gap_s = self.quick_before_s = math.inf
+        self.slow_since = 0.0
 
 
 class VitalsBook:

@@ -6,6 +6,8 @@
     + stranger      half of the prompt's reading where a conversation that nobody has cached does not belong
     + trial         for a replica that comes back after it was left alone
 
+Where some replicas have the prompt cached, the others are left out unless those are far too busy.
+
 One unit, so that unequal engines and other regions need no weights. What is not known costs nothing.
 """
 
@@ -19,19 +21,34 @@ from routing.types import ReplicaSlots, Terms
 
 # A conversation that nobody has cached costs so much of its reading more where it does not belong.
 STRANGER_SHARE = 0.5
+# Speeds above this share of the fastest replica's count as the same: they are no better known.
+SAME_SPEED = 0.7
+# A replica has a prompt cached when it saves this part of the most that any saves; less than so many tokens is nothing.
+ENOUGH_OF_IT = 0.8
+TELLING_TOKENS = 256
+LEAST_PATIENCE, MOST_PATIENCE = 2.0, 32.0
+# The others are as busy as counts when their mean backlog is this part of what is saved.
+BUSY_SHARE = 0.15
 
 
 class Standing(Protocol):
-    """What is known of a replica: its speed in prompt tokens a second, and what is to be added whatever the call."""
+    """What is known of a replica: its speed in prompt tokens a second, and what is to be added whatever the call.
+
+    `prefill_tps` is the speed as learned, 0 until it is; `speed` what is taken when nobody's is known. `read_until` is
+    when the prompts that this process sent there should be read, `running` how many calls it has there.
+    """
 
     speed: float
+    prefill_tps: float
+    read_until: float
+    running: int
     load_s: float
     standing_s: float
     generation: int
 
 
 class Weighing(Struct, frozen=True):
-    """What a call costs on each replica: `slots` as the scheduler is told, the rest to explain it."""
+    """What a call costs on each replica, and those of them that it may go to: `worth_it` is for the scheduler."""
 
     prompt_tokens: int
     slots: tuple[ReplicaSlots, ...]
@@ -39,6 +56,7 @@ class Weighing(Struct, frozen=True):
     standings_s: list[float]
     trials_s: Sequence[float] | None
     home: int
+    worth_it: tuple[ReplicaSlots, ...]
 
     def terms(self, at: int) -> Terms:
         """The terms of one replica."""
@@ -65,6 +83,8 @@ def weigh(
     prefix: Prefix | None,
     index: PrefixIndex,
     trials_s: Sequence[float] | None = None,
+    *,
+    now: float = 0.0,
 ) -> Weighing:
     """What a call of `prompt_tokens` with this prefix costs on each of the replicas, which take `most` calls at once."""
     loads = [each.load_s for each in standings]
@@ -77,8 +97,13 @@ def weigh(
             home = preferred(prefix.home, replicas, loads)
     slots = []
     fixed = []
+    fastest = max(each.prefill_tps or 0.0 for each in standings)
+    alike = SAME_SPEED * fastest
     for at, each in enumerate(standings):
-        speed, standing = each.speed, each.standing_s
+        speed, standing = each.prefill_tps, each.standing_s
+        if speed == 0.0 or speed > alike:
+            # One that nobody has tried may be as fast as any, and noise must not send every call to one of equals.
+            speed = fastest or each.speed
         fixed.append(standing)
         extra = loads[at] + standing
         if home >= 0 and at != home:
@@ -89,4 +114,33 @@ def weigh(
         if matched:
             uncached = max(0, prompt_tokens - matched[at] * BLOCK_TOKENS)
         slots.append(ReplicaSlots(replicas[at], most[at], speed, uncached, extra))
-    return Weighing(prompt_tokens, tuple(slots), loads, fixed, trials_s, home)
+    open_to = _worth_it(slots, standings, prompt_tokens, now) if matched else None
+    return Weighing(prompt_tokens, tuple(slots), loads, fixed, trials_s, home, open_to or tuple(slots))
+
+
+def _worth_it(
+    slots: Sequence[ReplicaSlots], standings: Sequence[Standing], prompt_tokens: int, now: float
+) -> tuple[ReplicaSlots, ...]:
+    """The replicas that are worth going to where some have the prompt cached: those, or all when they are too busy.
+
+    Reading a prompt again costs the caller its time once, and everybody who reads behind it there again, beside what it
+    drives from that replica's cache. So the busier the others are, the longer a call waits for what it saves: from
+    `LEAST_PATIENCE` times the saving, when they have nothing to read, to `MOST_PATIENCE` times. Without this a short
+    overload ends in one that does not end: calls go where the queue is shorter and not where their prompts are, which
+    makes all queues longer (`benchmarks/routing`, W1).
+    """
+    saved = prompt_tokens - min(each.uncached_tokens for each in slots)
+    limit = prompt_tokens - ENOUGH_OF_IT * saved
+    having = [at for at, each in enumerate(slots) if each.uncached_tokens <= limit]
+    if len(having) == len(slots) or saved < TELLING_TOKENS:
+        return tuple(slots)
+    backlogs = [max(0.0, each.read_until - now) for each in standings]
+    costs = [backlog + each.extra_s for backlog, each in zip(backlogs, slots, strict=True)]
+    others = [at for at in range(len(slots)) if at not in having]
+    saved_s = saved / max(slots[at].prefill_tps for at in having)
+    busy = min(1.0, sum(backlogs[at] for at in others) / len(others) / (BUSY_SHARE * saved_s))
+    patience = LEAST_PATIENCE + (MOST_PATIENCE - LEAST_PATIENCE) * busy
+    full = busy < 1.0 and all(standings[at].running >= slots[at].max_concurrency for at in having)
+    if full or min(costs[at] for at in having) - min(costs[at] for at in others) > patience * saved_s:
+        return tuple(slots)
+    return tuple(slots[at] for at in having)

@@ -211,17 +211,17 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     memory: RoutingMemory = backends["routing_memory"]
     prefix = weighing = None
     if len(candidate.replicas) == 1:
-        slots = _only(usable[0], prompt_tokens)
+        slots = wanted = _only(usable[0], prompt_tokens)
     else:
         prefix = progress.prefix = progress.prefix or find_prefix(call)
         weighing = weigh_replicas(usable, prompt_tokens, prefix, memory)
-        slots = weighing.slots
+        slots, wanted = weighing.slots, weighing.worth_it
     ticket = Ticket(
         id=f"{progress.call_id.hex}-{progress.attempts}-{len(avoid)}",
         pool=candidate.pool,
         tenant=str(principal.tenant_id),
         priority=call.priority,
-        replicas=slots,
+        replicas=wanted,
         prompt_tokens=prompt_tokens,
         max_tokens=call.max_tokens,
         wait_s=max(0.0, QUEUE_WAIT_S[call.priority] - progress.queue_ms / 1000),

@@ -1,5 +1,6 @@
 """What a call costs on each of several replicas, by what this process has learned of them."""
 
+import time
 from collections.abc import Sequence
 
 from inference.services import prefix_seed, trial_costs, vital_of, vitals_of
@@ -35,6 +36,7 @@ def weigh_replicas(
         prefix,
         memory.prefixes,
         trials,
+        now=time.perf_counter(),
     )
 
 

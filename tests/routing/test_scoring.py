@@ -34,18 +34,41 @@ def test_a_conversation_goes_where_it_was_read() -> None:
     assert terms.own_s == pytest.approx(16 * 64 / 2000)
 
 
-def test_a_busy_replica_loses_what_its_cache_would_save() -> None:
+def test_a_call_waits_longer_for_a_cache_the_busier_the_others_are() -> None:
+    index = PrefixIndex()
+    index.note("r2", 0, LONG.chain)
+    saved_s = TOKENS / 2000
+
+    def may_go_to(*, own: float, other: float) -> list[str]:
+        known = vitals()
+        known[0].read_until, known[1].read_until = other * saved_s, own * saved_s
+        weighing = weigh(IDS[:2], [8, 8], known, TOKENS, LONG, index, now=0.0)
+        return [each.id for each in weighing.worth_it]
+
+    assert may_go_to(own=0.0, other=0.0) == ["r2"]
+    assert may_go_to(own=1.9, other=0.0) == ["r2"]
+    assert may_go_to(own=2.1, other=0.0) == IDS[:2]
+    assert may_go_to(own=4.0, other=0.05) == ["r2"]
+    assert may_go_to(own=31.0, other=0.5) == ["r2"]
+    assert may_go_to(own=33.0, other=0.5) == IDS[:2]
+
+
+def test_a_replica_without_a_free_slot_is_left_while_the_others_have_little_to_do() -> None:
     index = PrefixIndex()
     index.note("r2", 0, LONG.chain)
     known = vitals()
-    saved = TOKENS / 2000
-    busy = {"r2": int(2000 * saved * 1.1)}
-    assert choose(weigh(IDS[:2], [8, 8], known, TOKENS, LONG, index).slots, busy) == "r1"
+    for _ in range(8):
+        known[1].begin(0.0, stream=True, tokens=0, slots=8)
+    assert len(weigh(IDS[:2], [8, 8], known, TOKENS, LONG, index, now=0.0).worth_it) == 2
+    known[0].read_until = 1.0
+    assert len(weigh(IDS[:2], [8, 8], known, TOKENS, LONG, index, now=0.0).worth_it) == 1
+
+
+def test_the_load_of_a_replica_costs_by_its_pace() -> None:
+    known = vitals()
     known[1].begin(0.0, stream=True, tokens=0, slots=8)
     assert known[1].load_s == pytest.approx(FELT_TOKENS * 0.02 / 8)
-    assert choose(weigh(IDS[:2], [8, 8], known, TOKENS, LONG, index).slots) == "r2"
-    known[1].load_s = saved * 1.1
-    assert choose(weigh(IDS[:2], [8, 8], known, TOKENS, LONG, index).slots) == "r1"
+    assert choose(weigh(IDS[:2], [8, 8], known, TOKENS, None, PrefixIndex()).slots) == "r1"
 
 
 def test_a_new_conversation_goes_home_unless_home_is_busy() -> None:
@@ -68,6 +91,14 @@ def test_a_fast_replica_is_nearer_than_a_slow_one() -> None:
     assert [each.prefill_tps for each in slots] == [1000.0, 4000.0]
     assert choose(slots) == "r2"
     assert choose(slots, {"r2": 7000}) == "r1"
+
+
+def test_speeds_that_are_nearly_the_same_are_the_same_and_the_untried_may_be_fast() -> None:
+    known = vitals(3)
+    known[0].note_prefill(1000, 0.25)
+    known[1].note_prefill(1000, 0.3)
+    slots = weigh(IDS[:3], [8] * 3, known, 2000, None, PrefixIndex()).slots
+    assert [each.prefill_tps for each in slots] == [4000.0] * 3
 
 
 def test_terms_tell_each_part() -> None:
