@@ -10,7 +10,9 @@ from tenants.types import NAME_LENGTH, Role
 
 
 class IdentityProvider(TenantOwned):
-    """An OpenID Connect provider that signs people in to its tenant. Works while `enabled`.
+    """An OpenID Connect or SAML provider that signs people in to its tenant. Works while `enabled`.
+
+    A SAML one (`protocol`) is known by its entity id (`issuer`), its `sso_url` and the `certificates` it signs with.
 
     `client_secret` is encrypted by the keyring. `create_members` lets people in who are not members yet, as
     `default_role`. For addresses of its `domains` it may speak once an operator has verified them
@@ -19,9 +21,12 @@ class IdentityProvider(TenantOwned):
     """
 
     name = models.CharField(max_length=NAME_LENGTH)
+    protocol = models.CharField(max_length=8, default="oidc", db_default="oidc")
     issuer = models.URLField(max_length=500)
     client_id = models.CharField(max_length=255)
     client_secret = models.TextField(blank=True)
+    sso_url = models.URLField(max_length=500, blank=True, default="", db_default="")
+    certificates = models.TextField(blank=True, default="", db_default="")
     enabled = models.BooleanField(default=False)
     create_members = models.BooleanField(default=False)
     default_role = models.CharField(max_length=16, default=Role.MEMBER.value)

@@ -8,6 +8,7 @@ from substrate.rest import StrictSerializer
 from tenants.types import NAME_LENGTH, Role
 
 PROVIDER_ROLES = [Role.ADMIN.value, Role.MEMBER.value, Role.VIEWER.value]
+PROTOCOLS = ["oidc", "saml"]
 PROVIDER_STEPS = ["discovery", "configuration", "keys"]
 
 
@@ -30,14 +31,20 @@ class MappingRuleOutput(serializers.Serializer[Any]):
 
 
 class ProviderChange(StrictSerializer):
-    """What of an identity provider may be changed. An empty `client_secret` removes it; left out it stays."""
+    """What of an identity provider may be changed. An empty `client_secret` removes it; left out it stays.
+
+    Of a SAML provider `issuer` is its entity id; its `metadata` (XML) fills that, `sso_url` and `certificates` (PEM).
+    """
 
     name = serializers.CharField(max_length=NAME_LENGTH, required=False)
-    issuer = serializers.URLField(max_length=500, required=False)
-    client_id = serializers.CharField(max_length=255, required=False)
+    issuer = serializers.CharField(max_length=500, required=False, allow_blank=True)
+    client_id = serializers.CharField(max_length=255, required=False, allow_blank=True)
     client_secret = serializers.CharField(
         max_length=2000, required=False, allow_blank=True, write_only=True, trim_whitespace=False
     )
+    sso_url = serializers.CharField(max_length=500, required=False, allow_blank=True)
+    certificates = serializers.CharField(max_length=40_000, required=False, allow_blank=True)
+    metadata = serializers.CharField(max_length=500_000, required=False, allow_blank=True, write_only=True)
     enabled = serializers.BooleanField(required=False)
     create_members = serializers.BooleanField(required=False)
     default_role = serializers.ChoiceField(PROVIDER_ROLES, required=False)
@@ -49,21 +56,26 @@ class ProviderChange(StrictSerializer):
 
 
 class ProviderInput(ProviderChange):
-    """A new identity provider; it is not enabled unless that is asked for."""
+    """A new identity provider; it is not enabled unless that is asked for. It is OpenID Connect unless `protocol` says saml."""
 
     name = serializers.CharField(max_length=NAME_LENGTH)
-    issuer = serializers.URLField(max_length=500)
-    client_id = serializers.CharField(max_length=255)
+    protocol = serializers.ChoiceField(PROTOCOLS, required=False)
 
 
 class ProviderOutput(serializers.Serializer[Any]):
-    """An identity provider. Its secret is never shown. `sign_in_url` leads people to it, `redirect_uri` is what it must allow."""
+    """An identity provider. Its secret is never shown. `sign_in_url` leads people to it, `redirect_uri` is what it must allow.
+
+    Of SAML alone: `acs_url`, where its answers go, and `metadata_url`, our side for it to take over.
+    """
 
     id = serializers.CharField()
     name = serializers.CharField()
+    protocol = serializers.ChoiceField(PROTOCOLS)
     issuer = serializers.CharField()
     client_id = serializers.CharField()
     has_secret = serializers.BooleanField()
+    sso_url = serializers.CharField()
+    certificates = serializers.CharField()
     enabled = serializers.BooleanField()
     create_members = serializers.BooleanField()
     default_role = serializers.ChoiceField(PROVIDER_ROLES)
@@ -73,6 +85,8 @@ class ProviderOutput(serializers.Serializer[Any]):
     mappings = MappingRuleOutput(many=True)
     sign_in_url = serializers.CharField()
     redirect_uri = serializers.CharField()
+    acs_url = serializers.CharField()
+    metadata_url = serializers.CharField()
     created_at = serializers.DateTimeField()
     version = serializers.CharField()
 

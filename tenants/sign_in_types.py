@@ -38,9 +38,12 @@ class ProviderView:
 
     id: uuid.UUID
     name: str
+    protocol: str
     issuer: str
     client_id: str
     has_secret: bool
+    sso_url: str
+    certificates: str
     enabled: bool
     create_members: bool
     default_role: Role

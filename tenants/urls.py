@@ -42,6 +42,7 @@ from tenants.views.provisioning import (
 from tenants.views.quotas import QuotaRuleView, QuotasView
 from tenants.views.retention import RetentionPreviewView, RetentionRulesView
 from tenants.views.roles import PermissionsView, RolesView, RoleView
+from tenants.views.saml_pages import saml_answer, saml_finish, saml_metadata
 from tenants.views.scim import (
     DescriptionView,
     ScimGroupsView,
@@ -132,6 +133,9 @@ page_urlpatterns: list[URLPattern] = [
     path("sso/", find_provider, name="sso"),
     path("sso/callback/", come_back, name="sso_callback"),
     path("sso/<str:tenant_id>/<str:provider_id>/", start, name="sso_start"),
+    path("saml/finish/", saml_finish, name="saml_finish"),
+    path("saml/<str:tenant_id>/<str:provider_id>/metadata/", saml_metadata, name="saml_metadata"),
+    path("saml/<str:tenant_id>/<str:provider_id>/acs/", saml_answer, name="saml_answer"),
     path("sessions/", show_sessions, name="account_sessions"),
     path("sessions/end/", end_sessions, name="account_sessions_end"),
     path("invitation/", open_invitation, name="invitation"),

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import ValidationError
+from django.core.validators import URLValidator
 from django.db import IntegrityError, transaction
 
 from kernel.backends import backends
@@ -21,7 +23,9 @@ from tenants.models import IdentityProvider
 from tenants.oidc import WELL_KNOWN, Metadata, read_metadata
 from tenants.permissions import OPERATE, require, require_rank
 from tenants.ports import ProviderFetch
+from tenants.saml import read_provider_metadata, split_certificates
 from tenants.services.claim_mapping import checked_rules
+from tenants.services.saml_sign_in import SAML, check_address, examine_saml
 from tenants.sign_in_types import ExaminedStep, ProviderView
 from tenants.types import Principal, Role, TenantState
 
@@ -67,7 +71,7 @@ def create_provider(*, principal: Principal, values: dict[str, Any]) -> Provider
 def change_provider(
     *, principal: Principal, provider_id: uuid.UUID, values: dict[str, Any], expected: str | None = None
 ) -> ProviderView:
-    """Change the given fields; other domains or another issuer must be verified anew.
+    """Change the given fields; other domains, another issuer or other certificates must be verified anew.
 
     Raises PermissionDenied, NotFound, BadInput, Conflict, Stale.
     """
@@ -75,9 +79,9 @@ def change_provider(
     with tenant_scope(principal.tenant_id):
         row = _row(provider_id, lock=True)
         check_version(row.updated_at, expected)
-        before = (row.issuer, row.domains)
+        before = _whose(row)
         _fill(row, values, principal)
-        if before != (row.issuer, row.domains):
+        if before != _whose(row):
             row.domains_verified_at = None
         return _saved(row, "changed")
 
@@ -121,7 +125,10 @@ def examine_provider(*, principal: Principal, provider_id: uuid.UUID) -> list[Ex
     """Ask the provider who it is and for its keys, step by step; nothing changes. Raises PermissionDenied, NotFound."""
     require(principal, "tenant.write")
     with tenant_scope(principal.tenant_id, read_only=True):
-        issuer = _row(provider_id).issuer
+        row = _row(provider_id)
+    if row.protocol == SAML:
+        return list(examine_saml(row))
+    issuer = row.issuer
     fetch: ProviderFetch = backends["provider_fetch"]
     try:
         document = fetch.get_document(issuer.rstrip("/") + WELL_KNOWN)
@@ -166,10 +173,21 @@ def secret_context(row: IdentityProvider) -> str:
     return f"{row.tenant_id}:identity_provider:{row.id}"
 
 
+def _whose(row: IdentityProvider) -> tuple[object, ...]:
+    """What an operator's word on the domains holds for."""
+    return (row.issuer, row.certificates, row.domains)
+
+
 def _fill(row: IdentityProvider, values: dict[str, Any], principal: Principal) -> None:
-    for name in ("name", "issuer", "client_id", "enabled", "create_members"):
+    if values.get("protocol"):
+        row.protocol = values["protocol"]
+    for name in ("name", "issuer", "client_id", "sso_url", "certificates", "enabled", "create_members"):
         if name in values:
             setattr(row, name, values[name])
+    if values.get("metadata"):
+        told = read_provider_metadata(values["metadata"])
+        row.issuer, row.sso_url, row.certificates = told.entity_id, told.sso_url, told.certificates
+    _check_whole(row)
     if "default_role" in values:
         role = Role(values["default_role"])
         require_rank(principal, role)
@@ -185,6 +203,21 @@ def _fill(row: IdentityProvider, values: dict[str, Any], principal: Principal) -
     if "client_secret" in values:
         given = values["client_secret"]
         row.client_secret = keyring().encrypt(given, context=secret_context(row)) if given else ""
+
+
+def _check_whole(row: IdentityProvider) -> None:
+    if row.protocol == SAML:
+        if not row.issuer.strip():
+            raise BadInput("Give the provider's entity id.", param="issuer")
+        check_address(row.sso_url)
+        row.certificates = "\n".join(split_certificates(row.certificates))
+        return
+    try:
+        URLValidator(schemes=["https", "http"])(row.issuer)
+    except ValidationError as error:
+        raise BadInput("An issuer is an address, as https://login.example.org.", param="issuer") from error
+    if not row.client_id.strip():
+        raise BadInput("Give the client id.", param="client_id")
 
 
 def _domains(given: Sequence[str]) -> list[str]:
@@ -224,9 +257,12 @@ def _view(row: IdentityProvider) -> ProviderView:
     return ProviderView(
         id=row.id,
         name=row.name,
+        protocol=row.protocol,
         issuer=row.issuer,
         client_id=row.client_id,
         has_secret=bool(row.client_secret),
+        sso_url=row.sso_url,
+        certificates=row.certificates,
         enabled=row.enabled,
         create_members=row.create_members,
         default_role=Role(row.default_role),

@@ -35,6 +35,7 @@ from tenants.ports import ProviderFetch
 from tenants.services.claim_mapping import apply_mappings
 from tenants.services.providers import load_metadata, secret_context
 from tenants.services.provisioning import is_ours_alone
+from tenants.services.saml_sign_in import SAML, begin_saml
 from tenants.services.users import normal_address
 from tenants.sign_in_types import Flow
 from tenants.types import NAME_LENGTH, TenantState, normal_email
@@ -58,6 +59,7 @@ def begin_flow(
     *,
     provider_id: uuid.UUID,
     tenant_id: uuid.UUID,
+    base: str,
     redirect_uri: str,
     next_url: str,
     trial: bool = False,
@@ -65,10 +67,12 @@ def begin_flow(
 ) -> tuple[str, Flow]:
     """Where to send the browser, and what its session must remember.
 
-    `trial` is a dry sign-in that only shows what came, also by a provider that is not enabled. Raises NotFound,
+    `base` is scheme and host that people reach Atrium by. `trial` is a dry sign-in that only shows what came, also by a provider that is not enabled. Raises NotFound,
     TenantSuspended, BadInput, UpstreamFailed.
     """
-    provider = _provider(provider_id, tenant_id, trial=trial)
+    provider = usable_provider(provider_id, tenant_id, trial=trial)
+    if provider.protocol == SAML:
+        return begin_saml(provider=provider, base=base, next_url=next_url, trial=trial, clock=clock)
     metadata = load_metadata(provider.issuer)
     flow = Flow(
         provider_id=provider.id,
@@ -103,7 +107,9 @@ def finish_flow(
         raise ProviderRefused("The answer belongs to another sign-in. Begin again.")
     if clock.now() - datetime.fromtimestamp(flow.began_at, UTC) > FLOW_TIME:
         raise ProviderRefused("Signing in took too long. Begin again.")
-    provider = _provider(flow.provider_id, flow.tenant_id, trial=flow.trial)
+    provider = usable_provider(flow.provider_id, flow.tenant_id, trial=flow.trial)
+    if provider.protocol == SAML:
+        raise ProviderRefused("The answer belongs to another kind of sign-in.")
     metadata = load_metadata(provider.issuer)
     if issuer and issuer != metadata.issuer:
         raise ProviderRefused("The answer comes from another issuer.")
@@ -127,7 +133,7 @@ def admit(*, flow: Flow, claims: Claims, clock: Clock = SYSTEM_CLOCK) -> Admitte
 
     Raises NotAdmitted with a code that says why, TenantSuspended, NotFound.
     """
-    provider = _provider(flow.provider_id, flow.tenant_id, trial=False)
+    provider = usable_provider(flow.provider_id, flow.tenant_id, trial=False)
     ours = _made_here(claims.email, flow.tenant_id)
     with tenant_scope(flow.tenant_id):
         found = Identity.objects.filter(provider_id=provider.id, subject=claims.subject).first()
@@ -168,8 +174,8 @@ def _exchange(
     return dict(fetch.post_form(metadata.token_endpoint, fields, basic=basic))
 
 
-def _provider(provider_id: uuid.UUID, tenant_id: uuid.UUID, *, trial: bool) -> IdentityProvider:
-    """The provider, if it may be used now: found in its own tenant alone."""
+def usable_provider(provider_id: uuid.UUID, tenant_id: uuid.UUID, *, trial: bool) -> IdentityProvider:
+    """The provider, if it may be used now: found in its own tenant alone. Raises NotFound, TenantSuspended."""
     tenant = Tenant.objects.filter(id=tenant_id).first()
     if tenant is None:
         raise NotFound("There is no such sign-in.")

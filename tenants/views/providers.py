@@ -33,6 +33,7 @@ from tenants.services.providers import (
     list_providers,
     verify_domains,
 )
+from tenants.services.saml_sign_in import SAML, saml_place
 from tenants.sign_in_types import ProviderView
 
 
@@ -144,10 +145,14 @@ class ProviderDomainsView(AtriumView):
 
 def _shape(request: Request, view: ProviderView) -> dict[str, Any]:
     base = base_url(request).rstrip("/")
+    place = saml_place(base=base, tenant_id=principal(request).tenant_id, provider_id=view.id)
+    saml = view.protocol == SAML
     return {
         **asdict(view),
         "sign_in_url": f"{base}/accounts/login/?tenant={principal(request).tenant_slug}",
         "redirect_uri": f"{base}/accounts/sso/callback/",
+        "acs_url": place.acs_url if saml else "",
+        "metadata_url": place.entity_id if saml else "",
     }
 
 

@@ -15,7 +15,7 @@ from kernel.errors import AtriumError, LimitReached, NotFound, PermissionDenied
 from kernel.ids import parse_uuid
 from tenants.lockout import may_look
 from tenants.models import User
-from tenants.oidc import ProviderRefused
+from tenants.oidc import Claims, ProviderRefused
 from tenants.permissions import require
 from tenants.selectors import principal_of_membership
 from tenants.services.providers import offered_providers
@@ -40,7 +40,7 @@ def find_provider(request: HttpRequest) -> HttpResponse:
     """Asks for an address or an organisation, and offers its ways in as links: a form may not lead to another site."""
     asked = request.GET.get("who", "").strip()
     if asked and not may_look(request):
-        return _refused(request, LimitReached("Too many tries. Wait a minute."))
+        return refused(request, LimitReached("Too many tries. Wait a minute."))
     found = (
         (offered_providers(email=asked) if "@" in asked else offered_providers(tenant_slug=asked))
         if asked
@@ -66,12 +66,13 @@ def start(request: HttpRequest, tenant_id: str, provider_id: str) -> HttpRespons
         address, flow = begin_flow(
             provider_id=provider,
             tenant_id=tenant,
+            base=_base(request),
             redirect_uri=_callback(request),
             next_url=_safe(request, request.GET.get("next", "")),
             trial=trial,
         )
     except AtriumError as error:
-        return _refused(request, error)
+        return refused(request, error)
     request.session[SESSION_FLOW] = {
         name: str(value) if name.endswith("_id") else value for name, value in asdict(flow).items()
     }
@@ -86,7 +87,7 @@ def come_back(request: HttpRequest) -> HttpResponse:
     try:
         if kept is None:
             raise ProviderRefused("No sign-in is under way here, or it was finished already. Begin again.")
-        flow = _flow(kept)
+        flow = remembered_flow(kept)
         if "error" in request.GET:
             said = request.GET.get("error_description") or request.GET["error"]
             raise ProviderRefused(f"The identity provider says no: {said[:200]}")
@@ -97,12 +98,20 @@ def come_back(request: HttpRequest) -> HttpResponse:
             issuer=request.GET.get("iss", ""),
             redirect_uri=_callback(request),
         )
-        if flow.trial:
-            shown = sorted((name, str(value)[:300]) for name, value in claims.all.items())[:SHOWN_CLAIMS]
-            return render(request, "account/sso_trial.html", {"claims": shown, "email": claims.email})
-        membership = admit(flow=flow, claims=claims).membership
+        return signed_in(request, flow, claims)
     except AtriumError as error:
-        return _refused(request, error)
+        return refused(request, error)
+
+
+def signed_in(request: HttpRequest, flow: Flow, claims: Claims) -> HttpResponse:
+    """The end of a sign-in whose answer is believed: a session of the tenant, or for a dry one what came.
+
+    Raises NotAdmitted, TenantSuspended, NotFound.
+    """
+    if flow.trial:
+        shown = sorted((name, str(value)[:300]) for name, value in claims.all.items())[:SHOWN_CLAIMS]
+        return render(request, "account/sso_trial.html", {"claims": shown, "email": claims.email})
+    membership = admit(flow=flow, claims=claims).membership
     # Whoever was signed in here before: nothing of their session goes over.
     request.session.flush()
     login(request, membership.user, backend=settings.AUTHENTICATION_BACKENDS[0])
@@ -120,7 +129,13 @@ def come_back(request: HttpRequest) -> HttpResponse:
 class ProviderSessionMiddleware:
     """A session that a provider opened does not reach how the account itself is protected: it may be in other tenants too."""
 
-    OPEN = ("/accounts/login/", "/accounts/logout/", "/accounts/sessions/", "/accounts/sso/")
+    OPEN = (
+        "/accounts/login/",
+        "/accounts/logout/",
+        "/accounts/sessions/",
+        "/accounts/sso/",
+        "/accounts/saml/",
+    )
 
     def __init__(self, get_response: Any) -> None:
         """Wrap the rest of the chain."""
@@ -149,7 +164,8 @@ def _require_owner(request: HttpRequest, tenant_id: str) -> None:
     require(principal_of_membership(membership, confined=confined), "tenant.write")
 
 
-def _flow(kept: dict[str, Any]) -> Flow:
+def remembered_flow(kept: dict[str, Any]) -> Flow:
+    """The sign-in that a session remembers. Raises ProviderRefused."""
     provider, tenant = parse_uuid(kept["provider_id"]), parse_uuid(kept["tenant_id"])
     if provider is None or tenant is None:
         raise ProviderRefused
@@ -157,14 +173,18 @@ def _flow(kept: dict[str, Any]) -> Flow:
 
 
 def _callback(request: HttpRequest) -> str:
-    base = settings.ATRIUM.public_url or request.build_absolute_uri("/").rstrip("/")
-    return f"{base}/accounts/sso/callback/"
+    return f"{_base(request)}/accounts/sso/callback/"
+
+
+def _base(request: HttpRequest) -> str:
+    return settings.ATRIUM.public_url or request.build_absolute_uri("/").rstrip("/")
 
 
 def _safe(request: HttpRequest, url: str) -> str:
     return url if url_has_allowed_host_and_scheme(url, {request.get_host()}) else ""
 
 
-def _refused(request: HttpRequest, error: AtriumError) -> HttpResponse:
+def refused(request: HttpRequest, error: AtriumError) -> HttpResponse:
+    """The page that says why nobody came in."""
     words = {"reason": error.message, "code": error.code}
     return render(request, "account/sso_refused.html", words, status=error.status)

@@ -13,6 +13,7 @@ export const fetchRules = (signal?: AbortSignal) => api.get<SignInRules>("/sign-
 export const saveRules = (second_factor_required: boolean, ifMatch?: string) =>
   api.put<SignInRules>("/sign-in", { second_factor_required }, { ifMatch });
 
+export type Protocol = "oidc" | "saml";
 export type ProviderRole = "admin" | "member" | "viewer";
 
 /** Who has `value` in the claim is given one of the others. */
@@ -26,9 +27,13 @@ export interface MappingRule {
 export interface Provider {
   id: string;
   name: string;
+  protocol: Protocol;
+  /** Of SAML the entity id. */
   issuer: string;
   client_id: string;
   has_secret: boolean;
+  sso_url: string;
+  certificates: string;
   enabled: boolean;
   create_members: boolean;
   default_role: ProviderRole;
@@ -41,14 +46,22 @@ export interface Provider {
   sign_in_url: string;
   /** What the provider must allow. */
   redirect_uri: string;
+  /** Of SAML alone. */
+  acs_url: string;
+  metadata_url: string;
   created_at: string;
   version: string;
 }
 
 export interface ProviderBody {
   name: string;
+  protocol?: Protocol;
   issuer: string;
   client_id: string;
+  sso_url: string;
+  certificates: string;
+  /** XML that fills issuer, address and certificates. */
+  metadata?: string;
   /** Left out it stays. */
   client_secret?: string;
   enabled: boolean;
