@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenants", "0017_claim_mappings"),
+        ("tenants", "0018_stock_limits"),
     ]
 
     operations = [
