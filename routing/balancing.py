@@ -25,7 +25,8 @@ def cheapest(
     lowest = 0.0
     for each in replicas:
         calls, tokens = running(each.id), in_flight(each.id)
-        if is_open(each, calls, tokens):
+        # As `is_open`, without the call: this is done for every replica of every call.
+        if calls < each.max_concurrency and (not each.token_budget or tokens < each.token_budget):
             cost = (tokens + each.uncached_tokens) / each.prefill_tps + each.extra_s
             if not costs or cost < lowest:
                 lowest = cost

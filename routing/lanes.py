@@ -105,6 +105,8 @@ class Band:
     def charge(self, ticket: Ticket, amount: int, lanes: Iterable["Lane"], rank: int) -> None:
         """Book what a ticket's call used; `lanes` are told of counters that shrink."""
         self.tenants.charge(ticket.tenant, amount)
+        if not self.waiting:
+            return
         users = self.users.get(ticket.tenant)
         if users is not None and ticket.user in users.used:
             users.charge(ticket.user, amount)
