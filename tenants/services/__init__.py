@@ -37,6 +37,7 @@ from tenants.services.keys import (
     revoke_key,
     rotate_key,
 )
+from tenants.services.limit_notices import watch_limits_forever
 from tenants.services.limits import Plans, limited_tenants, seed_counters
 from tenants.services.needs import ending_keys, has_other_tenants, name_tenants, suspended_tenants
 from tenants.services.opening import open_tenant
@@ -201,6 +202,7 @@ __all__ = [
     "usage_figures",
     "user_of_session",
     "visit_tenant",
+    "watch_limits_forever",
     "withdraw_invitation",
     "within_limits",
 ]

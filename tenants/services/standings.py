@@ -108,7 +108,7 @@ def _shown(limits: TenantLimits, rules: Sequence[Limit], clock: Clock) -> list[Q
         if (rule.subject or rule.level is Level.TENANT) and not rule.measure.is_stock
     ]
     stocks = _stocks(limits.tenant_id) if any(rule.measure.is_stock for rule in rules) else {}
-    figures = dict(zip(counted, wait_for(lambda: _read(limits.tenant_id, counted)), strict=True))
+    figures = dict(zip(counted, wait_for(lambda: read_standings(limits.tenant_id, counted)), strict=True))
     by_rule = {rule: figures[rule, line] for rule, line in counted}
     lines = dict(counted)
     with tenant_scope(limits.tenant_id, read_only=True):
@@ -137,7 +137,7 @@ def _shown(limits: TenantLimits, rules: Sequence[Limit], clock: Clock) -> list[Q
                 used=used,
                 remaining=None if rule.hard is None else max(0, rule.hard - used),
                 resets_at=_resets_at(lines[rule], standing, now) if standing and resets else None,
-                state=_state(rule, used),
+                state=state_of(rule, used),
                 source=INHERITED if rule.inherited else OWN,
                 quota_id=row.id,
                 version=row.version,
@@ -151,7 +151,7 @@ def _stocks(tenant_id: uuid.UUID) -> Mapping[Measure, int]:
         return stocks_used()
 
 
-async def _read(tenant_id: uuid.UUID, counted: Sequence[tuple[Limit, Line]]) -> list[Standing]:
+async def read_standings(tenant_id: uuid.UUID, counted: Sequence[tuple[Limit, Line]]) -> list[Standing]:
     """Each line's standing; of a day or month that no call has begun yet, what ledger and spool say."""
     counters: Counters = backends["counters"]
     lines = [line for _, line in counted]
@@ -176,7 +176,8 @@ def _known(standing: Standing, line: Line, used: int) -> Standing:
     return Standing(used, max(0, line.limit - used), standing.reset_ms, seeded=False)
 
 
-def _state(rule: Limit, used: int) -> str:
+def state_of(rule: Limit, used: int) -> str:
+    """`ok`, `warned` or `reached`."""
     if rule.hard is not None and used >= rule.hard and rule.measure.kind is not LineKind.RUNNING:
         return REACHED
     if rule.soft is not None and used >= rule.soft:

@@ -261,6 +261,7 @@ JOB_HANDLERS = {
     "knowledge.delete_document": ("knowledge.tasks.delete_document", "knowledge.tasks.give_up_deletion"),
     "knowledge.purge": ("knowledge.tasks.purge", "knowledge.tasks.give_up_purge"),
     "tenants.export": ("tenants.tasks.make_archive", "tenants.tasks.give_up_export"),
+    "tenants.limit_letter": ("tenants.tasks.send_limit_letter", "tenants.tasks.say_nothing"),
     "tenants.forget_export": ("tenants.tasks.forget_archive", "tenants.tasks.say_nothing"),
 }
 
@@ -305,6 +306,7 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
             "config.upkeep.keep_up_forever",
             "tenants.services.keep_retention_forever",
             "tenants.services.keep_deletions_forever",
+            "tenants.services.watch_limits_forever",
             "config.keeping.schedule.keep_backups_forever",
         ),
         "worker": (),

@@ -73,3 +73,7 @@ export const fetchPassages = (document: string, around: string, options: CallOpt
   api.get<PassageWindow>(`/documents/${id(document)}/passages?around=${id(around)}`, options);
 export const searchKnowledge = (base: string, query: string, options: CallOptions = {}) =>
   api.post<SearchAnswer>(`/knowledge-bases/${id(base)}/search`, { query, limit: 8 }, options);
+
+/** The limits that hold for the one who asks, with how they stand. */
+export const fetchLimits = (signal: AbortSignal) =>
+  api.get<{ results: { level: string; subject: string; measure: string; state: string; resets_at: string | null }[] }>("/quotas", { signal });

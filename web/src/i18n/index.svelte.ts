@@ -21,6 +21,7 @@ class I18n {
       copy: answer.copy,
       copied: answer.copied,
       copyFailed: answer.copyFailed,
+      limits: app.limits,
     };
     this.language = language;
     document.documentElement.lang = language;

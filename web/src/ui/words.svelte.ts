@@ -7,6 +7,7 @@ export interface UiWords {
   copy: string;
   copied: string;
   copyFailed: string;
+  limits: { warned: (what: string) => string; reached: (what: string) => string; measures: Record<string, string> };
 }
 
 class Words {
@@ -17,6 +18,7 @@ class Words {
     copy: "Copy",
     copied: "Copied",
     copyFailed: "The browser did not allow copying.",
+    limits: { warned: (what) => what, reached: (what) => what, measures: {} },
   });
 }
 

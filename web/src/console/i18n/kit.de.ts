@@ -12,6 +12,18 @@ export const kit: Kit = {
     copy: "Kopieren",
     copied: "Kopiert",
     copyFailed: "Der Browser hat das Kopieren nicht erlaubt.",
+    limits: {
+      warned: (what: string) => `Ein Limit ist fast erreicht: ${what}.`,
+      reached: (what: string) => `Ein Limit ist aufgebraucht: ${what}. Was darüber hinausgeht, wird abgewiesen.`,
+      measures: {
+        tokens_per_day: "Tokens dieses Tages",
+        tokens_per_month: "Tokens dieses Monats",
+        money_per_day: "Ausgaben dieses Tages",
+        money_per_month: "Ausgaben dieses Monats",
+        storage_bytes: "Speicher für Dokumente",
+        documents: "Zahl der Dokumente",
+      } as Record<string, string>,
+    },
   },
   product: "Atrium",
   console: "Konsole",

@@ -10,6 +10,18 @@ export const kit = {
     copy: "Copy",
     copied: "Copied",
     copyFailed: "The browser did not allow copying.",
+    limits: {
+      warned: (what: string) => `Close to a limit: ${what}.`,
+      reached: (what: string) => `A limit is used up: ${what}. What goes beyond it is refused.`,
+      measures: {
+        tokens_per_day: "tokens of this day",
+        tokens_per_month: "tokens of this month",
+        money_per_day: "spend of this day",
+        money_per_month: "spend of this month",
+        storage_bytes: "storage of documents",
+        documents: "number of documents",
+      } as Record<string, string>,
+    },
   },
   product: "Atrium",
   console: "Console",

@@ -1,0 +1,220 @@
+"""Telling people that a limit is close or used up: once in each period and for each step, however often it is looked at.
+
+Every minute the limits of days and months, and what a tenant keeps, are compared with what is used. What is passed for
+the first time in its period is written down as an act of the tenant, and in the same transaction one job for each letter
+is queued: to the owners and administrators, and to the user whose limit it is. Callers are told by a header besides
+(`tenants.planning`), people by a banner (`/quotas`).
+"""
+
+import asyncio
+import hashlib
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from django.conf import settings
+
+from kernel.actors import SYSTEM, acting
+from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.errors import AtriumError, Unavailable
+from substrate.audit import record_act
+from substrate.jobs import ClaimedJob, enqueue_job
+from substrate.models import TenantAct
+from substrate.scoping import tenant_scope
+from substrate.units import run_unit
+from tenants.limit_types import Level, Limit, LineKind, Measure, TenantLimits, field_of
+from tenants.models import Membership, Quota, Tenant
+from tenants.periods import period_name
+from tenants.planning import line_of
+from tenants.services.limits import limited_tenants, load_limits
+from tenants.services.mailing import Letter, send_letter
+from tenants.services.quotas import names_of
+from tenants.services.standings import OK, read_standings, state_of
+from tenants.services.stocks import stocks_used
+from tenants.types import Role, TenantState
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 60.0
+MOST_LETTERS = 20
+KIND = "tenants.limit_letter"
+ACT = "warned"
+# A mail server that is away is asked again after these pauses; the letter is given up then.
+PAUSES_S = (5.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A limit of which so much is used that somebody should know: `state` is `warned` or `reached`."""
+
+    limit: Limit
+    used: int
+    state: str
+    period: str
+
+    @property
+    def key(self) -> str:
+        """What stands for it in the audit: the same each time it is looked at within its period."""
+        name = field_of(self.limit.level, self.limit.subject, self.limit.measure)
+        if len(name) > 100:
+            name = hashlib.sha256(name.encode()).hexdigest()[:32]
+        return f"{name}:{self.period}:{self.state}"
+
+
+class LimitWatch:
+    """Looks at limits and remembers what was told already, so that the database is asked once for each."""
+
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Remembers nothing yet; the audit does."""
+        self._clock = clock
+        self._told: set[tuple[uuid.UUID, str]] = set()
+
+    async def look(self) -> int:
+        """Look at all tenants once; returns how many limits were told. Raises Unavailable."""
+        told = 0
+        for tenant_id in sorted(await run_unit(limited_tenants)):
+            for passed in await find_passed(tenant_id, clock=self._clock):
+                if (tenant_id, passed.key) in self._told:
+                    continue
+                told += await run_unit(_tell, tenant_id, passed)
+                if len(self._told) >= 100_000:
+                    self._told.clear()
+                self._told.add((tenant_id, passed.key))
+        return told
+
+
+async def watch_limits_forever() -> None:
+    """Look every minute. A database or counters that are away are tried again."""
+    watch = LimitWatch()
+    while True:
+        # Several processes may do this; a little spread keeps them apart.
+        await asyncio.sleep(EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311 - no secret depends on it
+        try:
+            await watch.look()
+        except AtriumError as error:
+            log.warning("limits_not_watched", error=str(error))
+
+
+async def find_passed(tenant_id: uuid.UUID, *, clock: Clock = SYSTEM_CLOCK) -> list[Passed]:
+    """The limits of the tenant's days, months and stocks that are passed now. Raises Unavailable."""
+    limits = await run_unit(load_limits, tenant_id)
+    if limits is None:
+        return []
+    now = clock.now()
+    rules = _watched(limits)
+    counted = [(rule, line_of(rule, now, limits.timezone)) for rule in rules if not rule.measure.is_stock]
+    used = dict(zip(counted, await read_standings(tenant_id, counted), strict=True)) if counted else {}
+    found = [_passed(rule, used[rule, line].used, now, limits.timezone) for rule, line in counted]
+    stocks = [rule for rule in rules if rule.measure.is_stock]
+    if stocks:
+        kept = await run_unit(_stocks, tenant_id)
+        found += [_passed(rule, kept.get(rule.measure, 0), now, limits.timezone) for rule in stocks]
+    return [each for each in found if each is not None]
+
+
+async def send_limit_letter(job: ClaimedJob) -> None:
+    """The job: one letter to one person. It is tried in this one attempt alone, so that it is never sent twice.
+
+    Raises Unavailable when no mail server took it.
+    """
+    given = job.payload
+    letter = Letter(
+        to=given["to"],
+        subject=given["subject"],
+        template="account/email/limit.txt",
+        words=given["words"],
+    )
+    for pause in (*PAUSES_S, None):
+        if await asyncio.to_thread(send_letter, letter):
+            return
+        if pause is not None:
+            await asyncio.sleep(pause)
+    raise Unavailable("No mail server took the letter.")
+
+
+def _watched(limits: TenantLimits) -> list[Limit]:
+    """Rules of somebody in particular that count a day, a month or a stock."""
+    every = [rule for by_subject in limits.rules.values() for each in by_subject.values() for rule in each]
+    return [
+        rule
+        for rule in every
+        if (rule.subject or rule.level is Level.TENANT)
+        and (rule.measure.is_stock or rule.measure.kind in (LineKind.DAY, LineKind.MONTH))
+    ]
+
+
+def _passed(rule: Limit, used: int, now: datetime, timezone: str) -> Passed | None:
+    state = state_of(rule, used)
+    if state == OK:
+        return None
+    kind = LineKind.DAY if rule.measure.kind is LineKind.DAY else LineKind.MONTH
+    return Passed(rule, used, state, period_name(kind, now, timezone))
+
+
+def _stocks(tenant_id: uuid.UUID) -> dict[Measure, int]:
+    with tenant_scope(tenant_id, read_only=True):
+        return dict(stocks_used())
+
+
+def _tell(tenant_id: uuid.UUID, passed: Passed) -> int:
+    """Write it down and queue its letters, unless that was done; 1 when it was done now."""
+    rule = passed.limit
+    with acting(SYSTEM), tenant_scope(tenant_id):
+        # The rule's row is the lock: two processes that look at once must not both tell.
+        rows = Quota.objects.select_for_update().filter(
+            level=rule.level, subject=rule.subject, measure=rule.measure
+        )
+        active = Tenant.objects.filter(id=tenant_id, state=TenantState.ACTIVE).first()
+        if rows.first() is None or active is None:
+            return 0
+        if TenantAct.objects.filter(kind="quota", act=ACT, object_id=passed.key).exists():
+            return 0
+        name = names_of(rule.level, [rule.subject]).get(rule.subject, rule.subject)
+        record_act(
+            act=ACT,
+            kind="quota",
+            object_id=passed.key,
+            label=f"{rule.level.value} {name} {rule.measure.value}".replace("  ", " "),
+            tenant_id=tenant_id,
+            after={"used": passed.used, "state": passed.state, "hard": rule.hard, "soft": rule.soft},
+        )
+        if settings.MAIL_CONFIGURED:
+            _queue_letters(active, passed, name)
+    return 1
+
+
+def _queue_letters(tenant: Tenant, passed: Passed, name: str) -> None:
+    rule = passed.limit
+    step = "is used up" if passed.state == "reached" else "is close to its end"
+    words = {
+        "tenant": tenant.name,
+        "whose": f"{rule.level.value} {name}".strip(),
+        "measure": rule.measure.value.replace("_", " "),
+        "used": _shown(rule, passed.used),
+        "limit": _shown(rule, rule.hard) if rule.hard is not None else "",
+        "period": passed.period,
+        "reached": passed.state == "reached",
+    }
+    for address in _recipients(rule):
+        enqueue_job(
+            tenant_id=tenant.id,
+            kind=KIND,
+            payload={"to": address, "subject": f"{tenant.name}: a limit {step}", "words": words},
+            max_attempts=1,
+        )
+
+
+def _recipients(rule: Limit) -> Sequence[str]:
+    open_ones = Membership.objects.filter(disabled_at=None, user__is_active=True)
+    heads = open_ones.filter(role__in=[Role.OWNER, Role.ADMIN], custom_role=None).order_by("created_at")
+    found = list(heads.values_list("user__email", flat=True)[:MOST_LETTERS])
+    if rule.level is Level.USER:
+        found += open_ones.filter(user_id=rule.subject).values_list("user__email", flat=True)
+    return list(dict.fromkeys(found))
+
+
+def _shown(rule: Limit, amount: int) -> str:
+    return f"{amount / 1_000_000_000:,.2f}" if rule.measure.is_money else f"{amount:,}"
