@@ -10,6 +10,7 @@ from tenants.views.account_pages import (
     end_sessions,
     show_sessions,
 )
+from tenants.views.chargeback import ChargebackView
 from tenants.views.groups import GroupMembersView, GroupMemberView, GroupsView, GroupView
 from tenants.views.invitation_page import accept_invitation, open_invitation
 from tenants.views.invitations import InvitationsView, InvitationView, ResendView
@@ -105,6 +106,7 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^api-keys/?$", KeysView.as_view()),
     re_path(r"^api-keys/(?P<key_id>[^/]+)/?$", KeyView.as_view()),
     re_path(r"^api-keys/(?P<key_id>[^/]+)/rotate/?$", RotateView.as_view()),
+    re_path(r"^chargeback/?$", ChargebackView.as_view()),
     re_path(r"^usage/?$", UsageView.as_view()),
     re_path(r"^quotas/?$", QuotasView.as_view()),
     re_path(r"^quotas/(?P<quota_id>[^/]+)/?$", QuotaRuleView.as_view()),

@@ -5,6 +5,7 @@ from tenants.permissions import closed_ids, may_use, require
 from tenants.planning import Plan
 from tenants.services.access import renew_principal, until_refused
 from tenants.services.deleting import keep_deletions_forever
+from tenants.services.drift import compare_counters_forever, drifted_lines
 from tenants.services.explaining import explain_access
 from tenants.services.figures import RANGES, range_bounds, usage_figures
 from tenants.services.finding import find_tenants
@@ -121,6 +122,7 @@ __all__ = [
     "check_rollups",
     "choose_membership",
     "closed_ids",
+    "compare_counters_forever",
     "count_traces",
     "create_group",
     "create_key",
@@ -133,6 +135,7 @@ __all__ = [
     "describe_principal",
     "drain_usage_forever",
     "drain_usage_once",
+    "drifted_lines",
     "end_every_session",
     "ending_keys",
     "explain_access",

@@ -89,7 +89,7 @@ def test_wrong_backends_are_errors_of_the_check(settings: Any) -> None:
         "unfit": BackendSpec("substrate.ports.BlobStore", "substrate.adapters.polling.PollingJobNudge"),
     }
     found = check_backends(app_configs=None)
-    assert [problem.id for problem in found] == ["atrium.E001"] + ["atrium.E002"] * 4
+    assert [problem.id for problem in found] == ["atrium.E001"] + ["atrium.E002"] * 6
     assert "nowhere" in found[0].msg
 
 

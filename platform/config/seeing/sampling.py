@@ -22,7 +22,7 @@ from routing.ports import Scheduler
 from substrate.changes import ChangeTail
 from substrate.jobs import count_waiting_jobs
 from substrate.units import run_unit
-from tenants.services import spool_backlog
+from tenants.services import drifted_lines, spool_backlog
 
 log = structlog.get_logger(__name__)
 
@@ -112,6 +112,8 @@ async def watch_stores_forever() -> None:
             backlog = await spool_backlog()
             series.SPOOL_ENTRIES.set(backlog.entries)
             series.SPOOL_OLDEST_SECONDS.set(backlog.oldest_s if backlog.entries else 0.0)
+        with suppress(AtriumError):
+            series.DRIFTED_COUNTERS.set(await run_unit(drifted_lines))
         await asyncio.sleep(STORES_EVERY_S)
 
 

@@ -108,6 +108,11 @@ SPOOL_OLDEST_SECONDS = Gauge(
     "How long the oldest entry waits for the ledger.",
     multiprocess_mode="livemostrecent",
 )
+DRIFTED_COUNTERS = Gauge(
+    "atrium_drifted_counters",
+    "Counters of limits that differed from the ledger when they were compared last.",
+    multiprocess_mode="livemostrecent",
+)
 CHANGE_LAG_SECONDS = Gauge(
     "atrium_change_log_lag_seconds",
     "How long ago this process last knew all changes.",

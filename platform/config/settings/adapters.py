@@ -307,6 +307,7 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
             "tenants.services.keep_retention_forever",
             "tenants.services.keep_deletions_forever",
             "tenants.services.watch_limits_forever",
+            "tenants.services.compare_counters_forever",
             "config.keeping.schedule.keep_backups_forever",
         ),
         "worker": (),

@@ -22,6 +22,7 @@ from substrate.job_figures import oldest_due_job_age
 from substrate.ports import BlobStore
 from substrate.units import run_unit
 from tenants.ports import UsageSpool
+from tenants.services import drifted_lines
 
 OK, SLOW, DOWN = "ok", "degraded", "down"
 STATES = (OK, SLOW, DOWN)
@@ -84,6 +85,7 @@ def _checks() -> dict[str, Callable[[], Awaitable[Outcome]]]:
         "embedder": _embedder,
         "worker": _worker,
         "usage_spool": _usage_spool,
+        "counters": _counters,
     }
     return {**found, "redis": _scheduler} if settings.ATRIUM.redis_url else found
 
@@ -155,3 +157,14 @@ async def _usage_spool() -> Outcome:
     return (
         OK if waiting < MOST_WAITING_CALLS else SLOW
     ), f"about {waiting:,} calls are not in the ledger yet"
+
+
+async def _counters() -> Outcome:
+    """What was found when the counters of limits were compared with the ledger, last night."""
+    drifted = await run_unit(drifted_lines)
+    if drifted:
+        return (
+            SLOW,
+            f"{drifted} counters of limits differ from the ledger; see the audit, and rebuild_counters",
+        )
+    return OK, ""

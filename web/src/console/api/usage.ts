@@ -33,3 +33,7 @@ export const fetchUsage = (query: UsageQuery, signal: AbortSignal): Promise<Usag
 
 export const saveUsage = (query: UsageQuery, format: "csv" | "jsonl"): Promise<void> =>
   api.download(inScope("/usage", { ...query, format }), `usage.${format}`);
+
+/** What is charged for a month: by group in a tenant, by tenant over the platform. */
+export const saveChargeback = (period: string, as: "csv" | "jsonl") =>
+  api.download(inScope("/chargeback", { period, format: as }), `chargeback-${period}.${as}`);

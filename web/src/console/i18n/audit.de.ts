@@ -44,6 +44,7 @@ export const audit: typeof english = {
   emptyText: "Jede Änderung an Einstellungen, Personen, Schlüsseln und Wissen wird hier festgehalten.",
   actorKinds: { user: "Person", key: "API-Schlüssel", directory: "Verzeichnis (SCIM)", operator: "Betreiber ohne Mitgliedschaft", command: "Befehl", system: "Atrium selbst" },
   kinds: {
+    counters: "Zähler der Limits",
     tenant_export: "Archiv",
     group: "Gruppe",
     role: "Rolle",
@@ -67,6 +68,9 @@ export const audit: typeof english = {
     user: "Benutzer",
   },
   verbs: {
+    warned: "überschritten",
+    drifted: "abweichend gefunden",
+    compared: "verglichen",
     exported: "entnommen",
     downloaded: "heruntergeladen",
     deletion_asked: "Löschung verlangt",

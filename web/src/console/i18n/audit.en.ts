@@ -42,6 +42,7 @@ export const audit = {
   emptyText: "Every change of settings, people, keys and knowledge is written down here.",
   actorKinds: { user: "person", key: "API key", directory: "directory (SCIM)", operator: "operator who is no member", command: "command", system: "Atrium itself" } as Record<string, string>,
   kinds: {
+    counters: "counters of limits",
     tenant_export: "archive",
     group: "group",
     role: "role",
@@ -65,6 +66,9 @@ export const audit = {
     user: "user",
   } as Record<string, string>,
   verbs: {
+    warned: "passed",
+    drifted: "found differing",
+    compared: "compared",
     exported: "taken out",
     downloaded: "downloaded",
     deletion_asked: "asked to be deleted",

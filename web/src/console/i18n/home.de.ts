@@ -24,6 +24,7 @@ export const home: typeof english = {
       embedder: "Einbettungen",
       worker: "Hintergrundarbeit",
       usage_spool: "Nutzungsbuch",
+      counters: "Zähler der Limits",
       redis: "Redis",
     },
     checked: (ago: string) => `Geprüft ${ago}`,

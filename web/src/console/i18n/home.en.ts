@@ -22,6 +22,7 @@ export const home = {
       embedder: "Embeddings",
       worker: "Background worker",
       usage_spool: "Usage records",
+      counters: "Counters of limits",
       redis: "Redis",
     } as Record<string, string>,
     checked: (ago: string) => `Looked at ${ago}`,

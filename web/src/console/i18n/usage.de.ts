@@ -15,6 +15,8 @@ export const usage: typeof english = {
   csv: "Tabelle als CSV",
   jsonl: "Tabelle als JSON-Zeilen",
   daysCsv: "Tage als CSV",
+  chargeback: (month) => `Kostenumlage ${month} (CSV)`,
+  chargebackLines: (month) => `Kostenumlage ${month} (JSON-Zeilen)`,
   mine: "Nur mein eigener Verbrauch",
   by: "Gruppieren nach",
   groups: {

@@ -13,6 +13,8 @@ export const usage = {
   csv: "Table as CSV",
   jsonl: "Table as JSON lines",
   daysCsv: "Days as CSV",
+  chargeback: (month: string) => `Chargeback of ${month} (CSV)`,
+  chargebackLines: (month: string) => `Chargeback of ${month} (JSON lines)`,
   mine: "My own usage only",
   by: "Group by",
   groups: {
