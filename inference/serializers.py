@@ -213,6 +213,18 @@ class LoadOutput(serializers.Serializer[Any]):
     kv_usage = serializers.FloatField()
 
 
+class VitalsOutput(serializers.Serializer[Any]):
+    """What the process that answers has learned of a replica's work; null where it has not."""
+
+    prefill_tps = serializers.FloatField(allow_null=True, help_text="uncached prompt tokens read in a second")
+    ttft_ms = serializers.FloatField(allow_null=True, help_text="to the first token, of late")
+    gap_ms = serializers.FloatField(allow_null=True, help_text="between two tokens of a stream, of late")
+    distance_ms = serializers.FloatField(allow_null=True, help_text="of the quickest health checks")
+    kv_usage = serializers.FloatField(allow_null=True, help_text="0–1, as the engine said last")
+    hit_rate = serializers.FloatField(allow_null=True, help_text="0–1, of the engine's prefix cache since it began")
+    restarts = serializers.IntegerField(help_text="times that the engine was seen to begin anew")
+
+
 class ReplicaOutput(VersionedOutput):
     """A replica, and how it stands now, as the process that answers sees it.
 
@@ -243,6 +255,10 @@ class ReplicaOutput(VersionedOutput):
     last_error_at = serializers.SerializerMethodField()
     running = serializers.IntegerField()
     load = LoadOutput(allow_null=True)
+    vitals = VitalsOutput(allow_null=True)
+    left_alone = serializers.SerializerMethodField()
+    left_alone_s = serializers.SerializerMethodField()
+    on_trial = serializers.SerializerMethodField()
     created_at = serializers.DateTimeField(source="replica.created_at")
 
     def get_version(self, view: Any) -> str:
@@ -269,6 +285,18 @@ class ReplicaOutput(VersionedOutput):
     def get_last_error(self, view: LiveReplica) -> str:
         """Why it last failed."""
         return view.health.error if view.health else ""
+
+    def get_left_alone(self, view: LiveReplica) -> str:
+        """Why it is left alone although it answers its health checks; else empty."""
+        return view.health.left_alone if view.health else ""
+
+    def get_left_alone_s(self, view: LiveReplica) -> float:
+        """For how many seconds more."""
+        return round(view.health.left_alone_s, 1) if view.health else 0.0
+
+    def get_on_trial(self, view: LiveReplica) -> bool:
+        """Whether it has come back from that and is not trusted like the others yet."""
+        return view.health.on_trial if view.health else False
 
     def get_last_error_at(self, view: LiveReplica) -> datetime | None:
         """When it last failed."""

@@ -368,7 +368,7 @@ class LiveReplica:
     """A replica with what the answering process sees of it now.
 
     `running` is how many calls hold one of its slots, over the whole installation; `load` what the engine says of
-    itself, None where it says nothing.
+    itself, None where it says nothing; `vitals` what the answering process has learned of it, None where nothing.
     """
 
     replica: ReplicaView
@@ -376,6 +376,7 @@ class LiveReplica:
     health: ReplicaHealth | None
     running: int
     load: ReplicaLoad | None
+    vitals: ReplicaVitals | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ somebody looks.
 """
 
 import asyncio
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,6 +84,7 @@ async def _look(
     pools, loads = await asyncio.gather(
         _loads_of_pools(sorted({view.pool for view in views})), _loads_of_engines(asked)
     )
+    now = time.perf_counter()
     return [
         LiveReplica(
             replica=view,
@@ -90,6 +92,7 @@ async def _look(
             health=health[view.id],
             running=pools[view.pool].running.get(str(view.id), 0) if view.pool in pools else 0,
             load=loads.get(str(view.id)),
+            vitals=directory().vitals.read(str(view.id), now),
         )
         for view in views
     ]

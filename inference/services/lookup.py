@@ -7,7 +7,7 @@ from inference.directory import ModelDirectory
 from inference.embedders import local_embedder
 from inference.naming import EMBEDDING_MODEL
 from inference.pricing import cost
-from inference.types import ModelKind, ModelSpec, ReplicaSpec, TokenUsage
+from inference.types import ModelKind, ModelSpec, ReplicaHealth, ReplicaSpec, TokenUsage
 from inference.vitals import Vital
 from kernel.backends import backends
 from kernel.errors import ModelNotFound, PermissionDenied
@@ -81,6 +81,11 @@ def _usable(spec: ModelSpec, tenant_id: uuid.UUID | None, closed: frozenset[str]
 def replica_available(replica_id: str) -> bool:
     """Whether this process thinks the replica healthy."""
     return directory().health.available(replica_id)
+
+
+def health_of(replica_id: str) -> ReplicaHealth | None:
+    """What this process knows of the replica's health; None when it was never heard of."""
+    return directory().health.read(replica_id)
 
 
 def vital_of(replica_id: str) -> Vital:

@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("tenants.urls")),
     path("api/v1/", include("knowledge.urls")),
     path("api/v1/", include("inference.urls")),
+    path("api/v1/", include("routing.urls")),
     path("api/v1/", include("assistants.urls")),
     path("api/v1/", include("console.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),

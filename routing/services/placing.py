@@ -168,7 +168,8 @@ async def give_back(progress: Progress, *, unused: bool = False) -> None:
         progress.lease = None
 
 
-def _candidates(call: ModelCall) -> Sequence[Candidate]:
+def candidates_of(call: ModelCall) -> list[Candidate]:
+    """Who may answer the call, in order. Raises ModelNotFound, BadInput, ContextTooLong."""
     if call.model != AUTO:
         named = get_model(
             call.model,
@@ -190,7 +191,7 @@ def _candidates(call: ModelCall) -> Sequence[Candidate]:
 
 async def _admitted(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
     """The candidates that the call's limits leave; what it holds of them is noted in `progress`."""
-    candidates = _candidates(call)
+    candidates = candidates_of(call)
     admissions: Admissions = backends["admissions"]
     admission = progress.admission = await admissions.admit(call, candidates, progress.call_id)
     if admission is None:

@@ -15,10 +15,11 @@ from django.conf import settings
 
 from config.seeing import series
 from config.seeing.sharing import tidy
-from inference.services import list_models, replica_available
+from inference.services import list_models, replica_available, vital_of
 from kernel.backends import backends
 from kernel.errors import AtriumError
 from routing.ports import Scheduler
+from routing.services import RoutingMemory
 from substrate.changes import ChangeTail
 from substrate.jobs import count_waiting_jobs
 from substrate.units import run_unit
@@ -61,7 +62,9 @@ async def watch_process_forever() -> None:
 async def watch_pools_forever() -> None:
     """Who waits and who runs in each pool, and the replicas as this process sees them."""
     shown: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    routing = RoutingWatch()
     while True:
+        routing.look()
         try:
             await _look_at_pools(shown)
         except AtriumError as error:
@@ -97,6 +100,38 @@ async def _look_at_pools(shown: dict[str, set[tuple[str, ...]]]) -> None:
 
 def _state(replica_id: str) -> str:
     return "available" if replica_available(replica_id) else "out"
+
+
+class RoutingWatch:
+    """Turns what routing and its replicas have counted since the process began into the series."""
+
+    def __init__(self) -> None:
+        """Nothing told yet."""
+        self._told: Counter[tuple[str, ...]] = Counter()
+
+    def look(self) -> None:
+        """Count what has come since the last look."""
+        memory: RoutingMemory = backends["routing_memory"]
+        figures, budget = memory.figures, memory.budget
+        missed = figures.prompt_tokens - figures.cached_tokens
+        self._tell(series.PREFIX_TOKENS, figures.cached_tokens, "cached")
+        self._tell(series.PREFIX_TOKENS, missed, "uncached")
+        self._tell(series.EXTRA_ATTEMPTS, budget.spent, "made")
+        self._tell(series.EXTRA_ATTEMPTS, budget.refused, "refused")
+        self._tell(series.CONTINUATIONS, figures.continuations, "continued")
+        self._tell(series.CONTINUATIONS, figures.continuations_failed, "failed")
+        alone: Counter[tuple[str, str]] = Counter()
+        for model in list_models():
+            for replica in model.replicas if len(model.replicas) > 1 else ():
+                alone[replica.model, replica.pool] += vital_of(replica.id).left_alone
+        for labels, count in alone.items():
+            self._tell(series.LEFT_ALONE, count, *labels)
+
+    def _tell(self, counter: series.Counter, count: int, *labels: str) -> None:
+        key = (counter._name, *labels)
+        # A replica that was removed takes its count along.
+        counter.labels(*labels).inc(max(0, count - self._told[key]))
+        self._told[key] = count
 
 
 async def watch_stores_forever() -> None:

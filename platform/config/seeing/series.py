@@ -79,6 +79,24 @@ NOT_KEPT = Counter(
     ("state",),
 )
 SPANS = Counter("atrium_spans_total", "Requests handed to the exporter of spans.", ("outcome",))
+PREFIX_TOKENS = Counter(
+    "atrium_prefix_tokens_total",
+    "Prompt tokens of calls that had a choice of replicas, by whether the chosen one should hold them in its cache.",
+    ("outcome",),
+)
+EXTRA_ATTEMPTS = Counter(
+    "atrium_extra_attempts_total",
+    "Attempts after the first, before and after the first byte, and those that the budget refused.",
+    ("outcome",),
+)
+CONTINUATIONS = Counter(
+    "atrium_continuations_total", "Streams whose replica died in the middle, by how they went on.", ("outcome",)
+)
+LEFT_ALONE = Counter(
+    "atrium_replicas_left_alone_total",
+    "Times that a replica was left alone because it gave no token or was much slower than the others.",
+    ("model", "pool"),
+)
 
 WEBSOCKETS = Gauge("atrium_open_websockets", "Open WebSockets.", multiprocess_mode="livesum")
 QUEUE_LENGTH = Gauge(

@@ -68,7 +68,68 @@ export interface Replica {
   last_error_at: string | null;
   running: number;
   load: { running: number; waiting: number; kv_usage: number } | null;
+  vitals: Vitals | null;
+  /** Why it is left alone although it answers its health checks; else empty. */
+  left_alone: string;
+  left_alone_s: number;
+  on_trial: boolean;
   version: string;
+}
+
+/** What the server process that answers has learned of a replica; null where it has not. */
+export interface Vitals {
+  prefill_tps: number | null;
+  ttft_ms: number | null;
+  gap_ms: number | null;
+  distance_ms: number | null;
+  kv_usage: number | null;
+  hit_rate: number | null;
+  restarts: number;
+}
+
+export interface Terms {
+  cached_tokens: number;
+  uncached_tokens: number;
+  prefill_tps: number;
+  read_s: number;
+  load_s: number;
+  standing_s: number;
+  stranger_s: number;
+  trial_s: number;
+}
+
+export type Standing = "chosen" | "open" | "full" | "out" | "left_alone";
+
+export interface ExplainedReplica {
+  id: string;
+  region: string;
+  standing: Standing;
+  why: string;
+  running: number;
+  max_concurrency: number;
+  tokens_in_flight: number;
+  ahead_s: number;
+  cost_s: number;
+  speed_learned: boolean;
+  terms: Terms;
+}
+
+export interface Explained {
+  model: string;
+  prompt_tokens: number;
+  chosen: string;
+  expected_wait_s: number | null;
+  longest_wait_s: number;
+  candidates: {
+    model: string;
+    pool: string;
+    reason: string;
+    chosen: string;
+    waiting: number;
+    expected_wait_s: number | null;
+    replicas: ExplainedReplica[];
+  }[];
+  left_out: { model: string; why: "kind" | "context" | "built_in" | "rules" }[];
 }
 
 export interface Price {
@@ -128,6 +189,12 @@ export const replicaPath = (replica: Replica) => `/pools/${replica.pool_id}/repl
 export const fetchModel = (id: string, signal?: AbortSignal) => api.get<Model>(modelPath(id), signal ? { signal } : {});
 export const fetchPools = (signal: AbortSignal) => api.get<Page<Pool>>("/pools?sort=name&limit=200", { signal });
 export const fetchReplicas = (signal: AbortSignal) => api.get<Page<Replica>>("/replicas?sort=pool&limit=200", { signal });
+export const poolPage = (id: string) => `/console/models/+pool/${id}`;
+export const fetchPool = (id: string, signal: AbortSignal) => api.get<Pool>(`/pools/${id}`, { signal });
+export const fetchReplicasOf = (id: string, signal: AbortSignal) =>
+  api.get<Page<Replica>>(`/pools/${id}/replicas?limit=200`, { signal });
+export const explainCall = (model: string, content: string) =>
+  api.post<Explained>("/routing/explain", { model, messages: [{ role: "user", content }] });
 export const fetchReplica = (replica: Replica) => api.get<Replica>(replicaPath(replica));
 export const fetchPrices = (id: string, signal: AbortSignal) =>
   api.get<Page<Price>>(`/model-prices?model=${encodeURIComponent(id)}&limit=20`, { signal });

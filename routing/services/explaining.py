@@ -1,0 +1,140 @@
+"""Where a call would go, and why: everything that `dispatch` would weigh, and nothing of it done."""
+
+import asyncio
+import time
+
+from inference.services import ensure_models, health_of, list_models, replica_available, vital_of
+from inference.types import ReplicaSpec
+from kernel.backends import backends
+from kernel.errors import AtriumError, ModelNotFound
+from routing.balancing import cheapest, is_open
+from routing.eligibility import AUTO, Candidate, check_kind, fits, in_service
+from routing.explanations import CandidateExplained, Explained, ReplicaExplained, ReplicaStanding
+from routing.limits import QUEUE_WAIT_S, estimate_tokens
+from routing.ports import Scheduler
+from routing.prefixes import Prefix
+from routing.scoring import Weighing
+from routing.services.memory import RoutingMemory
+from routing.services.placing import candidates_of
+from routing.services.weighing import find_prefix, weigh_replicas
+from routing.types import ModelCall, PoolSnapshot
+
+SCHEDULER_S = 1.0
+
+
+async def explain_call(call: ModelCall) -> Explained:
+    """Where `call` would go now, by what the answering process knows. Raises the errors of eligibility, Unavailable."""
+    await ensure_models()
+    candidates = candidates_of(call)
+    prompt_tokens = estimate_tokens(call.prompt_chars)
+    prefix = find_prefix(call)
+    explained = [await _candidate(each, prompt_tokens, prefix) for each in candidates]
+    chosen = next((each for each in explained if each.chosen), None)
+    waits = [each.expected_wait_s for each in explained if each.expected_wait_s is not None]
+    return Explained(
+        model=call.model,
+        prompt_tokens=prompt_tokens,
+        prefix_blocks=len(prefix.chain) if prefix is not None else 0,
+        priority=call.priority,
+        longest_wait_s=QUEUE_WAIT_S[call.priority],
+        chosen=chosen.chosen if chosen is not None else "",
+        expected_wait_s=0.0 if chosen is not None else min(waits, default=None),
+        candidates=explained,
+        left_out=_left_out(call, candidates, prompt_tokens),
+    )
+
+
+async def _candidate(candidate: Candidate, prompt_tokens: int, prefix: Prefix | None) -> CandidateExplained:
+    replicas = candidate.replicas
+    usable = in_service(replicas, replica_available)
+    memory: RoutingMemory = backends["routing_memory"]
+    weighing = weigh_replicas(replicas, prompt_tokens, prefix if len(replicas) > 1 else None, memory)
+    snapshot = await _snapshot(candidate.pool)
+    running, flight = snapshot.running, snapshot.in_flight
+    wanted = {replica.id for replica in usable}
+    slots = [each for each in weighing.slots if each.id in wanted]
+    found = cheapest(slots, lambda key: running.get(key, 0), lambda key: flight.get(key, 0))
+    chosen = found.id if found is not None and not snapshot.waiting else ""
+    return CandidateExplained(
+        model=candidate.model.id,
+        pool=candidate.pool,
+        reason=candidate.reason,
+        chosen=chosen,
+        waiting=snapshot.waiting,
+        expected_wait_s=0.0 if chosen else _wait_s(snapshot, sum(each.max_concurrency for each in slots)),
+        replicas=[
+            _replica(replica, at, weighing, snapshot, chosen, usable=replica.id in wanted)
+            for at, replica in enumerate(replicas)
+        ],
+    )
+
+
+def _replica(
+    replica: ReplicaSpec, at: int, weighing: Weighing, snapshot: PoolSnapshot, chosen: str, *, usable: bool
+) -> ReplicaExplained:
+    running, flight = snapshot.running.get(replica.id, 0), snapshot.in_flight.get(replica.id, 0)
+    health = health_of(replica.id)
+    why = ""
+    if not usable:
+        standing = ReplicaStanding.OUT
+        why = health.error if health is not None else ""
+        if health is not None and health.left_alone:
+            standing, why = ReplicaStanding.LEFT_ALONE, health.left_alone
+    elif replica.id == chosen:
+        standing = ReplicaStanding.CHOSEN
+    elif is_open(weighing.slots[at], running, flight):
+        standing = ReplicaStanding.OPEN
+    else:
+        standing = ReplicaStanding.FULL
+    terms = weighing.terms(at)
+    return ReplicaExplained(
+        id=replica.id,
+        region=replica.region,
+        standing=standing,
+        why=why,
+        running=running,
+        max_concurrency=replica.max_concurrency,
+        tokens_in_flight=flight,
+        terms=terms,
+        ahead_s=flight / terms.prefill_tps,
+        cost_s=flight / terms.prefill_tps + terms.own_s,
+        speed_learned=vital_of(replica.id).prefill_tps > 0,
+    )
+
+
+def _wait_s(snapshot: PoolSnapshot, slots: int) -> float | None:
+    """The expected wait for a slot, when all who wait now go first; None when no slot was given back yet."""
+    if snapshot.hold_s is None or not slots:
+        return None
+    return (snapshot.waiting + 1) * snapshot.hold_s / slots
+
+
+async def _snapshot(pool: str) -> PoolSnapshot:
+    """How busy the pool is; as if idle while the scheduler is away."""
+    scheduler: Scheduler = backends["scheduler"]
+    try:
+        async with asyncio.timeout(SCHEDULER_S):
+            return await scheduler.snapshot(pool)
+    except (AtriumError, TimeoutError):
+        return PoolSnapshot(pool, {}, 0)
+
+
+def _left_out(call: ModelCall, candidates: list[Candidate], prompt_tokens: int) -> list[tuple[str, str]]:
+    """Models that `auto` does not think of for this call, and why."""
+    if call.model != AUTO:
+        return []
+    thought_of = {candidate.model.id for candidate in candidates}
+    found = []
+    for spec in list_models(tenant_id=call.principal.tenant_id, closed=call.principal.closed):
+        if spec.id in thought_of:
+            continue
+        try:
+            check_kind(spec, call.surface)
+        except AtriumError:
+            found.append((spec.id, "kind"))
+            continue
+        if not fits(spec, prompt_tokens, call.max_tokens):
+            found.append((spec.id, "context"))
+        else:
+            found.append((spec.id, "built_in" if spec.built_in else "rules"))
+    return found

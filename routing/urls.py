@@ -1,0 +1,9 @@
+"""REST addresses of routing, below `/api/v1/`, with and without a trailing slash."""
+
+from django.urls import URLPattern, re_path
+
+from routing.views import ExplainView
+
+urlpatterns: list[URLPattern] = [
+    re_path(r"^routing/explain/?$", ExplainView.as_view()),
+]
