@@ -221,7 +221,9 @@ class VitalsOutput(serializers.Serializer[Any]):
     gap_ms = serializers.FloatField(allow_null=True, help_text="between two tokens of a stream, of late")
     distance_ms = serializers.FloatField(allow_null=True, help_text="of the quickest health checks")
     kv_usage = serializers.FloatField(allow_null=True, help_text="0–1, as the engine said last")
-    hit_rate = serializers.FloatField(allow_null=True, help_text="0–1, of the engine's prefix cache since it began")
+    hit_rate = serializers.FloatField(
+        allow_null=True, help_text="0–1, of the engine's prefix cache since it began"
+    )
     restarts = serializers.IntegerField(help_text="times that the engine was seen to begin anew")
 
 

@@ -32,7 +32,7 @@ class ExplainInput(StrictSerializer):
     """A chat call as `/v1/chat/completions` takes it; nothing of it is executed."""
 
     model = serializers.CharField(max_length=MODEL_ID_LENGTH, help_text="a model's id, or `auto`")
-    messages = AskedMessage(many=True, min_length=1, max_length=MOST_MESSAGES)
+    messages = serializers.ListField(child=AskedMessage(), min_length=1, max_length=MOST_MESSAGES)
     max_tokens = serializers.IntegerField(min_value=0, max_value=LONGEST_ANSWER, required=False)
     priority = serializers.ChoiceField(PRIORITIES, required=False)
 
@@ -72,7 +72,9 @@ class CandidateOutput(serializers.Serializer[Any]):
     model = serializers.CharField()
     pool = serializers.CharField()
     reason = serializers.CharField()
-    chosen = serializers.CharField(help_text="the replica that the call would go to; empty when it would wait")
+    chosen = serializers.CharField(
+        help_text="the replica that the call would go to; empty when it would wait"
+    )
     waiting = serializers.IntegerField()
     expected_wait_s = serializers.FloatField(allow_null=True)
     replicas = ReplicaExplainedOutput(many=True)

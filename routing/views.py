@@ -13,6 +13,7 @@ from routing.types import ModelCall
 from substrate.bridge import wait_for
 from substrate.openapi import answers
 from substrate.rest import AtriumView
+from tenants.rest import principal
 from tenants.types import PriorityClass
 
 
@@ -35,17 +36,18 @@ class ExplainView(AtriumView):
         form = ExplainInput(data=request.data)
         form.is_valid(raise_exception=True)
         asked = form.validated_data
+        asker = principal(request)
         messages = [dict(message) for message in asked["messages"]]
         priority = PriorityClass(asked.get("priority", PriorityClass.STANDARD))
         call = ModelCall(
-            principal=request.auth,
+            principal=asker,
             surface=Surface.CHAT,
             model=asked["model"],
             body={"messages": messages},
             prompt_chars=sum(len(message["content"]) for message in messages),
             request_id="explain",
             origin="rest",
-            priority=priority.clamped(request.auth.priority_cap),
+            priority=priority.clamped(asker.priority_cap),
             stream=True,
             max_tokens=asked.get("max_tokens", 0),
         )

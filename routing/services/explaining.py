@@ -1,12 +1,11 @@
 """Where a call would go, and why: everything that `dispatch` would weigh, and nothing of it done."""
 
 import asyncio
-import time
 
 from inference.services import ensure_models, health_of, list_models, replica_available, vital_of
 from inference.types import ReplicaSpec
 from kernel.backends import backends
-from kernel.errors import AtriumError, ModelNotFound
+from kernel.errors import AtriumError
 from routing.balancing import cheapest, is_open
 from routing.eligibility import AUTO, Candidate, check_kind, fits, in_service
 from routing.explanations import CandidateExplained, Explained, ReplicaExplained, ReplicaStanding

@@ -25,13 +25,13 @@ ROOT = Path(__file__).resolve().parents[2]
 OBSERVABILITY = ROOT / "deploy" / "observability"
 TRACE = "ab" * 16
 PARENT = "cd" * 8
+pytestmark = pytest.mark.stack
+
 _FURNITURE = """
 import json
 from inference.services import register_engine
 from inference.types import ModelKind
 from tenants.services import create_tenant, issue_api_key
-
-pytestmark = pytest.mark.stack
 keys = {{}}
 for slug in ("acme", "other"):
     tenant = create_tenant(slug=slug, name=slug)
@@ -335,7 +335,11 @@ def declared(seen: Seen) -> dict[str, set[str]]:
 
 
 # Series that the traffic of this test gives no reason to.
-QUIET = {"atrium_sampled_requests_total": {"state"}, "atrium_queue_refused_total": {"pool", "outcome"}}
+QUIET = {
+    "atrium_sampled_requests_total": {"state"},
+    "atrium_queue_refused_total": {"pool", "outcome"},
+    "atrium_replicas_left_alone_total": {"model", "pool"},
+}
 
 
 def test_dashboards_and_rules_name_what_is_there(seen: Seen) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 from django.conf import settings
+from prometheus_client import Counter as PrometheusCounter
 
 from config.seeing import series
 from config.seeing.sharing import tidy
@@ -127,7 +128,7 @@ class RoutingWatch:
         for labels, count in alone.items():
             self._tell(series.LEFT_ALONE, count, *labels)
 
-    def _tell(self, counter: series.Counter, count: int, *labels: str) -> None:
+    def _tell(self, counter: PrometheusCounter, count: int, *labels: str) -> None:
         key = (counter._name, *labels)
         # A replica that was removed takes its count along.
         counter.labels(*labels).inc(max(0, count - self._told[key]))

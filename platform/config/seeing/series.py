@@ -90,7 +90,9 @@ EXTRA_ATTEMPTS = Counter(
     ("outcome",),
 )
 CONTINUATIONS = Counter(
-    "atrium_continuations_total", "Streams whose replica died in the middle, by how they went on.", ("outcome",)
+    "atrium_continuations_total",
+    "Streams whose replica died in the middle, by how they went on.",
+    ("outcome",),
 )
 LEFT_ALONE = Counter(
     "atrium_replicas_left_alone_total",
