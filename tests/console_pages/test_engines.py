@@ -1,5 +1,7 @@
 """Models and pools in the browser: an engine is tested, put into service, watched, drained, edited, removed."""
 
+import json
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -238,3 +240,51 @@ def test_members_see_models_and_no_engines(open_console: OpenConsole) -> None:
     expect(console.page.get_by_test_id("model-settings")).to_have_count(0)
     expect(console.page.locator("#main")).to_contain_text("atrium-extractive")
     assert console.errors == []
+
+
+def stream(url: str, key: str, body: dict[str, Any]) -> bytes:
+    """A streamed chat, read to its end."""
+    headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
+    raw = json.dumps(body | {"stream": True}).encode()
+    request = urllib.request.Request(f"{url}/v1/chat/completions", data=raw, headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return bytes(answer.read())
+
+
+@pytest.mark.parametrize(("width", "appearance"), [(1440, "light"), (360, "dark")])
+def test_an_operator_sees_inside_a_pool_and_asks_where_a_call_would_go(
+    installation: Any, open_console: OpenConsole, width: int, appearance: str
+) -> None:
+    server, key = installation.demo.server, installation.demo.api_key
+    model, pool = f"org/pair-{uuid7().hex[-8:]}", f"pair-{uuid7().hex[-8:]}"
+    with (
+        engine_thread(Behaviour(words=6, gap_s=0.01)) as one,
+        engine_thread(Behaviour(words=6, gap_s=0.02)) as two,
+    ):
+        try:
+            for engine in (one, two):
+                engine.served_models = (model,)
+                body = {"pool": pool, "model": model, "url": engine.url, "max_concurrency": 8}
+                status, made = server.request("POST", "/api/v1/engines", key=key, body=body)
+                assert status == 201, made
+            console = open_console("operator", width)
+            console.wear(appearance)
+            console.go("/console/models")
+            console.page.get_by_test_id(f"pool-{pool}").get_by_test_id("look").click()
+            rows = console.page.get_by_test_id("replica-row")
+            expect(rows).to_have_count(2, timeout=SOON_MS)
+            for number in range(8):
+                asked = {"model": model, "messages": [{"role": "user", "content": f"{number} " * 400}]}
+                assert b"[DONE]" in stream(server.url, key, asked)
+            # What the calls taught is there with the next look: the time to the first token, of both.
+            expect(rows.nth(0)).to_contain_text(" ms", timeout=SOON_MS)
+            console.page.get_by_test_id("explain").click()
+            expect(console.page.get_by_test_id("explained")).to_contain_text("at once", timeout=SOON_MS)
+            expect(console.page.get_by_test_id("explained").get_by_role("listitem")).to_have_count(2)
+            console.page.wait_for_timeout(4500)
+            console.keep(f"pool-{width}")
+            assert console.axe() == []
+            assert console.overflow() == 0
+        finally:
+            for engine in (one, two):
+                take_out(installation, engine)

@@ -35,6 +35,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "QuotaState": "tenants.services.standings.STATES",
         "SubjectKind": "tenants.access_serializers.SUBJECT_KINDS",
         "ResourceKind": "tenants.access_serializers.RESOURCE_KIND_NAMES",
+        "PriorityClass": "tenants.serializers.PRIORITIES",
         "ModelKind": "inference.serializers.KINDS",
         "PoolState": "inference.serializers.POOL_STATES",
         "PartState": "console.home.health.STATES",
