@@ -13,6 +13,7 @@ from inference.types import (
     ReplicaLoad,
     ReplicaSpec,
 )
+from tenants.types import PriorityClass
 
 
 class InferenceEngine(Protocol):
@@ -61,6 +62,16 @@ class PoolLoad(Protocol):
     @property
     def waiting(self) -> int:
         """Calls that wait for a slot."""
+        ...
+
+    @property
+    def waiting_by_class(self) -> Mapping[PriorityClass, int]:
+        """The same by their class; nothing where the scheduler does not tell."""
+        ...
+
+    @property
+    def in_flight(self) -> Mapping[str, int]:
+        """Uncached prompt tokens that are being read, by replica id."""
         ...
 
 

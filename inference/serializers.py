@@ -154,6 +154,9 @@ class PoolOutput(VersionedOutput):
     running = serializers.IntegerField(source="status.running")
     slots = serializers.IntegerField(source="status.slots")
     waiting = serializers.IntegerField(source="status.waiting")
+    waiting_by_class = serializers.DictField(
+        child=serializers.IntegerField(), source="status.waiting_by_class", help_text="by class of priority"
+    )
     created_at = serializers.DateTimeField(source="pool.created_at")
 
     def get_version(self, view: Any) -> str:
@@ -256,6 +259,7 @@ class ReplicaOutput(VersionedOutput):
     last_error = serializers.SerializerMethodField()
     last_error_at = serializers.SerializerMethodField()
     running = serializers.IntegerField()
+    tokens_in_flight = serializers.IntegerField(help_text="uncached prompt tokens that are being read there")
     load = LoadOutput(allow_null=True)
     vitals = VitalsOutput(allow_null=True)
     left_alone = serializers.SerializerMethodField()

@@ -303,7 +303,7 @@ class PoolView:
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
-    """A pool as it stands now. `running` calls hold one of `slots`, `waiting` calls queue for one."""
+    """A pool as it stands now. `running` calls hold one of `slots`, `waiting` calls queue for one, also by class."""
 
     state: PoolState
     healthy: int
@@ -312,6 +312,7 @@ class PoolStatus:
     running: int
     slots: int
     waiting: int
+    waiting_by_class: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +368,8 @@ class ReplicaView:
 class LiveReplica:
     """A replica with what the answering process sees of it now.
 
-    `running` is how many calls hold one of its slots, over the whole installation; `load` what the engine says of
+    `running` is how many calls hold one of its slots, over the whole installation, `tokens_in_flight` what is being read
+    of their prompts; `load` what the engine says of
     itself, None where it says nothing; `vitals` what the answering process has learned of it, None where nothing.
     """
 
@@ -377,6 +379,7 @@ class LiveReplica:
     running: int
     load: ReplicaLoad | None
     vitals: ReplicaVitals | None = None
+    tokens_in_flight: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ RETRY_WITHIN_S = 60.0
 FIRST_TOKEN_S = 120.0
 WHOLE_ANSWER_S = 600.0
 BETWEEN_CHUNKS_S = 60.0
+# A stream that is silent so long is given up where another replica could continue it.
+SILENT_S = 20.0
 RETRY_AFTER_S = 2.0
 # Charges go to the scheduler in portions of so many tokens.
 CHARGE_TOKENS = 64

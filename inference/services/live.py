@@ -91,6 +91,7 @@ async def _look(
             state=_state(view, health[view.id]),
             health=health[view.id],
             running=pools[view.pool].running.get(str(view.id), 0) if view.pool in pools else 0,
+            tokens_in_flight=pools[view.pool].in_flight.get(str(view.id), 0) if view.pool in pools else 0,
             load=loads.get(str(view.id)),
             vitals=directory().vitals.read(str(view.id), now),
         )
@@ -118,6 +119,9 @@ def _status(replicas: Sequence[ReplicaView], load: PoolLoad | None, read: Health
         running=sum(load.running.values()) if load is not None else 0,
         slots=sum(view.max_concurrency for view in replicas if not view.draining),
         waiting=load.waiting if load is not None else 0,
+        waiting_by_class={each.value: count for each, count in load.waiting_by_class.items() if count}
+        if load is not None
+        else {},
     )
 
 

@@ -24,6 +24,7 @@ from routing.limits import (
     QUEUE_WAIT_S,
     RETRY_AFTER_S,
     RETRY_WITHIN_S,
+    SILENT_S,
     WHOLE_ANSWER_S,
     estimate_tokens,
 )
@@ -122,6 +123,8 @@ async def _begin_at_one(
     problem: Exception | None = None
     engine_ms = 0.0
     for candidate in candidates:
+        if call.stream and len(candidate.replicas) > 1:
+            request = replace(request, idle_timeout_s=SILENT_S)
         while True:
             try:
                 replica = await _slot(call, candidate, avoid, progress)

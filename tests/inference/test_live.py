@@ -28,6 +28,7 @@ from inference.types import (
 from kernel.backends import backends
 from kernel.errors import EngineUnavailable, Unavailable
 from kernel.ids import uuid7
+from tenants.types import PriorityClass
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -38,6 +39,8 @@ class Load:
 
     running: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
+    in_flight: Mapping[str, int] = field(default_factory=dict)
+    waiting_by_class: Mapping[PriorityClass, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -114,8 +117,15 @@ async def test_a_replica_shows_what_is_known_of_it(engine: Talking) -> None:
     for _ in range(2):
         health().probe_failed(str(out.id), "gone")
     health().probe_succeeded(str(resting.id), 1.0)
-    backends.replace("scheduler", Book(Load({str(well.id): 3}, waiting=9)))
+    directory: ModelDirectory = backends["model_directory"]
+    directory.vitals.of(str(well.id)).note_first(1.0, 0.25)
+    load = Load(
+        {str(well.id): 3}, 9, {str(well.id): 700}, {PriorityClass.BATCH: 9, PriorityClass.STANDARD: 0}
+    )
+    backends.replace("scheduler", Book(load))
     shown = await look(well, out, resting, new)
+    assert [each.tokens_in_flight for each in shown] == [700, 0, 0, 0]
+    assert (shown[0].vitals is not None and shown[0].vitals.ttft_ms) == 250.0
     assert [each.state for each in shown] == [
         ReplicaState.HEALTHY,
         ReplicaState.UNHEALTHY,

@@ -43,6 +43,8 @@ export interface Pool {
   running: number;
   slots: number;
   waiting: number;
+  /** Only classes in which calls wait. */
+  waiting_by_class: Partial<Record<"critical" | "interactive" | "standard" | "batch", number>>;
   version: string;
 }
 
@@ -67,6 +69,7 @@ export interface Replica {
   last_error: string;
   last_error_at: string | null;
   running: number;
+  tokens_in_flight: number;
   load: { running: number; waiting: number; kv_usage: number } | null;
   vitals: Vitals | null;
   /** Why it is left alone although it answers its health checks; else empty. */
