@@ -25,6 +25,7 @@ from kernel.errors import AtriumError, BadInput, TooLarge, Unavailable
 from kernel.hops import note_error
 from kernel.ids import parse_uuid
 from substrate.idempotency import begin_once, finish_once, forget_once
+from substrate.wording import all_for_reader, for_reader
 
 log = structlog.get_logger(__name__)
 
@@ -76,18 +77,19 @@ class CursorPages(pagination.CursorPagination):
 def problem(error: AtriumError, *, errors: object = None) -> Response:
     """The problem document (RFC 9457) of an error."""
     note_error(error.code)
+    words = for_reader(error.message)
     body: dict[str, object] = {
         "type": f"urn:atrium:error:{error.code}",
-        "title": error.message,
+        "title": words,
         "status": getattr(error, "engine_status", error.status),
-        "detail": error.message,
+        "detail": words,
         "code": error.code,
         "request_id": ensure_request().request_id,
     }
     if error.param:
         body["param"] = error.param
     if errors is not None:
-        body["errors"] = errors
+        body["errors"] = all_for_reader(errors)
     response = Response(body, status=cast(int, body["status"]), content_type="application/problem+json")
     if error.retry_after_s is not None:
         response["Retry-After"] = str(max(1, int(error.retry_after_s + 0.999)))
@@ -119,7 +121,7 @@ def _problem_of_drf(error: exceptions.APIException) -> Response:
     fields = error.detail if isinstance(error, exceptions.ValidationError) else None
     code = error.get_codes() if isinstance(error.get_codes(), str) else "invalid_request_error"
     note_error(str(code))
-    detail = "The request is not valid." if fields is not None else str(error.detail)
+    detail = for_reader("The request is not valid." if fields is not None else str(error.detail))
     body = {
         "type": f"urn:atrium:error:{code}",
         "title": detail,
@@ -129,7 +131,7 @@ def _problem_of_drf(error: exceptions.APIException) -> Response:
         "request_id": ensure_request().request_id,
     }
     if fields is not None:
-        body["errors"] = fields
+        body["errors"] = all_for_reader(fields)
     response = Response(body, status=error.status_code, content_type="application/problem+json")
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
         response["WWW-Authenticate"] = error.auth_header if hasattr(error, "auth_header") else "Bearer"
