@@ -49,6 +49,7 @@ class _Desk:
         self._note = note
         self._parent = parent
         self._over = threading.Event()
+        self._news = threading.Event()
         self._thread = threading.Thread(target=self._keep_fresh, name="note", daemon=True)
 
     def start(self) -> None:
@@ -60,19 +61,26 @@ class _Desk:
     def finish(self, **values: Any) -> None:
         """The last word."""
         self._over.set()
+        self._news.set()
         self._thread.join()
         write_note(self._name, replace(self._note, finished_at=datetime.now(UTC).isoformat(), **values))
 
     def _step(self, step: Step) -> None:
+        fresh = step.name != self._note.step
         self._note = replace(self._note, state="running", step=step.name, done=step.done, total=step.total)
+        if fresh:
+            self._news.set()
 
     def _keep_fresh(self) -> None:
-        while not self._over.wait(FRESH_EVERY_S):
+        """Write at once, when another step begins, and else every second."""
+        while not self._over.is_set():
             with suppress(AtriumError):
                 write_note(self._name, self._note)
             if self._parent and os.getppid() != self._parent:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+            self._news.wait(FRESH_EVERY_S)
+            self._news.clear()
 
 
 def take(backup_id: str, *, parent: int) -> None:

@@ -36,7 +36,7 @@ export class Resource<T> {
     if (every) {
       $effect(() => {
         const timer = setInterval(() => {
-          if (!document.hidden) void untrack(() => this.reload());
+          this.look();
         }, every * 1000);
         return () => clearInterval(timer);
       });
@@ -58,6 +58,11 @@ export class Resource<T> {
       stop();
       clearTimeout(timer);
     };
+  }
+
+  /** Fetches again unless that is under way or nobody looks: what polls must not cut off a slow answer each time. */
+  look(): void {
+    if (!document.hidden && !untrack(() => this.loading)) void untrack(() => this.reload());
   }
 
   /** Fetches again; never throws. */
