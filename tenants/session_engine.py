@@ -9,6 +9,7 @@ from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
 from django.utils import timezone
 
 from kernel.ids import parse_uuid
+from substrate.patience import giving_way
 from tenants.session_models import DEVICE_LENGTH, Session
 
 # Where a session keeps the membership it is bound to, and what it was opened with.
@@ -45,5 +46,6 @@ class SessionStore(DatabaseSessions):
         row: Session | None = super()._get_session_from_db()  # type: ignore[misc]
         now = timezone.now()
         if row is not None and now - row.last_seen_at >= SEEN_EVERY:
-            Session.objects.filter(pk=row.pk).update(last_seen_at=now)
+            with giving_way():
+                Session.objects.filter(pk=row.pk).update(last_seen_at=now)
         return row

@@ -15,6 +15,7 @@ from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import NotFound, NotSignedIn, PermissionDenied, TenantSuspended
 from substrate.crossing import system_scope
 from substrate.keyring import keyring
+from substrate.patience import giving_way
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants import selectors
@@ -92,7 +93,7 @@ def _touch_key(principal: Principal, clock: Clock) -> None:
     with tenant_scope(principal.tenant_id, read_only=True):
         stale = ApiKey.objects.filter(due).exists()
     if stale:
-        with tenant_scope(principal.tenant_id):
+        with giving_way(), tenant_scope(principal.tenant_id):
             ApiKey.objects.filter(due).update(last_used_at=now)
 
 
