@@ -1,0 +1,135 @@
+"""Limits in the browser: one is set, hit and seen; where each comes from; who may set which."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fakes.console import ConsolePage
+from playwright.sync_api import expect
+
+pytestmark = [pytest.mark.pages, pytest.mark.timeout(240)]
+
+OpenConsole = Callable[..., ConsolePage]
+EFFECT_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def harbour_key(installation: Any) -> str:
+    """A key of the second tenant, whose limits disturb no other test."""
+    issued = installation.demo.server.manage(
+        "issue_api_key", "--tenant", installation.second, "--role", "owner"
+    )
+    key: str = issued["key"]
+    return key
+
+
+def ask(installation: Any, key: str) -> tuple[int, str]:
+    """One small call of the built-in model: its status, and the code of an error."""
+    body = {"model": "atrium-extractive", "messages": [{"role": "user", "content": "Hello?"}]}
+    request = urllib.request.Request(
+        f"{installation.url}/v1/chat/completions", data=json.dumps(body).encode()
+    )
+    request.add_header("authorization", f"Bearer {key}")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status), ""
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, str(json.loads(error.read())["error"]["code"])
+
+
+def ask_until_refused(installation: Any, key: str) -> str:
+    """The code of the refusal, which comes once the limit is in force everywhere."""
+    deadline = time.monotonic() + EFFECT_S
+    while time.monotonic() < deadline:
+        status, code = ask(installation, key)
+        if status != 200:
+            return code
+    raise AssertionError("no call was refused")
+
+
+def set_limit(console: ConsolePage, level: str, measure: str, amount: int, warn: int | None = None) -> None:
+    """Set a limit as a person does."""
+    page = console.page
+    page.get_by_test_id("new-limit").first.click()
+    dialog = page.get_by_test_id("limit-dialog")
+    dialog.get_by_label("For whom").select_option(label=level)
+    dialog.get_by_label("What is limited").select_option(label=measure)
+    dialog.locator("input[name=limit]").fill(str(amount))
+    if warn is not None:
+        dialog.locator("input[name=soft_limit]").fill(str(warn))
+    dialog.get_by_test_id("save").click()
+    expect(dialog).to_have_count(0)
+
+
+def remove_first(console: ConsolePage) -> None:
+    """Take the first limit of the page away."""
+    page = console.page
+    left = page.get_by_test_id("limit").count() - 1
+    page.get_by_test_id("limit").first.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_test_id("limit")).to_have_count(left)
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_limit_of_a_tenant_is_set_hit_and_seen(
+    open_console: OpenConsole, installation: Any, harbour_key: str, width: int
+) -> None:
+    console = open_console("operator", width)
+    page = console.page
+    console.go(f"/console/limits?in={installation.second}")
+    expect(page.get_by_text("Nothing is limited")).to_be_visible()
+    set_limit(console, "The whole tenant", "Requests a minute", 2, warn=1)
+    set_limit(console, "API keys", "Tokens a day", 1_000_000)
+    # Each stands under where it comes from.
+    expect(page.get_by_text("Set by the platform.")).to_be_visible()
+    expect(page.get_by_text("Each API key by itself.")).to_be_visible()
+    limit = page.get_by_test_id("limit").first
+    expect(limit).to_contain_text("Requests a minute")
+    expect(limit).to_contain_text("Warns at 1")
+    expect(page.get_by_test_id("limit").nth(1)).to_contain_text("1,000,000 for each")
+
+    assert ask_until_refused(installation, harbour_key) == "rate_limit_exceeded"
+    console.go(f"/console/limits?in={installation.second}")
+    expect(page.get_by_test_id("limit").first).to_contain_text("2 of 2 used")
+    expect(page.get_by_test_id("limit").first).to_contain_text("Used up")
+    assert console.axe() == []
+    assert console.overflow() == 0
+    console.keep(f"limits-reached-{width}")
+
+    page.get_by_test_id("limit").first.get_by_role("button", name="Edit").click()
+    dialog = page.get_by_test_id("limit-dialog")
+    dialog.locator("input[name=soft_limit]").fill("9")
+    with console.expecting("400"):
+        dialog.get_by_test_id("save").click()
+        expect(dialog).to_contain_text("The soft limit is not above the hard one.")
+    page.keyboard.press("Escape")
+    remove_first(console)
+    remove_first(console)
+    expect(page.get_by_text("Nothing is limited")).to_be_visible()
+    assert console.errors == []
+
+
+def test_an_owner_sets_what_is_below_the_tenant(open_console: OpenConsole, installation: Any) -> None:
+    console = open_console("harbour")
+    page = console.page
+    console.go("/console/limits")
+    page.get_by_test_id("new-limit").first.click()
+    levels = page.get_by_test_id("limit-dialog").get_by_label("For whom").locator("option")
+    expect(levels).to_have_text(["Groups", "Users", "API keys", "Models"])
+    page.keyboard.press("Escape")
+    set_limit(console, "Users", "Requests a minute", 600)
+    expect(page.get_by_test_id("limit")).to_contain_text("600 for each")
+    remove_first(console)
+    assert console.errors == []
+
+
+def test_members_see_and_set_none(open_console: OpenConsole) -> None:
+    console = open_console("member")
+    console.go("/console/limits")
+    expect(console.page.get_by_test_id("new-limit")).to_have_count(0)
+    assert console.errors == []
