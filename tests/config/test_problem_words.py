@@ -25,6 +25,7 @@ RAISED = {
 }
 # Texts that come from elsewhere: Django's own words, an engine's, and texts made of those that are checked.
 NOT_OURS = {
+    "_TOLD[measure].format(limit=limit, used=used)",
     "' '.join(error.messages)",
     "error.message",
     "message[:1000]",
