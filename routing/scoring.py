@@ -27,6 +27,9 @@ SAME_SPEED = 0.7
 ENOUGH_OF_IT = 0.8
 TELLING_TOKENS = 256
 LEAST_PATIENCE, MOST_PATIENCE = 2.0, 32.0
+# A replica is given so much to read ahead.
+READ_AHEAD_S = 0.5
+LEAST_AHEAD_TOKENS = 512
 # The others are as busy as counts when their mean backlog is this part of what is saved.
 BUSY_SHARE = 0.15
 
@@ -113,9 +116,22 @@ def weigh(
         uncached = prompt_tokens
         if matched:
             uncached = max(0, prompt_tokens - matched[at] * BLOCK_TOKENS)
-        slots.append(ReplicaSlots(replicas[at], most[at], speed, uncached, extra))
+        slots.append(
+            ReplicaSlots(replicas[at], most[at], speed, uncached, extra, budget_of(each.prefill_tps))
+        )
     open_to = _worth_it(slots, standings, prompt_tokens, now) if matched else None
     return Weighing(prompt_tokens, tuple(slots), loads, fixed, trials_s, home, open_to or tuple(slots))
+
+
+def budget_of(prefill_tps: float) -> int:
+    """Tokens of prompts that a replica of this speed may have before it; 0, without a bound, while it is not known.
+
+    What waits inside an engine waits in its order, not in that of classes and shares; so it gets no more than keeps it
+    busy. In powers of two, for calls whose replicas take the same share a line in the queue.
+    """
+    if not prefill_tps:
+        return 0
+    return max(LEAST_AHEAD_TOKENS, 1 << (int(READ_AHEAD_S * prefill_tps) - 1).bit_length())
 
 
 def _worth_it(

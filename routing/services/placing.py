@@ -30,6 +30,7 @@ from routing.limits import (
 )
 from routing.ports import Scheduler
 from routing.prefixes import Prefix
+from routing.scoring import budget_of
 from routing.services.admission import Admission, Admissions
 from routing.services.memory import RoutingMemory
 from routing.services.weighing import find_prefix, note_chosen, weigh_replicas
@@ -264,7 +265,17 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
 
 def _only(replica: ReplicaSpec, prompt_tokens: int) -> tuple[ReplicaSlots, ...]:
     """A replica without others: there is nothing to weigh."""
-    return (ReplicaSlots(replica.id, replica.max_concurrency, vital_of(replica.id).speed, prompt_tokens),)
+    vital = vital_of(replica.id)
+    budget = budget_of(vital.prefill_tps)
+    return (
+        ReplicaSlots(
+            replica.id,
+            replica.max_concurrency,
+            vital.speed,
+            uncached_tokens=prompt_tokens,
+            token_budget=budget,
+        ),
+    )
 
 
 def _request(call: ModelCall) -> EngineRequest:
