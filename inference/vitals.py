@@ -46,7 +46,8 @@ class Vital:
     quickest stretches of this window and the one before, which began at `window_at`; `slow_since` is since when they
     have been too slow, 0 while they are not. `progress_at` is when a token last came, or when the replica last began to
     have something to do; `due_at` when the longest prompt should have been read, `read_until` when, at its speed, all
-    prompts are that were sent there. `speed` is `prefill_tps`, or the usual until it is learned. `load_s` is what the
+    prompts are that were sent there; `queued_s` is the time to read those that wait for a slot of it, or their share of
+    it where they may go elsewhere too. `speed` is `prefill_tps`, or the usual until it is learned. `load_s` is what the
     calls of this process cost another: the share of `slots` in use, times the time of the first tokens. `standing_s` is
     what it costs to go there whatever the call: cache pressure and distance, in seconds. `generation` grows when the
     engine has lost its cache; `left_alone` counts how often it was.
@@ -67,6 +68,7 @@ class Vital:
     progress_at: float = 0.0
     due_at: float = 0.0
     read_until: float = 0.0
+    queued_s: float = 0.0
     speed: float = PREFILL_TPS
     slots: int = 1
     load_s: float = 0.0

@@ -72,6 +72,15 @@ def _home(parts: Sequence[str], body: Mapping[str, Any], seed: int) -> int:
     return last
 
 
+@dataclass(slots=True)
+class _Expected:
+    """Calls with one beginning that wait for `replica`, and whether any of them has come to be read."""
+
+    replica: str
+    count: int = 0
+    read: bool = False
+
+
 class PrefixIndex:
     """What each replica should have in its cache, by what this process sent there: the least used goes first."""
 
@@ -80,6 +89,8 @@ class PrefixIndex:
         self._kept = kept
         self._blocks: dict[str, OrderedDict[int, None]] = {}
         self._generations: dict[str, int] = {}
+        # By the first block of those that wait.
+        self._expected: dict[int, _Expected] = {}
 
     def matched(self, replicas: Sequence[str], generations: Sequence[int], chain: Sequence[int]) -> list[int]:
         """How many blocks of the chain's beginning each of the replicas has.
@@ -110,6 +121,12 @@ class PrefixIndex:
 
     def note(self, replica: str, generation: int, chain: Sequence[int]) -> None:
         """The replica reads the chain's text now. What its engine had before `generation` is forgotten."""
+        waiting = self._expected.get(chain[0]) if self._expected else None
+        if waiting is not None:
+            waiting.read = True
+        self._remember(replica, generation, chain)
+
+    def _remember(self, replica: str, generation: int, chain: Sequence[int]) -> None:
         blocks = self._blocks.get(replica)
         if blocks is None or self._generations[replica] != generation:
             blocks = self._blocks[replica] = OrderedDict()
@@ -120,6 +137,25 @@ class PrefixIndex:
             blocks.move_to_end(block)
         while len(blocks) > self._kept:
             blocks.popitem(last=False)
+
+    def expect(self, replica: str, generation: int, chain: Sequence[int]) -> None:
+        """A call waits for the replica to read the chain's text, which nobody has: who comes meanwhile is to follow it."""
+        self._remember(replica, generation, chain)
+        waiting = self._expected.setdefault(chain[0], _Expected(replica))
+        waiting.count += 1
+
+    def expect_no_more(self, chain: Sequence[int]) -> None:
+        """A call of `expect` waits no longer. When none with its beginning was granted a slot, nobody has read it."""
+        waiting = self._expected.get(chain[0])
+        if waiting is None:
+            return
+        waiting.count -= 1
+        if waiting.count == 0:
+            del self._expected[chain[0]]
+            blocks = self._blocks.get(waiting.replica)
+            if blocks is not None and not waiting.read:
+                for block in chain:
+                    blocks.pop(block, None)
 
     def size(self, replica: str) -> int:
         """Blocks that are remembered of the replica."""

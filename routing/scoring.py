@@ -30,20 +30,24 @@ LEAST_PATIENCE, MOST_PATIENCE = 2.0, 32.0
 # A replica is given so much to read ahead.
 READ_AHEAD_S = 0.5
 LEAST_AHEAD_TOKENS = 512
-# The others are as busy as counts when their mean backlog is this part of what is saved.
+# The others are as busy as counts when their mean backlog is this part of what is saved, or this part of their slots is
+# in use.
 BUSY_SHARE = 0.15
+BUSY_SLOTS = 0.5
 
 
 class Standing(Protocol):
     """What is known of a replica: its speed in prompt tokens a second, and what is to be added whatever the call.
 
     `prefill_tps` is the speed as learned, 0 until it is; `speed` what is taken when nobody's is known. `read_until` is
-    when the prompts that this process sent there should be read, `running` how many calls it has there.
+    when the prompts that this process sent there should be read, `queued_s` the time to read those that wait for it,
+    `running` how many calls it has there.
     """
 
     speed: float
     prefill_tps: float
     read_until: float
+    queued_s: float
     running: int
     load_s: float
     standing_s: float
@@ -51,7 +55,11 @@ class Standing(Protocol):
 
 
 class Weighing(Struct, frozen=True):
-    """What a call costs on each replica, and those of them that it may go to: `worth_it` is for the scheduler."""
+    """What a call costs on each replica, and those of them that it may go to: `worth_it` is for the scheduler.
+
+    `settled` is the index of a replica that will read the prompt, known before its slot is granted, or -1: those that
+    come meanwhile with the same beginning are to follow it. `waits`: by what this process knows, it will wait.
+    """
 
     prompt_tokens: int
     slots: tuple[ReplicaSlots, ...]
@@ -60,6 +68,8 @@ class Weighing(Struct, frozen=True):
     trials_s: Sequence[float] | None
     home: int
     worth_it: tuple[ReplicaSlots, ...]
+    settled: int
+    waits: bool
 
     def terms(self, at: int) -> Terms:
         """The terms of one replica."""
@@ -119,8 +129,28 @@ def weigh(
         slots.append(
             ReplicaSlots(replicas[at], most[at], speed, uncached, extra, budget_of(each.prefill_tps))
         )
-    open_to = _worth_it(slots, standings, prompt_tokens, now) if matched else None
-    return Weighing(prompt_tokens, tuple(slots), loads, fixed, trials_s, home, open_to or tuple(slots))
+    worth_it = tuple(slots)
+    settled, waits = -1, False
+    if prefix is not None:
+        backlogs = [max(0.0, each.read_until - now) + each.queued_s for each in standings]
+        if matched:
+            worth = _worth_it(slots, standings, prompt_tokens, backlogs)
+            worth_it = tuple([slots[at] for at in worth])
+            waits = min([backlogs[at] for at in worth]) > 0
+        elif min(backlogs) > 0:
+            waits = True
+            settled = _soonest(slots, backlogs)
+            worth_it = (slots[settled],)
+    return Weighing(prompt_tokens, tuple(slots), loads, fixed, trials_s, home, worth_it, settled, waits)
+
+
+def _soonest(slots: Sequence[ReplicaSlots], backlogs: Sequence[float]) -> int:
+    """Where a prompt that nobody has cached is read first, when all have something to read before."""
+    costs = [
+        backlog + each.uncached_tokens / each.prefill_tps + each.extra_s
+        for backlog, each in zip(backlogs, slots, strict=True)
+    ]
+    return costs.index(min(costs))
 
 
 def budget_of(prefill_tps: float) -> int:
@@ -135,9 +165,12 @@ def budget_of(prefill_tps: float) -> int:
 
 
 def _worth_it(
-    slots: Sequence[ReplicaSlots], standings: Sequence[Standing], prompt_tokens: int, now: float
-) -> tuple[ReplicaSlots, ...]:
-    """The replicas that are worth going to where some have the prompt cached: those, or all when they are too busy.
+    slots: Sequence[ReplicaSlots],
+    standings: Sequence[Standing],
+    prompt_tokens: int,
+    backlogs: Sequence[float],
+) -> Sequence[int]:
+    """Which replicas are worth going to where some have the prompt cached: those, or all when they are too busy.
 
     Reading a prompt again costs the caller its time once, and everybody who reads behind it there again, beside what it
     drives from that replica's cache. So the busier the others are, the longer a call waits for what it saves: from
@@ -149,14 +182,15 @@ def _worth_it(
     limit = prompt_tokens - ENOUGH_OF_IT * saved
     having = [at for at, each in enumerate(slots) if each.uncached_tokens <= limit]
     if len(having) == len(slots) or saved < TELLING_TOKENS:
-        return tuple(slots)
-    backlogs = [max(0.0, each.read_until - now) for each in standings]
+        return range(len(slots))
     costs = [backlog + each.extra_s for backlog, each in zip(backlogs, slots, strict=True)]
     others = [at for at in range(len(slots)) if at not in having]
     saved_s = saved / max(slots[at].prefill_tps for at in having)
-    busy = min(1.0, sum(backlogs[at] for at in others) / len(others) / (BUSY_SHARE * saved_s))
+    backlog = sum(backlogs[at] for at in others) / len(others)
+    running = sum(standings[at].running / slots[at].max_concurrency for at in others) / len(others)
+    busy = min(1.0, max(backlog / (BUSY_SHARE * saved_s), running / BUSY_SLOTS))
     patience = LEAST_PATIENCE + (MOST_PATIENCE - LEAST_PATIENCE) * busy
     full = busy < 1.0 and all(standings[at].running >= slots[at].max_concurrency for at in having)
     if full or min(costs[at] for at in having) - min(costs[at] for at in others) > patience * saved_s:
-        return tuple(slots)
-    return tuple(slots[at] for at in having)
+        return range(len(slots))
+    return having

@@ -33,7 +33,7 @@ from routing.prefixes import Prefix
 from routing.scoring import budget_of
 from routing.services.admission import Admission, Admissions
 from routing.services.memory import RoutingMemory
-from routing.services.weighing import find_prefix, note_chosen, weigh_replicas
+from routing.services.weighing import Expectation, find_prefix, note_chosen, weigh_replicas
 from routing.types import Lease, ModelCall, ReplicaSlots, RoutingDecision, Terms, Ticket
 
 log = structlog.get_logger(__name__)
@@ -234,11 +234,16 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
         weight=principal.weight,
         tell=call.tell,
     )
+    waiting = (
+        Expectation(weighing, prefix, memory) if weighing is not None and prefix and weighing.waits else None
+    )
     began = time.perf_counter()
     try:
         admission = progress.admission
         lease = await (admission.acquire(scheduler, ticket) if admission else scheduler.acquire(ticket))
     except BaseException as error:
+        if waiting is not None:
+            waiting.over()
         note_hop("queue", began, {"pool": candidate.pool, "outcome": _outcome(error)})
         raise
     note_hop("queue", began, {"pool": candidate.pool, "outcome": "ok"})
@@ -260,6 +265,8 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     )
     if prefix is not None:
         note_chosen(replica, prompt_tokens, progress.terms, prefix, memory)
+    if waiting is not None:
+        waiting.over()
     return replica
 
 

@@ -40,6 +40,34 @@ def weigh_replicas(
     )
 
 
+class Expectation:
+    """A call that waits for a slot: what it will read counts for those who choose after it, until it waits no longer."""
+
+    __slots__ = ("_index", "_prefix", "_shares")
+
+    def __init__(self, weighing: Weighing, prefix: Prefix, memory: RoutingMemory) -> None:
+        """It begins to wait."""
+        wanted = weighing.worth_it
+        self._shares = [
+            (vital_of(each.id), each.uncached_tokens / each.prefill_tps / len(wanted)) for each in wanted
+        ]
+        for vital, seconds in self._shares:
+            vital.queued_s += seconds
+        self._index = memory.prefixes
+        self._prefix = prefix if weighing.settled >= 0 else None
+        if self._prefix is not None:
+            replica = wanted[0].id
+            self._index.expect(replica, vital_of(replica).generation, self._prefix.chain)
+
+    def over(self) -> None:
+        """It has its slot, and `note_chosen` was told; or it has given up."""
+        for vital, seconds in self._shares:
+            # Sums of fractions do not come out even.
+            vital.queued_s = max(0.0, vital.queued_s - seconds)
+        if self._prefix is not None:
+            self._index.expect_no_more(self._prefix.chain)
+
+
 def note_chosen(
     replica: ReplicaSpec,
     prompt_tokens: int,

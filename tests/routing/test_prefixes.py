@@ -119,3 +119,22 @@ def test_a_full_home_is_passed_by() -> None:
     home = next(home for home in range(100) if preferred(home, replicas, [0.0] * 3) == 0)
     assert preferred(home, replicas, [0.9, 0.3, 0.3]) != 0
     assert preferred(home, replicas, [0.5, 0.5, 0.5]) == 0
+
+
+def test_who_comes_while_a_new_prompt_waits_follows_it() -> None:
+    index = PrefixIndex()
+    index.expect("r1", 0, [1, 2, 3])
+    assert index.matched(["r1", "r2"], [0, 0], [1, 2, 4]) == [2, 0]
+    index.expect_no_more([1, 2, 3])
+    assert index.matched(["r1"], [0], [1, 2, 3]) == [0]
+
+
+def test_what_one_of_those_that_waited_came_to_be_read_stays_known() -> None:
+    index = PrefixIndex()
+    index.expect("r1", 0, [1, 2, 3])
+    index.expect("r1", 0, [1, 2, 5])
+    index.note("r1", 0, [1, 2, 3])
+    index.expect_no_more([1, 2, 3])
+    index.expect_no_more([1, 2, 5])
+    assert index.matched(["r1"], [0], [1, 2, 3]) == [3]
+    index.expect_no_more([1, 2, 3])

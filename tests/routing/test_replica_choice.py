@@ -88,6 +88,18 @@ async def test_many_with_one_beginning_do_not_crowd_one_replica(engine: Scripted
     assert len(counts) == 4
 
 
+async def test_a_new_beginning_is_read_once_however_many_come_with_it(engine: ScriptedEngine) -> None:
+    engine.usual = Act(words=3, gap_s=0.02)
+    others = [asyncio.ensure_future(ask(f"{number} {LONG}")) for number in range(16)]
+    await asyncio.sleep(0)
+    decisions = await asyncio.gather(*(ask(LONG * 3, f"question {number}") for number in range(6)))
+    await asyncio.gather(*others)
+    unread = [each.terms.cached_tokens == 0 for each in decisions if each.terms is not None]
+    assert unread.count(True) == 1
+    directory: ModelDirectory = backends["model_directory"]
+    assert [directory.vitals.of(f"r{number}").queued_s for number in range(4)] == pytest.approx([0.0] * 4)
+
+
 async def test_small_calls_at_once_are_spread(engine: ScriptedEngine) -> None:
     engine.usual = Act(words=3, gap_s=0.02)
     decisions = await asyncio.gather(*(ask("hi") for _ in range(8)))

@@ -64,6 +64,16 @@ def test_a_replica_without_a_free_slot_is_left_while_the_others_have_little_to_d
     assert len(weigh(IDS[:2], [8, 8], known, TOKENS, LONG, index, now=0.0).worth_it) == 1
 
 
+def test_a_new_prompt_settles_where_it_is_read_soonest_when_all_are_busy() -> None:
+    known = vitals()
+    known[0].queued_s, known[1].queued_s = 3.0, 1.0
+    weighing = weigh(IDS[:2], [8, 8], known, TOKENS, LONG, PrefixIndex(), now=0.0)
+    assert (weighing.settled, [each.id for each in weighing.worth_it], weighing.waits) == (1, ["r2"], True)
+    known[1].queued_s = 0.0
+    weighing = weigh(IDS[:2], [8, 8], known, TOKENS, LONG, PrefixIndex(), now=0.0)
+    assert (weighing.settled, len(weighing.worth_it), weighing.waits) == (-1, 2, False)
+
+
 def test_the_load_of_a_replica_costs_by_its_pace() -> None:
     known = vitals()
     known[1].begin(0.0, stream=True, tokens=0, slots=8)
