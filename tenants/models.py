@@ -14,6 +14,7 @@ from tenants.access_models import Grant as Grant
 from tenants.access_models import Group as Group
 from tenants.access_models import GroupMember as GroupMember
 from tenants.access_models import Restriction as Restriction
+from tenants.break_glass_models import BreakGlass as BreakGlass
 from tenants.lifecycle_models import TenantDeletion as TenantDeletion
 from tenants.lifecycle_models import TenantExport as TenantExport
 from tenants.lifecycle_types import REGION_LENGTH
@@ -234,6 +235,10 @@ class Invitation(TenantOwned):
 
     email = models.EmailField(max_length=EMAIL_LENGTH)
     role = models.CharField(max_length=16, choices=_choices(Role), default=Role.MEMBER.value)
+    custom_role = models.ForeignKey(
+        "tenants.CustomRole", on_delete=models.RESTRICT, null=True, blank=True, related_name="+"
+    )
+    custom_role_id: uuid.UUID | None
     message = models.CharField(max_length=MESSAGE_LENGTH, blank=True)
     token_hash = models.CharField(max_length=64, unique=True)
     invited_by = models.ForeignKey(

@@ -74,6 +74,10 @@ TENANT_PERMISSIONS = ROLE_PERMISSIONS[Role.OWNER]
 # What an operator who visits a tenant must not have: each of them opens content.
 CONTENT = frozenset(each.name for each in PERMISSIONS if each.content)
 VISIT = TENANT_PERMISSIONS - CONTENT | {OPERATE}
+# What a break-glass grant adds to a visit, and where each request under it is written down.
+BREAK_GLASS = frozenset({"knowledge.read"})
+WATCHED_AREAS = frozenset({"knowledge", "chat"})
+WATCHED = frozenset(each.name for each in PERMISSIONS if each.area in WATCHED_AREAS)
 
 
 def permissions_of(
@@ -124,9 +128,10 @@ def require_rank(principal: Principal, role: Role, custom: Collection[str] | Non
 def require_within(principal: Principal, wanted: Collection[str]) -> None:
     """Return when `principal` has all of the permissions `wanted`. Raises PermissionDenied, which names those missing.
 
-    Operators are no exception: a visit must not make a role that opens content.
+    Operators are no exception: a visit must not make a role that opens content, which would outlive a break-glass grant.
     """
-    missing = sorted(set(wanted) - principal.permissions)
+    own = principal.permissions - CONTENT if principal.visiting else principal.permissions
+    missing = sorted(set(wanted) - own)
     if missing:
         raise PermissionDenied(
             f"You cannot give what you do not have: {', '.join(missing)}.", code="beyond_own_rights"

@@ -8,12 +8,13 @@ from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet
 
+from kernel.clock import SYSTEM_CLOCK
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from substrate.versions import version_of
 from tenants.closing import closed_to
-from tenants.models import ApiKey, CustomRole, Invitation, Membership, Tenant, User
-from tenants.permissions import EVERYTHING, VISIT, permissions_of
+from tenants.models import ApiKey, BreakGlass, CustomRole, Invitation, Membership, Tenant, User
+from tenants.permissions import BREAK_GLASS, EVERYTHING, VISIT, permissions_of
 from tenants.types import (
     InvitationState,
     InvitationView,
@@ -146,7 +147,9 @@ def _closed(
 
 
 def principal_of_visit(user: User, tenant: Tenant) -> Principal:
-    """The principal of an operator in a tenant they are no member of: see `Principal.visiting`."""
+    """The principal of an operator in a tenant they are no member of: see `Principal.visiting`, `Principal.break_glass`."""
+    with tenant_scope(tenant.id, read_only=True):
+        grant = open_break_glasses(user.id, SYSTEM_CLOCK.now()).values_list("id", flat=True).first()
     return Principal(
         tenant_id=tenant.id,
         tenant_slug=tenant.slug,
@@ -155,10 +158,16 @@ def principal_of_visit(user: User, tenant: Tenant) -> Principal:
         user_id=user.id,
         is_operator=True,
         priority_cap=PriorityClass(tenant.priority_class),
-        permissions=VISIT,
+        permissions=VISIT | BREAK_GLASS if grant else VISIT,
+        break_glass=grant,
         visiting=True,
         weight=tenant.weight,
     )
+
+
+def open_break_glasses(user_id: uuid.UUID, now: datetime) -> QuerySet[BreakGlass]:
+    """Grants by which the operator may read content of the tenant at hand now. Needs a tenant scope."""
+    return BreakGlass.objects.filter(operator_id=user_id, ended_at=None, expires_at__gt=now)
 
 
 def memberships_of(user_id: uuid.UUID) -> list[Membership]:
@@ -244,7 +253,7 @@ def key_state(key: ApiKey, now: datetime) -> KeyState:
 
 def invitations() -> QuerySet[Invitation]:
     """Invitations of the tenant at hand with who invited. Needs a tenant scope."""
-    return Invitation.objects.select_related("invited_by")
+    return Invitation.objects.select_related("invited_by", "custom_role")
 
 
 def invitation_state(invitation: Invitation, now: datetime) -> InvitationState:
@@ -262,6 +271,7 @@ def invitation_view(invitation: Invitation, now: datetime) -> InvitationView:
         id=invitation.id,
         email=invitation.email,
         role=Role(invitation.role),
+        custom_role=_role_name(invitation.custom_role),
         message=invitation.message,
         state=invitation_state(invitation, now),
         invited_by=invitation.invited_by.email if invitation.invited_by else "",

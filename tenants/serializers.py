@@ -114,10 +114,11 @@ class MemberOutput(serializers.Serializer[Any]):
 
 
 class InvitationInput(StrictSerializer):
-    """An offer of membership to an address; the message is for the person invited."""
+    """An offer of membership to an address, with a built-in `role` or a `custom_role`; the message is for the person invited."""
 
     email = serializers.EmailField(max_length=EMAIL_LENGTH)
-    role = serializers.ChoiceField(ROLES)
+    role = serializers.ChoiceField(ROLES, required=False)
+    custom_role = serializers.UUIDField(required=False)
     message = serializers.CharField(max_length=MESSAGE_LENGTH, required=False, allow_blank=True)
 
 
@@ -127,6 +128,7 @@ class InvitationOutput(serializers.Serializer[Any]):
     id = serializers.CharField()
     email = serializers.CharField()
     role = serializers.ChoiceField(ROLES)
+    custom_role = RoleNameOutput(allow_null=True)
     message = serializers.CharField()
     state = serializers.ChoiceField(INVITATION_STATES)
     invited_by = serializers.CharField(allow_blank=True)

@@ -104,6 +104,7 @@ class Principal:
     `confined` is a session that vouches for its user in this tenant alone: it shows nothing of others, and has no
     operator's rights. `weight` is the tenant's share of a contended pool, by the shares of the others that wait.
     `region` is where the tenant's content must stay: engines elsewhere never see it (empty: anywhere).
+    `break_glass` is the grant by which a visiting operator reads the tenant's content.
     """
 
     tenant_id: uuid.UUID
@@ -123,6 +124,7 @@ class Principal:
     confined: bool = False
     weight: int = 1
     region: str = ""
+    break_glass: uuid.UUID | None = None
 
 
 class UsageEntry(Struct, frozen=True):
@@ -259,6 +261,7 @@ class InvitationView:
     id: uuid.UUID
     email: str
     role: Role
+    custom_role: RoleName | None
     message: str
     state: InvitationState
     invited_by: str
@@ -280,11 +283,12 @@ class SentInvitation:
 
 @dataclass(frozen=True, slots=True)
 class OfferedMembership:
-    """What the person who holds an invitation sees of it. `known` says that there is an account of this address."""
+    """What the person who holds an invitation sees of it. `custom_role` names the tenant's own role, where it offers one. `known` says that there is an account of this address."""
 
     token_hash: str = field(repr=False)
     email: str
     role: Role
+    custom_role: str
     tenant_name: str
     invited_by: str
     message: str

@@ -10,6 +10,7 @@ from tenants.views.account_pages import (
     end_sessions,
     show_sessions,
 )
+from tenants.views.break_glass import BreakGlassesView, OneBreakGlassView
 from tenants.views.chargeback import ChargebackView
 from tenants.views.groups import GroupMembersView, GroupMemberView, GroupsView, GroupView
 from tenants.views.invitation_page import accept_invitation, open_invitation
@@ -83,6 +84,8 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^identity-providers/(?P<provider_id>[^/]+)/?$", OneProviderView.as_view()),
     re_path(r"^identity-providers/(?P<provider_id>[^/]+)/test/?$", ProviderTestView.as_view()),
     re_path(r"^identity-providers/(?P<provider_id>[^/]+)/domains/?$", ProviderDomainsView.as_view()),
+    re_path(r"^break-glass/?$", BreakGlassesView.as_view()),
+    re_path(r"^break-glass/(?P<grant_id>[^/]+)/?$", OneBreakGlassView.as_view()),
     re_path(r"^provisioning/?$", ProvisioningView.as_view()),
     re_path(r"^provisioning/tokens/?$", ScimTokensView.as_view()),
     re_path(r"^provisioning/tokens/(?P<token_id>[^/]+)/?$", ScimTokenView.as_view()),

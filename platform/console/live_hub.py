@@ -38,6 +38,7 @@ HEARD_BY: Mapping[str, str] = {
     "retention": "retention.write",
     "identity_provider": "tenant.write",
     "scim_token": "tenant.write",
+    "break_glass": "audit.read",
     "usage": "usage.read",
 }
 # Changes after which the rights of some are others, and those that touch everybody in the tenant.

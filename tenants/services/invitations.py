@@ -21,6 +21,7 @@ from tenants import selectors
 from tenants.models import Invitation, Tenant
 from tenants.permissions import require, require_rank
 from tenants.services.mailing import Letter, send_letter
+from tenants.services.roles import wanted_role
 from tenants.services.users import normal_address
 from tenants.types import (
     MESSAGE_LENGTH,
@@ -48,18 +49,21 @@ def invite(
     *,
     principal: Principal,
     email: str,
-    role: Role,
+    role: Role | None = None,
+    custom_role_id: uuid.UUID | None = None,
     base_url: str,
     message: str = "",
     clock: Clock = SYSTEM_CLOCK,
 ) -> SentInvitation:
     """Offer a membership in the principal's tenant to an address, for seven days; mailed, or with a link to hand over.
 
-    `base_url` is scheme and host of the link. Raises PermissionDenied, BadInput, LimitReached, and Conflict when the
+    It offers a built-in role or a custom one. `base_url` is scheme and host of the link. Raises PermissionDenied, BadInput, LimitReached, and Conflict when the
     address belongs to a member or has an open invitation.
     """
     require(principal, "users.write")
-    require_rank(principal, role)
+    if role is not None:
+        # What may not be offered at all is refused before anything is looked up.
+        require_rank(principal, role)
     address = normal_address(email)
     text = message.strip()
     if len(text) > MESSAGE_LENGTH:
@@ -67,6 +71,7 @@ def invite(
     now = clock.now()
     token = secrets.token_urlsafe(32)
     with tenant_scope(principal.tenant_id):
+        wanted = wanted_role(principal, role, custom_role_id)
         if selectors.members().filter(user__email=address).exists():
             raise Conflict(f"{address} is a member of this tenant already.", param="email")
         waiting = Invitation.objects.filter(accepted_at=None, withdrawn_at=None)
@@ -75,7 +80,8 @@ def invite(
         row = Invitation(
             tenant_id=principal.tenant_id,
             email=address,
-            role=role.value,
+            role=wanted[0],
+            custom_role=wanted[1],
             message=text,
             token_hash=token_hash(token),
             invited_by_id=principal.user_id,
@@ -157,7 +163,8 @@ def _locked(
     row = Invitation.objects.select_for_update().filter(id=invitation_id).first()
     if row is None:
         raise NotFound("There is no such invitation.")
-    require_rank(principal, Role(row.role))
+    custom = row.custom_role
+    require_rank(principal, Role(row.role), custom.permissions if custom else None)
     state = selectors.invitation_state(row, now)
     if state is InvitationState.ACCEPTED or (state is InvitationState.WITHDRAWN and not withdrawn):
         raise Conflict(f"This invitation was {state.value} already.", code=f"invitation_{state.value}")
@@ -165,7 +172,7 @@ def _locked(
 
 
 def _record(act: str, row: Invitation) -> None:
-    label = f"{row.email} ({row.role})"
+    label = f"{row.email} ({row.custom_role.name if row.custom_role else row.role})"
     record_change(kind="invitation", object_id=row.id, tenant_id=row.tenant_id)
     record_act(act=act, kind="invitation", object_id=row.id, label=label, tenant_id=row.tenant_id)
 

@@ -35,6 +35,7 @@ def find_offer(*, token: str = "", hashed: str = "", clock: Clock = SYSTEM_CLOCK
         token_hash=hashed,
         email=row.email,
         role=Role(row.role),
+        custom_role=row.custom_role.name if row.custom_role else "",
         tenant_name=row.tenant.name,
         invited_by=row.invited_by.get_full_name() if row.invited_by else "",
         message=row.message,
@@ -47,7 +48,11 @@ _UNKNOWN = "This invitation is not known. It may have been withdrawn, or sent ag
 
 def _open_invitation(hashed: str, clock: Clock) -> Invitation:
     with system_scope("look up an invitation", read_only=True):
-        row = Invitation.objects.select_related("tenant", "invited_by").filter(token_hash=hashed).first()
+        row = (
+            Invitation.objects.select_related("tenant", "invited_by", "custom_role")
+            .filter(token_hash=hashed)
+            .first()
+        )
     if row is None:
         raise NotFound(_UNKNOWN)
     _check_open(row, clock)
@@ -117,7 +122,11 @@ def _joined(invitation: Invitation, user: User, clock: Clock) -> Membership:
     try:
         with transaction.atomic():
             membership = Membership.objects.create(
-                tenant_id=invitation.tenant_id, user=user, role=invitation.role, last_used_at=clock.now()
+                tenant_id=invitation.tenant_id,
+                user=user,
+                role=invitation.role,
+                custom_role=invitation.custom_role,
+                last_used_at=clock.now(),
             )
     except IntegrityError as error:
         raise Conflict("You are a member of this tenant already.", code="already_member") from error
@@ -127,7 +136,7 @@ def _joined(invitation: Invitation, user: User, clock: Clock) -> Membership:
     record_change(kind="membership", object_id=user.id, tenant_id=tenant_id)
     record_change(kind="invitation", object_id=invitation.id, tenant_id=tenant_id)
     with acting(Actor("user", user.email, user.id)):
-        label = f"{user.email} ({invitation.role})"
+        label = f"{user.email} ({invitation.custom_role.name if invitation.custom_role else invitation.role})"
         record_act(
             act="accepted", kind="invitation", object_id=invitation.id, label=label, tenant_id=tenant_id
         )

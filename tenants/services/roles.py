@@ -13,7 +13,7 @@ from substrate.versions import check_version
 from tenants import access_reads
 from tenants.access_models import CustomRole
 from tenants.access_types import DESCRIPTION_LENGTH, CustomRoleView
-from tenants.models import ApiKey, Tenant
+from tenants.models import ApiKey, Invitation, Tenant
 from tenants.permissions import TENANT_PERMISSIONS, require, require_rank, require_within
 from tenants.types import NAME_LENGTH, Principal, Role
 
@@ -100,8 +100,12 @@ def delete_role(*, principal: Principal, role_id: uuid.UUID, expected: str | Non
                 f"{view.members} members and {view.keys} keys have this role: give them another one first.",
                 code="role_in_use",
             )
+        offers = Invitation.objects.filter(custom_role=role)
+        if offers.filter(accepted_at=None, withdrawn_at=None).exists():
+            raise Conflict("An invitation that waits for an answer offers this role.", code="role_in_use")
         _record("deleted", role, values_of(role, *_RECORDED))
-        # What is left are keys that were revoked.
+        # What is left are invitations that ended, and keys that were revoked.
+        offers.update(custom_role=None)
         ApiKey.objects.filter(custom_role=role).update(custom_role=None)
         role.delete()
 

@@ -95,7 +95,8 @@ class InvitationsView(AtriumView):
         sent = invite(
             principal=principal(request),
             email=values["email"],
-            role=Role(values["role"]),
+            role=Role(values["role"]) if "role" in values else None,
+            custom_role_id=values.get("custom_role"),
             message=values.get("message", ""),
             base_url=base_url(request),
         )

@@ -52,6 +52,7 @@ OWNERS = {
     "quota_id": ("tenants.Quota", "id"),
     "export_id": ("tenants.TenantExport", "id"),
     "provider_id": ("tenants.IdentityProvider", "id"),
+    "grant_id": ("tenants.BreakGlass", "id"),
     "token_id": ("tenants.ScimToken", "id"),
 }
 # Things that all tenants share: who may touch them is the operators' business and has its own tests.

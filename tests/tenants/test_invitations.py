@@ -22,7 +22,7 @@ from kernel.errors import Conflict, NotFound, PermissionDenied, RateLimited
 from substrate.audit import acts_of_tenant
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
-from tenants.models import Invitation, Membership, Tenant, User
+from tenants.models import CustomRole, Invitation, Membership, Tenant, User
 from tenants.services import find_offer, forget_old_invitations, join_as_known_person, join_as_new_person
 from tenants.services.sign_in import SESSION_MEMBERSHIP
 from tenants.types import Role, TenantState
@@ -356,3 +356,44 @@ def test_what_ended_long_ago_is_forgotten(admin: Client, tenant: Tenant) -> None
     soon = FrozenClock(datetime.now(UTC) + timedelta(days=96))
     late = FrozenClock(datetime.now(UTC) + timedelta(days=98))
     assert (forget_old_invitations(clock=soon), forget_old_invitations(clock=late)) == (0, 1)
+
+
+def own_role(tenant: Tenant, name: str, *permissions: str) -> str:
+    with tenant_scope(tenant.id):
+        return str(CustomRole.objects.create(name=name, permissions=list(permissions)).id)
+
+
+def test_an_invitation_may_offer_a_role_of_the_tenants_own() -> None:
+    tenant = make_tenant()
+    boss = key_client(tenant, role=Role.OWNER)
+    role = own_role(tenant, "Librarian", "knowledge.read", "knowledge.write")
+    body = {"email": "new@example.com", "custom_role": role}
+    sent = boss.post("/api/v1/invitations", json.dumps(body), content_type="application/json")
+    assert sent.status_code == 201, sent.content
+    assert sent.json()["custom_role"]["name"] == "Librarian"
+    gone = boss.delete(f"/api/v1/roles/{role}")
+    assert (gone.status_code, gone.json()["code"]) == (409, "role_in_use")
+    offer = find_offer(token=sent.json()["link"].partition("#")[2])
+    assert offer.custom_role == "Librarian"
+    joined = join_as_new_person(hashed=offer.token_hash, name="New", password="a long enough phrase 7")
+    with tenant_scope(tenant.id):
+        member = Membership.objects.get(id=joined.id)
+        assert (member.role, str(member.custom_role_id)) == ("viewer", role)
+
+
+def test_no_invitation_offers_more_than_one_has_or_a_role_of_others() -> None:
+    tenant, other = make_tenant(), make_tenant()
+    admin = key_client(tenant, role=Role.ADMIN)
+    wrong = {
+        403: own_role(tenant, "Owners", "tenant.write"),
+        400: own_role(other, "Theirs", "knowledge.read"),
+    }
+    for status, role in wrong.items():
+        body = json.dumps({"email": "new@example.com", "custom_role": role})
+        answer = admin.post("/api/v1/invitations", body, content_type="application/json")
+        assert answer.status_code == status
+    for more in ({}, {"role": "member", "custom_role": own_role(tenant, "Mine", "knowledge.read")}):
+        body = json.dumps({"email": "new@example.com", **more})
+        assert admin.post("/api/v1/invitations", body, content_type="application/json").status_code == 400
+    with tenant_scope(tenant.id):
+        assert not Invitation.objects.exists()

@@ -30,6 +30,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "TenantSwitch": "tenants.serializers.TENANT_SWITCHES",
         "DeletionState": "tenants.lifecycle_serializers.DELETION_STATES",
         "ExportState": "tenants.lifecycle_serializers.EXPORT_STATES",
+        "BreakGlassState": "tenants.views.break_glass.BREAK_GLASS_STATES",
         "KeyState": "tenants.serializers.KEY_STATES",
         "InvitationState": "tenants.serializers.INVITATION_STATES",
         "QuotaState": "tenants.services.standings.STATES",

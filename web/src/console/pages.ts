@@ -25,6 +25,7 @@ export type PageId =
   | "jobs"
   | "audit"
   | "limits"
+  | "breakglass"
   | "retention"
   | "tenant"
   | "tenants"
@@ -213,6 +214,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "audit.read",
     scope: "both",
     load: () => import("./audit/AuditPage.svelte"),
+  },
+  {
+    id: "breakglass",
+    path: "/console/break-glass",
+    area: "breakglass",
+    icon: "alert",
+    group: "activity",
+    permission: "audit.read",
+    scope: "tenant",
+    load: () => import("./breakglass/BreakGlassPage.svelte"),
   },
   {
     id: "retention",

@@ -56,6 +56,7 @@ export interface Invitation {
   id: string;
   email: string;
   role: Role;
+  custom_role: { id: string; name: string } | null;
   message: string;
   state: InvitationState;
   invited_by: string;
@@ -147,7 +148,7 @@ export const membersOf = (slug: string, signal: AbortSignal) =>
 export const keysOf = (slug: string, signal: AbortSignal) =>
   api.get<Page<ApiKey>>("/api-keys?limit=5&state=valid,expiring&sort=expires_at", { signal, ...inside(slug) });
 
-export const sendInvitation = (body: { email: string; role: Role; message: string }) =>
+export const sendInvitation = (body: { email: string; role?: Role; custom_role?: string; message: string }) =>
   api.post<SentInvitation>("/invitations", body);
 export const resendInvitation = (id: string) => api.post<SentInvitation>(`/invitations/${id}/resend`);
 export const withdrawInvitation = (id: string) => api.delete(`/invitations/${id}`);

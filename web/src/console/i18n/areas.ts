@@ -12,6 +12,7 @@ import type { knowledge } from "./knowledge.en";
 import type { limits } from "./limits.en";
 import type { people } from "./people.en";
 import type { requests } from "./requests.en";
+import type { breakglass } from "./breakglass.en";
 import type { provisioning } from "./provisioning.en";
 import type { signin } from "./signin.en";
 import type { tenant } from "./tenant.en";
@@ -31,6 +32,7 @@ export interface Areas {
   limits: typeof limits;
   people: typeof people;
   requests: typeof requests;
+  breakglass: typeof breakglass;
   provisioning: typeof provisioning;
   signin: typeof signin;
   tenant: typeof tenant;
@@ -55,6 +57,7 @@ export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
   limits: { en: () => import("./limits.en"), de: () => import("./limits.de") },
   people: { en: () => import("./people.en"), de: () => import("./people.de") },
   requests: { en: () => import("./requests.en"), de: () => import("./requests.de") },
+  breakglass: { en: () => import("./breakglass.en"), de: () => import("./breakglass.de") },
   provisioning: { en: () => import("./provisioning.en"), de: () => import("./provisioning.de") },
   signin: { en: () => import("./signin.en"), de: () => import("./signin.de") },
   tenant: { en: () => import("./tenant.en"), de: () => import("./tenant.de") },

@@ -45,6 +45,7 @@ export const audit: typeof english = {
   actorKinds: { user: "Person", key: "API-Schlüssel", directory: "Verzeichnis (SCIM)", operator: "Betreiber ohne Mitgliedschaft", command: "Befehl", system: "Atrium selbst" },
   kinds: {
     counters: "Zähler der Limits",
+    break_glass: "Zugriff eines Betreibers auf Inhalte",
     tenant_export: "Archiv",
     group: "Gruppe",
     role: "Rolle",
@@ -71,6 +72,8 @@ export const audit: typeof english = {
     warned: "überschritten",
     drifted: "abweichend gefunden",
     compared: "verglichen",
+    began: "begonnen",
+    read: "zum Lesen benutzt",
     exported: "entnommen",
     downloaded: "heruntergeladen",
     deletion_asked: "Löschung verlangt",

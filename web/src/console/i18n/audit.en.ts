@@ -43,6 +43,7 @@ export const audit = {
   actorKinds: { user: "person", key: "API key", directory: "directory (SCIM)", operator: "operator who is no member", command: "command", system: "Atrium itself" } as Record<string, string>,
   kinds: {
     counters: "counters of limits",
+    break_glass: "operator's access to content",
     tenant_export: "archive",
     group: "group",
     role: "role",
@@ -69,6 +70,8 @@ export const audit = {
     warned: "passed",
     drifted: "found differing",
     compared: "compared",
+    began: "began",
+    read: "read by",
     exported: "taken out",
     downloaded: "downloaded",
     deletion_asked: "asked to be deleted",

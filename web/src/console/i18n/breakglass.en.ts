@@ -1,0 +1,25 @@
+/** Words of the console's area "breakglass", in English; other languages have this shape. */
+
+export const breakglass = {
+  lead: "Operators look after the platform and see no content of this tenant. In an emergency one can read it, for a reason and a time; every read is in the audit.",
+  ask: "Read this tenant's content",
+  askLead: "You visit this tenant. Its owners are told, see the reason, and can end it at any time. It opens knowledge for reading, nothing else.",
+  reason: "Reason",
+  reasonHelp: "For the tenant to read, in 10–500 characters: what happened, which ticket.",
+  minutes: "For how long",
+  minutesChoices: { "15": "15 minutes", "60": "1 hour", "240": "4 hours", "480": "8 hours" },
+  open: "Open it now",
+  opened: "You may read content until it ends.",
+  list: "Who read, and why",
+  states: { open: "open", over: "over", ended: "ended" },
+  until: "until",
+  from: "from",
+  endedBy: (who: string) => `ended by ${who}`,
+  reads: (count: string) => `${count} reads`,
+  end: "End it",
+  endOf: (who: string) => `End the access of ${who}`,
+  ended: "It is ended.",
+  emptyTitle: "No operator has read anything",
+  emptyText: "When one opens content of this tenant, it stands here with the reason.",
+  audit: "See the reads in the audit",
+};
