@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tenants.types import Role
@@ -76,3 +76,17 @@ class Flow:
     next: str
     trial: bool
     began_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedMembership:
+    """What the person who holds an invitation sees of it. `custom_role` names the tenant's own role, where it offers one. `known` says that there is an account of this address."""
+
+    token_hash: str = field(repr=False)
+    email: str
+    role: Role
+    custom_role: str
+    tenant_name: str
+    invited_by: str
+    message: str
+    known: bool

@@ -282,20 +282,6 @@ class SentInvitation:
 
 
 @dataclass(frozen=True, slots=True)
-class OfferedMembership:
-    """What the person who holds an invitation sees of it. `custom_role` names the tenant's own role, where it offers one. `known` says that there is an account of this address."""
-
-    token_hash: str = field(repr=False)
-    email: str
-    role: Role
-    custom_role: str
-    tenant_name: str
-    invited_by: str
-    message: str
-    known: bool
-
-
-@dataclass(frozen=True, slots=True)
 class OpenedTenant:
     """A tenant just made, and what became of its first owner: a member at once, or invited. `joined`: the maker too."""
 

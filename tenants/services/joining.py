@@ -15,7 +15,8 @@ from tenants import selectors
 from tenants.models import Invitation, Membership, User
 from tenants.services.invitations import token_hash
 from tenants.services.users import check_password_rules
-from tenants.types import NAME_LENGTH, InvitationState, OfferedMembership, Role, TenantState
+from tenants.sign_in_types import OfferedMembership
+from tenants.types import NAME_LENGTH, InvitationState, Role, TenantState
 
 # Longer than any token of ours: what is longer is not looked up.
 _LONGEST_TOKEN = 200
