@@ -23,7 +23,8 @@ from tenants.services.sessions import note_browser
 from tenants.services.sign_in import SESSION_MEMBERSHIP
 from tenants.services.sign_in_rules import own_password
 from tenants.services.users import check_password_rules, set_password
-from tenants.types import NAME_LENGTH, OfferedMembership, Role
+from tenants.sign_in_types import OfferedMembership
+from tenants.types import NAME_LENGTH, Role
 
 SESSION_INVITATION = "atrium_invitation"
 
