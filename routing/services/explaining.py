@@ -51,7 +51,11 @@ async def _candidate(candidate: Candidate, prompt_tokens: int, prefix: Prefix | 
     snapshot = await _snapshot(candidate.pool)
     running, flight = snapshot.running, snapshot.in_flight
     wanted = {replica.id for replica in usable}
-    slots = [each for each in weighing.slots if each.id in wanted]
+    # As dispatch does it: only those in service are weighed against each other.
+    choice = weighing
+    if len(usable) < len(replicas):
+        choice = weigh_replicas(usable, prompt_tokens, prefix, memory)
+    slots = choice.worth_it
     found = cheapest(slots, lambda key: running.get(key, 0), lambda key: flight.get(key, 0))
     chosen = found.id if found is not None and not snapshot.waiting else ""
     return CandidateExplained(
@@ -60,7 +64,7 @@ async def _candidate(candidate: Candidate, prompt_tokens: int, prefix: Prefix | 
         reason=candidate.reason,
         chosen=chosen,
         waiting=snapshot.waiting,
-        expected_wait_s=0.0 if chosen else _wait_s(snapshot, sum(each.max_concurrency for each in slots)),
+        expected_wait_s=0.0 if chosen else _wait_s(snapshot, sum(each.max_concurrency for each in usable)),
         replicas=[
             _replica(replica, at, weighing, snapshot, chosen, usable=replica.id in wanted)
             for at, replica in enumerate(replicas)
