@@ -16,13 +16,14 @@ from fakes.installation import Installation
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+pytestmark = pytest.mark.stack
+
 WITHIN_S = 2.0
 
 _SCENE = """
 import json
 from tenants.services import create_tenant, create_user, issue_api_key
 
-pytestmark = pytest.mark.stack
 tenant = create_tenant(slug={slug!r}, name="Ending")
 boss = create_user(email={slug!r} + "-boss@example.com", tenant_slug={slug!r}, role="owner")
 member = create_user(email={slug!r} + "@example.com", tenant_slug={slug!r}, role="member")

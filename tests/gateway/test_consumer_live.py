@@ -20,6 +20,8 @@ from fakes.live_server import LiveServer
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+pytestmark = pytest.mark.stack
+
 ENDS = ("message.completed", "message.stopped", "error")
 PASSWORD = "correct horse battery staple"
 
@@ -244,7 +246,6 @@ import json
 from inference.services import register_engine
 from tenants.services import create_tenant, issue_api_key
 
-pytestmark = pytest.mark.stack
 tenant = create_tenant(slug="acme", name="Acme")
 register_engine(pool="fake", model="org/tiny", url={engine.url!r}, served_name="tiny")
 print(json.dumps(issue_api_key(tenant_id=tenant.id, name="owner", role="owner").key))

@@ -12,12 +12,13 @@ from fakes.engine_server import Behaviour, engine_thread
 from fakes.live_server import LiveServer
 from openai import OpenAI
 
+pytestmark = pytest.mark.stack
+
 FURNITURE = """
 import json
 from inference.services import register_engine
 from tenants.services import create_tenant, issue_api_key
 
-pytestmark = pytest.mark.stack
 tenant = create_tenant(slug="acme", name="Acme")
 register_engine(pool="fake", model="slow", url={engine!r})
 print(json.dumps(issue_api_key(tenant_id=tenant.id, name="k", role="owner").key))
