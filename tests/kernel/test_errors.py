@@ -30,6 +30,7 @@ def test_the_drawing_shows_every_error_under_its_parent() -> None:
 def test_what_may_be_retried() -> None:
     assert {error.__name__ for error in TREE if error.retryable} == {
         "RateLimited",
+        "QueueShareFull",
         "UpstreamFailed",
         "EngineUnavailable",
         "Unavailable",
