@@ -4,7 +4,7 @@ ATRIUM_HOME ?= $(CURDIR)/var
 export ATRIUM_HOME
 PY := .venv/bin/python
 
-.PHONY: run test test-stacks test-schema test-pages check services services-stop run-production test-services bench fuzz tools setup setup-dev format
+.PHONY: run test test-stacks test-schema test-pages check services services-stop run-production test-services bench bench-routing fuzz tools setup setup-dev format
 
 run: setup            ## install, migrate, build, serve on HOST:PORT until Ctrl-C
 	@exec $(PY) manage.py serve
@@ -51,6 +51,9 @@ test-services: setup-dev ## the integration suite against the real services
 
 bench: setup-dev      ## benchmarks: JSON and a table under var/bench
 	@$(PY) benchmarks/run.py
+
+bench-routing: setup-dev ## where calls go and when, against other routers' policies, in simulated pools: var/bench/routing
+	@PYTHONPATH=.:platform $(PY) -m benchmarks.routing $(ARGS)
 
 fuzz: setup-dev       ## long fuzz runs: figures under var/fuzz
 	@PYTHONPATH=tests:platform:. $(PY) tests/fuzz/run.py

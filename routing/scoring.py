@@ -27,6 +27,9 @@ SAME_SPEED = 0.7
 ENOUGH_OF_IT = 0.8
 TELLING_TOKENS = 256
 LEAST_PATIENCE, MOST_PATIENCE = 2.0, 32.0
+# A new prompt of so many tokens waits for one replica, so that others with its beginning can follow; a shorter one goes
+# wherever a slot comes free.
+SETTLED_TOKENS = 1024
 # A replica is given so much to read ahead.
 READ_AHEAD_S = 0.5
 LEAST_AHEAD_TOKENS = 512
@@ -137,10 +140,11 @@ def weigh(
             worth = _worth_it(slots, standings, prompt_tokens, backlogs)
             worth_it = tuple([slots[at] for at in worth])
             waits = min([backlogs[at] for at in worth]) > 0
-        elif min(backlogs) > 0:
-            waits = True
-            settled = _soonest(slots, backlogs)
-            worth_it = (slots[settled],)
+        else:
+            waits = min(backlogs) > 0
+            if waits and prompt_tokens >= SETTLED_TOKENS:
+                settled = _soonest(slots, backlogs)
+                worth_it = (slots[settled],)
     return Weighing(prompt_tokens, tuple(slots), loads, fixed, trials_s, home, worth_it, settled, waits)
 
 

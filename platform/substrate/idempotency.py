@@ -80,3 +80,10 @@ def forget_old_records(*, clock: Clock = SYSTEM_CLOCK) -> int:
     with system_scope("prune idempotency records"):
         deleted, _ = IdempotencyRecord.objects.filter(created_at__lt=clock.now() - KEEP).delete()
     return deleted
+
+
+def forget_records_about(*, tenant_id: uuid.UUID) -> int:
+    """Delete the records of requests to addresses that name a tenant, whoever sent them; returns how many went."""
+    with system_scope("forget a tenant that is deleted"):
+        deleted, _ = IdempotencyRecord.objects.filter(route__contains=str(tenant_id)).delete()
+    return deleted

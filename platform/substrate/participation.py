@@ -22,6 +22,7 @@ from django.db.models.lookups import Contains
 from kernel.ids import parse_uuid
 from substrate.audit_keeping import delete_acts_of
 from substrate.crossing import system_scope
+from substrate.idempotency import forget_records_about
 from substrate.models import IdempotencyRecord, TenantAct, TenantChain, TenantOwned
 from substrate.ports import ExportedPiece
 from substrate.scoping import tenant_scope
@@ -136,6 +137,10 @@ class SubstrateParticipant(TableParticipant):
         """Its own tables, and those of every app that has no participant: of other packages too."""
         others = {name.partition(".")[2] for name in settings.BACKENDS if name.startswith("participant.")}
         return [model for model in _all_models() if model._meta.app_label not in others - set(self.apps)]
+
+    async def delete_outside(self, tenant_id: uuid.UUID) -> None:
+        """What operators sent to the tenant's addresses is remembered in tenants of their own."""
+        await run_unit(forget_records_about, tenant_id=tenant_id)
 
     def delete_rows(self, model: type[Model], tenant_id: uuid.UUID, limit: int) -> int:
         """The audit is append-only for everybody else: its chain is let go first."""

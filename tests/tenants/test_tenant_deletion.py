@@ -26,8 +26,10 @@ from kernel.backends import backends
 from kernel.errors import Unavailable
 from knowledge.adapters.embedded_store import EmbeddedVectorStore
 from substrate.audit import acts_of_tenant
-from substrate.models import PlatformAct
+from substrate.idempotency import begin_once
+from substrate.models import IdempotencyRecord, PlatformAct
 from substrate.participation import TableParticipant, owned_models
+from substrate.scoping import tenant_scope
 from substrate.units import close_units, run_unit
 from tenants.models import Tenant, TenantDeletion, User
 from tenants.services.deleting import ask_deletion, carry_out_deletions, withdraw_deletion
@@ -208,6 +210,26 @@ class TestCarryingOut:
         assert not await run_unit(Tenant.objects.filter(id=tenant.id).exists)
         # Whoever was in this tenant alone went with it.
         assert not await run_unit(User.objects.filter(email__contains="canary-gone").exists)
+
+    async def test_what_an_operator_sent_to_its_addresses_is_forgotten(self, house: Path) -> None:
+        tenant, other = await furnished("canary-gone"), await furnished("canary-stays")
+
+        def send(about: Tenant) -> None:
+            route = f"DELETE /api/v1/tenants/{about.id}"
+            begin_once(tenant_id=other.id, key="again", route=route, body_hash="x")
+
+        await run_unit(send, tenant)
+        await run_unit(send, other)
+        await run_unit(ask, tenant)
+        assert await carry_out_deletions(clock=LATER, settling_s=0) == 1
+        row = await run_unit(TenantDeletion.objects.get)
+        assert (row.state, row.report["traces"]) == ("done", {})
+
+        def routes() -> list[str]:
+            with tenant_scope(other.id):
+                return list(IdempotencyRecord.objects.values_list("route", flat=True))
+
+        assert f"DELETE /api/v1/tenants/{other.id}" in await run_unit(routes)
 
     async def test_who_is_elsewhere_too_stays(self, house: Path) -> None:
         def furnish() -> tuple[Tenant, uuid.UUID]:

@@ -1,0 +1,84 @@
+"""One run: a load, a pool of replicas and a gateway, until everything has ended."""
+
+import random
+from collections.abc import Callable, Iterable
+from collections.abc import Sequence as Many
+from functools import partial
+
+from benchmarks.routing import arms
+from benchmarks.routing.atrium import AtriumGateway, SharedQueue
+from benchmarks.routing.engine import Profile, Replica, Request
+from benchmarks.routing.gateways import QUEUE, PlainGateway
+from benchmarks.routing.virtual import Timeline
+from routing.reckoning import QueueBounds
+
+ATRIUM = "Atrium"
+SLOTS = 64
+# After the last arrival nothing is waited for longer than this.
+PATIENCE_S = 1800.0
+
+MakeArm = Callable[[random.Random], arms.Arm]
+ARMS: dict[str, MakeArm] = {
+    "round robin": lambda _: arms.RoundRobin(),
+    "least request": arms.LeastRequest,
+    "power of two": arms.PowerOfTwo,
+    "production-stack prefix": arms.ProductionStackPrefix,
+    "SGLang cache-aware": lambda _: arms.SglangCacheAware(),
+    "llm-d 2/2/3": arms.LlmD,
+    "Dynamo cost": lambda _: arms.DynamoCost(),
+    "vLLM DP score": lambda _: arms.VllmDp(),
+}
+Gateway = AtriumGateway | PlainGateway
+
+
+class Run:
+    """A pool and its gateways in virtual time; `play` offers them a load."""
+
+    def __init__(
+        self,
+        arm: str,
+        profiles: Many[Profile],
+        *,
+        seed: int = 0,
+        queue: str = "none",
+        gateways: int = 1,
+        slots: int = SLOTS,
+        sees_load: bool = True,
+    ) -> None:
+        """One replica of each profile. Atrium's queue is its own; `queue` is that of the other arms."""
+        self.timeline = Timeline()
+        self.replicas = [Replica(self.timeline, f"r{i}", profile) for i, profile in enumerate(profiles)]
+        self.arm = arm
+        if arm == ATRIUM:
+            shared = SharedQueue(self.timeline, QueueBounds.of(QUEUE))
+            self.gateways: list[Gateway] = [
+                AtriumGateway(self.timeline, self.replicas, shared, slots=slots, sees_load=sees_load)
+                for _ in range(gateways)
+            ]
+        else:
+            make = ARMS[arm]
+            self.gateways = [
+                PlainGateway(
+                    self.timeline,
+                    self.replicas,
+                    make(random.Random(seed * 1000 + i)),
+                    queue=queue,
+                    slots=max(1, slots // gateways),
+                )
+                for i in range(gateways)
+            ]
+
+    def play(self, requests: Iterable[Request], *, until: float | None = None) -> "Run":
+        """Offer the requests at their times and let everything end (or stop at `until`)."""
+        last = 0.0
+        for at, request in enumerate(requests):
+            self.timeline.at(request.arrival, partial(self.gateways[at % len(self.gateways)].arrive, request))
+            last = request.arrival
+        self.timeline.run(last + PATIENCE_S if until is None else until)
+        return self
+
+    @property
+    def hit_rate(self) -> float:
+        """The share of prompt tokens that the engines found in their caches."""
+        asked = sum(each.prompt_tokens for each in self.replicas)
+        return sum(each.cached_tokens for each in self.replicas) / asked if asked else 0.0
