@@ -46,7 +46,7 @@ class BulkView(BoundedView):
     @extend_schema(
         operation_id="documents_bulk",
         request={"application/x-ndjson": TextDocumentInput},
-        responses=answers({200: BulkOutput}, 413, 415, 503),
+        responses=answers({200: BulkOutput}, 413, 415, 429, 503),
     )
     def post(self, request: Request, knowledge_base_id: str) -> Response:
         """Hand in one document a line; each `external_id` that is known is replaced. Each line is answered."""

@@ -100,7 +100,7 @@ class DocumentsView(BoundedView):
     @extend_schema(
         operation_id="documents_create",
         request={"application/json": TextDocumentInput, "multipart/form-data": UploadInput},
-        responses=answers({201: DocumentOutput, 200: DocumentOutput}, 409, 413, 415, 503),
+        responses=answers({201: DocumentOutput, 200: DocumentOutput}, 409, 413, 415, 429, 503),
     )
     def post(self, request: Request, knowledge_base_id: str) -> Response:
         """Hand in a text, or a file (txt, md, html, pdf, docx, csv). Answered once it is queued.
