@@ -119,7 +119,6 @@ class Replica:
         self.cached_tokens = 0
         self.made_tokens = 0
         self.preemptions = 0
-        self.hung = False
         self._idle_blocks: OrderedDict[int, None] = OrderedDict()
         self._used_blocks: dict[int, int] = {}
         self._free = profile.blocks
@@ -150,20 +149,10 @@ class Replica:
         """From the next iteration on it is faster or slower."""
         self.profile = profile
 
-    def hang(self) -> None:
-        """From now on nothing comes out any more, though its health check says it is fine."""
-        self.hung = True
-
-    def resume(self) -> None:
-        """It goes on where it hung."""
-        self.hung = False
-        if not self._busy:
-            self._begin()
-
     def _begin(self) -> None:
         """Plan the next step, when there is anything to do."""
         self._admit()
-        self._busy = bool(self.reading or self.decoding) and not self.hung
+        self._busy = bool(self.reading or self.decoding)
         if not self._busy:
             return
         self._step += 1
@@ -261,9 +250,6 @@ class Replica:
         """The end of an iteration with prompts in it."""
         if step != self._step:
             return
-        if self.hung:
-            self._busy = False
-            return
         self._write(1)
         for sequence, count in chunks:
             if sequence not in self.reading:
@@ -289,9 +275,6 @@ class Replica:
     def _decode(self, step: int, count: int) -> None:
         """The end of `count` equal iterations."""
         if step != self._step:
-            return
-        if self.hung:
-            self._busy = False
             return
         self._write(count)
         self._begin()

@@ -1,7 +1,6 @@
 """What is read off a run: percentiles, fairness, intervals. Rejections are always counted beside latencies."""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
@@ -68,24 +67,3 @@ def rejected(requests: Many[Request]) -> float:
 def goodput(requests: Many[Request], seconds: float, *, ttft: float, tpot: float) -> float:
     """Answers a second that kept both promises, as `vllm bench serve --goodput` counts them."""
     return sum(each.ttft <= ttft and each.tpot <= tpot for each in done(requests)) / seconds
-
-
-class Service:
-    """What each tenant was given over time: prompt tokens once, answer tokens twice, in steps of `step` seconds."""
-
-    def __init__(self, step: float = 1.0) -> None:
-        """Nothing yet."""
-        self.step = step
-        self.given: defaultdict[str, defaultdict[int, float]] = defaultdict(lambda: defaultdict(float))
-
-    def add(self, tenant: str, now: float, tokens: float) -> None:
-        """The tenant was given so much."""
-        self.given[tenant][int(now / self.step)] += tokens
-
-    def largest_gap(self, one: str, other: str, begin: float, end: float) -> float:
-        """The largest difference of two tenants' service over any stretch within [begin, end)."""
-        most = least = total = 0.0
-        for at in range(int(begin / self.step), int(end / self.step)):
-            total += self.given[one][at] - self.given[other][at]
-            most, least = max(most, total), min(least, total)
-        return most - least

@@ -31,11 +31,6 @@ class Case:
     run: Callable[[], Figures]
 
 
-def slowness(profile: Profile) -> float:
-    """How many times slower than the fastest profile of the tables, to offer each the load it can bear."""
-    return profile.per_token / PROFILES["h100"].per_token
-
-
 def latencies(requests: list[Request]) -> dict[str, float]:
     """What every table shows."""
     ended = done(requests)
