@@ -182,6 +182,18 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class CountersState:
+    """How a process counts now: exact, or within its own share of each limit, and whether the counters answer it.
+
+    `emptied` is how often it found that they had forgotten everything.
+    """
+
+    exact: bool = True
+    reachable: bool = True
+    emptied: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Seed:
     """What ledger and spool say that a line of a day or month has counted, as it was known at `at_ms`."""
 

@@ -6,7 +6,17 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from tenants.access_types import ExplainStep, ResourceFound
-from tenants.limit_types import Claim, Line, Measure, Seed, Settlement, Standing, TenantLimits, Verdict
+from tenants.limit_types import (
+    Claim,
+    CountersState,
+    Line,
+    Measure,
+    Seed,
+    Settlement,
+    Standing,
+    TenantLimits,
+    Verdict,
+)
 from tenants.types import Expiring, KeyEntry, SpoolBacklog, SpoolEntry
 
 
@@ -117,6 +127,14 @@ class SeededCounters(Counters, Protocol):
 
         Raises Unavailable.
         """
+        ...
+
+
+class WatchedCounters(Protocol):
+    """Counters that tell how this process counts."""
+
+    async def check(self) -> CountersState:
+        """Look whether the counters are there, and still know what they knew."""
         ...
 
 

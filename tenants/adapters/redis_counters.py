@@ -2,8 +2,9 @@
 
 While Redis is away each process admits by itself, within a share of each limit: a quarter of a rate, of places that
 run, and of what remained of a day or month when it was last seen (a twentieth of the whole where it was not). What was
-used meanwhile is booked when Redis is back. A Redis that was emptied knows no sums: its lines are seeded anew from
-ledger and spool before it admits anything against them.
+used meanwhile is booked when Redis is back. A Redis that was emptied is known by its generation (`counter_presence`) and
+knows no sums: after a moment of grace its lines are seeded anew from ledger and spool before it admits anything against
+them.
 """
 
 import asyncio
@@ -24,11 +25,13 @@ from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Unavailable
 from kernel.scripts import ScriptPipeline
 from kernel.streams import Supervisor
+from tenants.adapters.counter_presence import AWAY_S, Presence
 from tenants.adapters.counter_scripts import OF_TENANT, READ, RENEW, RESERVE, SEED, SETTLE
 from tenants.counting import REMEMBER_MS, TenantCount
 from tenants.limit_types import (
     LEASE_MS,
     Claim,
+    CountersState,
     Line,
     LineKind,
     Outcome,
@@ -43,8 +46,6 @@ log = structlog.get_logger(__name__)
 
 Unreachable = (redis.RedisError, OSError, TimeoutError)
 TIMEOUT_S = 1.0
-# Until Redis answers again it is not asked for this long: every call would wait for the timeout.
-AWAY_S = 1.0
 SHARE = 4
 UNSEEN_SHARE = 20
 # Settlements kept for a Redis that is away; beyond, the oldest go until `rebuild_counters` counts them from the ledger.
@@ -75,6 +76,7 @@ class RedisCounters:
             unreachable=Unreachable,
             forgotten=redis.exceptions.NoScriptError,
         )
+        self._presence = Presence(self._calls)
         self._lease_ms = lease_ms
         self._clock = clock
         self._packed: dict[int, tuple[tuple[Line, ...], bytes]] = {}
@@ -84,20 +86,23 @@ class RedisCounters:
         self._kept: dict[str, Settlement] = {}
         self._background = Supervisor(limit=2, on_error=_report)
         self._again: asyncio.Task[None] | None = None
-        self._away_until = 0.0
 
     async def reserve(self, claim: Claim) -> Verdict:
         """As the port says; within this process's own share while Redis is away."""
-        if not self.away:
+        if not self._presence.alone:
             try:
                 answer = await self._calls.send(
                     RESERVE, _prefix(claim.tenant), self._now(), self._lease_ms, claim.id,
                     self._lines(claim.lines), _pack(claim.values),
                 )  # fmt: skip
+                if answer[0] == Outcome.UNSEEDED:
+                    # A new day, a new limit, or a Redis that was emptied.
+                    await self._presence.look()
             except Unreachable as error:
-                self._note_away(error)
+                self._presence.note_away(error)
             else:
-                return self._verdict(claim, answer)
+                if answer[0] != Outcome.UNSEEDED or not self._presence.alone:
+                    return self._verdict(claim, answer)
         return self._reserve_here(claim)
 
     async def renew(self, claim: Claim, *, running: bool | None = None) -> bool:
@@ -112,7 +117,7 @@ class RedisCounters:
         try:
             return bool(await self._send_renewal(claim, wanted))
         except Unreachable as error:
-            self._note_away(error)
+            self._presence.note_away(error)
             return True
 
     async def settle(self, settlement: Settlement) -> None:
@@ -125,7 +130,7 @@ class RedisCounters:
             del self._kept[oldest]
             log.error("settlement_dropped", call=oldest)
         self._kept[claim.id] = settlement
-        if self.away or self._again is not None:
+        if self._presence.away or self._again is not None:
             self._start_again()
         else:
             self._tell(settlement)
@@ -139,7 +144,7 @@ class RedisCounters:
         try:
             answer = await self._calls.send(READ, _prefix(tenant), self._now(), self._lines(tuple(lines)))
         except Unreachable as error:
-            self._note_away(error)
+            self._presence.note_away(error)
             raise Unavailable("The counters' Redis is not reachable.", retry_after_s=AWAY_S) from error
         return _standings(answer)
 
@@ -154,8 +159,18 @@ class RedisCounters:
         try:
             await self._calls.send(SEED, _prefix(tenant), self._now(), int(replace), *arguments)
         except Unreachable as error:
-            self._note_away(error)
+            self._presence.note_away(error)
             raise Unavailable("The counters' Redis is not reachable.", retry_after_s=AWAY_S) from error
+
+    async def check(self) -> CountersState:
+        """As the port says. Redis is asked, unless it did not answer just now."""
+        if not self._presence.away:
+            try:
+                await self._presence.look()
+            except Unreachable as error:
+                self._presence.note_away(error)
+        presence = self._presence
+        return CountersState(exact=not presence.alone, reachable=not presence.away, emptied=presence.emptied)
 
     async def forget(self, tenant: str) -> None:
         """As the port says. Raises Unavailable."""
@@ -170,13 +185,8 @@ class RedisCounters:
         try:
             return int(await self._calls.send(OF_TENANT, _prefix(tenant), str(int(remove))))
         except Unreachable as error:
-            self._note_away(error)
+            self._presence.note_away(error)
             raise Unavailable("The counters' Redis is not reachable.", retry_after_s=AWAY_S) from error
-
-    @property
-    def away(self) -> bool:
-        """Whether this process counts by itself for now."""
-        return asyncio.get_running_loop().time() < self._away_until
 
     async def close(self) -> None:
         """Tell what is still to be told, then close the connection."""
@@ -194,6 +204,9 @@ class RedisCounters:
             return Verdict(Outcome.REFUSED, _standings(answer[3:]), refused=answer[1], wait_ms=answer[2])
         standings = _standings(answer[2:])
         self._remember(claim, standings)
+        if self._local and not self._local_claims:
+            # What was counted here is told: the next absence begins with a new share.
+            self._local.clear()
         return Verdict(Outcome.ADMITTED, standings, running=bool(answer[1]))
 
     def _remember(self, claim: Claim, standings: Sequence[Standing]) -> None:
@@ -238,7 +251,7 @@ class RedisCounters:
         if error is None:
             self._kept.pop(call_id, None)
         elif isinstance(error, Unreachable):
-            self._note_away(error)
+            self._presence.note_away(error)
             self._start_again()
         else:
             log.error("settlement_refused", call=call_id, error=str(error))
@@ -253,7 +266,7 @@ class RedisCounters:
         try:
             while self._kept:
                 await asyncio.sleep(AGAIN_S)
-                if not self.away:
+                if not self._presence.away:
                     told = [self._tell(each) for each in list(self._kept.values())]
                     await asyncio.gather(*told, return_exceptions=True)
         finally:
@@ -284,10 +297,6 @@ class RedisCounters:
 
     def _now(self) -> int:
         return 0 if self._clock is None else int(self._clock.now().timestamp() * 1000)
-
-    def _note_away(self, error: BaseException) -> None:
-        self._away_until = asyncio.get_running_loop().time() + AWAY_S
-        log.warning("counters_without_redis", error=str(error) or type(error).__name__)
 
 
 def _within(line: Line, value: int) -> int:

@@ -2,15 +2,12 @@
 
 import asyncio
 import os
-import shutil
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from fakes.clocks import FrozenClock
-from fakes.redis_server import RedisServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -341,47 +338,3 @@ def test_both_say_the_same_of_any_history(limits: tuple[int, ...], steps: list) 
             await over_redis.close()
 
     asyncio.run(tell())
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> RedisServer:
-    server = RedisServer(tmp_path)
-    server.start()
-    return server
-
-
-@pytest.mark.services
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server")
-async def test_redis_away_and_back(own_redis: RedisServer, tenant: str) -> None:
-    """A share while it is away; exact again when it is back, with what was used meanwhile; emptied, it knows nothing."""
-    counters = RedisCounters(url=own_redis.url)
-    clock = FrozenClock()
-    try:
-        budget = Line(LineKind.MONTH, "tenant::tokens_per_month", 1000, 0, 1 << 50, (1 << 50) + 1)
-        await counters.seed(tenant, [Seed(budget, 0, 200, 1)])
-        first = claim(tenant, (budget, 100))
-        assert await reserve(counters, first)
-        await counters.settle(settlement(first, 100, at_ms=ms(clock)))
-        await counters.read(tenant, (budget,))
-        own_redis.stop()
-        # 700 were left when it was last seen: a quarter of that, and no more.
-        taken = [claim(tenant, (budget, 25)) for _ in range(12)]
-        verdicts = [await counters.reserve(each) for each in taken]
-        admitted = [each for each, v in zip(taken, verdicts, strict=True) if v.outcome is Outcome.ADMITTED]
-        assert len(admitted) == 7
-        assert all(each.local for each in verdicts)
-        for each in admitted:
-            await counters.settle(settlement(each, 20, at_ms=ms(clock)))
-        own_redis.start()
-        async with asyncio.timeout(5):
-            # It is asked again and again, as calls do.
-            while (verdict := await counters.reserve(claim(tenant, (budget, 1)))).local:  # noqa: ASYNC110 - calls ask, nobody tells
-                await asyncio.sleep(0.1)
-        # This Redis keeps nothing on disk: it came back empty, and says so instead of admitting.
-        assert verdict.outcome is Outcome.UNSEEDED
-        await counters.seed(tenant, [Seed(budget, 0, 440, ms(clock))])
-        assert await reserve(counters, claim(tenant, (budget, 560)))
-        assert not await reserve(counters, claim(tenant, (budget, 1)))
-    finally:
-        await counters.close()
-        own_redis.stop()

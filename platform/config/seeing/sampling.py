@@ -24,6 +24,7 @@ from routing.services import RoutingMemory
 from substrate.changes import ChangeTail
 from substrate.jobs import count_waiting_jobs
 from substrate.units import run_unit
+from tenants.ports import WatchedCounters
 from tenants.services import drifted_lines, spool_backlog
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,8 @@ LOOK_S = 0.25
 TELL_EVERY = 20
 POOLS_EVERY_S = 2.0
 STORES_EVERY_S = 10.0
+# Also what brings a process back to exact limits that gets no calls.
+COUNTERS_EVERY_S = 1.0
 _PAGE_BYTES = resource.getpagesize()
 
 
@@ -133,6 +136,18 @@ class RoutingWatch:
         # A replica that was removed takes its count along.
         counter.labels(*labels).inc(max(0, count - self._told[key]))
         self._told[key] = count
+
+
+async def watch_counters_forever() -> None:
+    """Whether this process keeps limits exactly or within a share of its own."""
+    told = 0
+    while True:
+        counters: WatchedCounters = backends["counters"]
+        state = await counters.check()
+        series.LIMITS_ALONE.set(0 if state.exact else 1)
+        series.COUNTERS_EMPTIED.inc(state.emptied - told)
+        told = state.emptied
+        await asyncio.sleep(COUNTERS_EVERY_S)
 
 
 async def watch_stores_forever() -> None:

@@ -133,6 +133,15 @@ DRIFTED_COUNTERS = Gauge(
     "Counters of limits that differed from the ledger when they were compared last.",
     multiprocess_mode="livemostrecent",
 )
+LIMITS_ALONE = Gauge(
+    "atrium_limits_on_local_shares",
+    "Processes that keep limits within a share of their own, because their counters are away or were just emptied.",
+    multiprocess_mode="livesum",
+)
+COUNTERS_EMPTIED = Counter(
+    "atrium_counters_emptied_total",
+    "Times that a process found the counters of limits emptied; budgets were counted anew from the ledger.",
+)
 CHANGE_LAG_SECONDS = Gauge(
     "atrium_change_log_lag_seconds",
     "How long ago this process last knew all changes.",

@@ -281,7 +281,7 @@ def _watched(environment: Environment, planes: dict[str, tuple[str, ...]]) -> di
     seeing = "config.seeing.sampling"
     looks = {
         # A process of the role `all` runs both planes, and is watched once.
-        "gateway": (f"{seeing}.watch_pools_forever",)
+        "gateway": (f"{seeing}.watch_pools_forever", f"{seeing}.watch_counters_forever")
         + (() if environment.role == "all" else (f"{seeing}.watch_process_forever",)),
         "control": (f"{seeing}.watch_stores_forever", f"{seeing}.watch_process_forever"),
         "worker": (f"{seeing}.watch_process_forever",),

@@ -21,7 +21,7 @@ from routing.ports import Scheduler
 from substrate.job_figures import oldest_due_job_age
 from substrate.ports import BlobStore
 from substrate.units import run_unit
-from tenants.ports import UsageSpool
+from tenants.ports import UsageSpool, WatchedCounters
 from tenants.services import drifted_lines
 
 OK, SLOW, DOWN = "ok", "degraded", "down"
@@ -160,7 +160,13 @@ async def _usage_spool() -> Outcome:
 
 
 async def _counters() -> Outcome:
-    """What was found when the counters of limits were compared with the ledger, last night."""
+    """Whether they are there; and what was found when they were compared with the ledger, last night."""
+    counters: WatchedCounters = backends["counters"]
+    counted = await counters.check()
+    if not counted.reachable:
+        return SLOW, "Redis is away: each process keeps limits within a share of its own until it is back"
+    if not counted.exact:
+        return SLOW, "Redis was emptied: budgets are counted anew from the ledger, which takes a few seconds"
     drifted = await run_unit(drifted_lines)
     if drifted:
         return (
