@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 ATRIUM_HOME ?= $(CURDIR)/var
 export ATRIUM_HOME
+# Where an environment forbids it, each process would compile every module anew: seconds at each start.
+unexport PYTHONDONTWRITEBYTECODE
 PY := .venv/bin/python
 
 .PHONY: run test test-stacks test-schema test-pages check services services-stop run-production test-services bench bench-routing fuzz tools setup setup-dev format

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fakes.schema import place_schema
+
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
 STOP_S = 12.0
@@ -35,6 +37,8 @@ class LiveServer:
     port: int = field(default_factory=free_port)
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    # Whether an empty home begins with tables, which saves the ten seconds of making them.
+    migrated: bool = True
 
     @property
     def url(self) -> str:
@@ -49,6 +53,8 @@ class LiveServer:
     def start(self, *options: str) -> None:
         """Start it and wait until it is ready. Raises RuntimeError with the end of its log."""
         self.home.mkdir(parents=True, exist_ok=True)
+        if self.migrated and not self.home.joinpath("atrium.sqlite3").exists():
+            place_schema(self.home / "atrium.sqlite3")
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve", *options],
