@@ -25,6 +25,7 @@ from tenants.limit_types import (
 # A call that was settled is known for this long; settling it again does nothing.
 REMEMBER_MS = 300_000
 _NEVER_MS = 1 << 62
+_RATE, _RUNNING = LineKind.RATE, LineKind.RUNNING
 
 
 def remaining_debt(debt: int, since_ms: int, limit: int) -> int:
@@ -43,20 +44,21 @@ class _Sum:
 
 @dataclass(slots=True)
 class _Held:
-    """A call under way: what it holds, and until when."""
+    """A call under way: what it holds, and until when. `sums` stand beside the lines, None where none is counted."""
 
     claim: Claim
-    starts: tuple[int, ...]
+    sums: list[_Sum | None]
     running: bool
     expires_ms: int
 
 
 @dataclass(slots=True)
 class _Look:
-    """What a claim finds, line by line, before anything is changed."""
+    """What a claim finds, line by line, before anything is changed. `debts` of rates, `sums` and `ends` of periods."""
 
     debts: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
+    sums: list[_Sum | None] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
     unseeded: list[int] = field(default_factory=list)
     room: bool = True
     refused: int = -1
@@ -91,16 +93,10 @@ class TenantCount:
         if look.refused >= 0:
             standings = self.read(claim.lines, now_ms=now_ms)
             return Verdict(Outcome.REFUSED, standings, refused=look.refused, wait_ms=look.wait_ms)
-        for line, value, debt, start in zip(claim.lines, claim.values, look.debts, look.starts, strict=True):
-            if line.kind is LineKind.RATE:
-                self._rates[line.field] = (debt + value * MINUTE_MS, now_ms)
-            elif line.kind is not LineKind.RUNNING:
-                self._sums[line.kind, start, line.field].held += value
-            elif look.room:
-                self._running[line.field] = self._running.get(line.field, 0) + 1
-        self._calls[claim.id] = _Held(claim, tuple(look.starts), look.room, now_ms + lease_ms)
+        standings = self._hold(claim, look, now_ms)
+        self._calls[claim.id] = _Held(claim, look.sums, look.room, now_ms + lease_ms)
         self._soonest_ms = min(self._soonest_ms, now_ms + lease_ms)
-        return Verdict(Outcome.ADMITTED, self.read(claim.lines, now_ms=now_ms), running=look.room)
+        return Verdict(Outcome.ADMITTED, standings, running=look.room)
 
     def renew(self, ids: Iterable[str], *, now_ms: int, lease_ms: int) -> list[bool]:
         """Hold calls longer; False for each that is not held any more."""
@@ -161,25 +157,51 @@ class TenantCount:
 
     def _look(self, claim: Claim, now_ms: int) -> _Look:
         look = _Look()
+        debts, sums, ends = look.debts, look.sums, look.ends
         for index, (line, value) in enumerate(zip(claim.lines, claim.values, strict=True)):
-            debt = start = 0
-            if line.kind is LineKind.RATE:
+            kind, limit, debt, end = line.kind, line.limit, 0, 0
+            known: _Sum | None = None
+            if kind is _RATE:
                 debt = self._debt(line, now_ms)
-                over = debt + value * MINUTE_MS - line.limit * MINUTE_MS
+                over = debt + (value - limit) * MINUTE_MS
                 if over > 0:
-                    look.refuse(index, -(-over // line.limit), terminal=False)
-            elif line.kind is LineKind.RUNNING:
-                look.room = look.room and self._running.get(line.field, 0) < line.limit
+                    look.refuse(index, -(-over // limit), terminal=False)
+            elif kind is _RUNNING:
+                look.room = look.room and self._running.get(line.field, 0) < limit
             else:
                 start, end = period_at(line, now_ms)
-                known = self._sums.get((line.kind, start, line.field))
+                known = self._sums.get((kind, start, line.field))
                 if known is None:
                     look.unseeded.append(index)
-                elif known.settled + known.held + value > line.limit:
+                elif known.settled + known.held + value > limit:
                     look.refuse(index, max(0, end - now_ms), terminal=True)
-            look.debts.append(debt)
-            look.starts.append(start)
+            debts.append(debt)
+            sums.append(known)
+            ends.append(end)
         return look
+
+    def _hold(self, claim: Claim, look: _Look, now_ms: int) -> tuple[Standing, ...]:
+        """Take what the look found room for; how the lines stand then."""
+        standings = []
+        rows = zip(claim.lines, claim.values, look.debts, look.sums, look.ends, strict=True)
+        for line, value, debt, known, end in rows:
+            reset_ms = 0
+            if known is not None:
+                known.held += value
+                used = known.settled + known.held
+                reset_ms = max(0, end - now_ms)
+            elif line.kind is _RATE:
+                owed = debt + value * MINUTE_MS
+                self._rates[line.field] = (owed, now_ms)
+                used, reset_ms = -(-owed // MINUTE_MS), -(-owed // line.limit)
+            else:
+                used = self._running.get(line.field, 0)
+                if look.room:
+                    used += 1
+                    self._running[line.field] = used
+            left = line.limit - used
+            standings.append(Standing(used, left if left > 0 else 0, reset_ms))
+        return tuple(standings)
 
     def _standing(self, line: Line, now_ms: int) -> Standing:
         if line.kind is LineKind.RATE:
@@ -195,25 +217,24 @@ class TenantCount:
         return Standing(used, max(0, line.limit - used), max(0, end - now_ms), seeded=known is not None)
 
     def _debt(self, line: Line, now_ms: int) -> int:
-        debt, at_ms = self._rates.get(line.field, (0, now_ms))
-        return remaining_debt(debt, now_ms - at_ms, line.limit)
+        found = self._rates.get(line.field)
+        return 0 if found is None else remaining_debt(found[0], now_ms - found[1], line.limit)
 
     def _free(self, call: _Held, used: Sequence[int] | None, now_ms: int) -> None:
         """What the call held is free; `used` is booked. Without it (the call's process died) rates stay as they are."""
-        for index, line in enumerate(call.claim.lines):
-            held = call.claim.values[index]
-            if line.kind is LineKind.RATE:
-                if used is not None and used[index] != held:
-                    debt = self._debt(line, now_ms) + (used[index] - held) * MINUTE_MS
-                    self._rates[line.field] = (max(0, debt), now_ms)
-            elif line.kind is LineKind.RUNNING:
-                if call.running:
-                    self._count(line.field, -1)
-            else:
-                known = self._sums.get((line.kind, call.starts[index], line.field))
-                if known is not None:
-                    known.held -= held
-                    known.settled += used[index] if used is not None else 0
+        claim = call.claim
+        booked = claim.values if used is None else used
+        for line, held, amount, known in zip(claim.lines, claim.values, booked, call.sums, strict=True):
+            if known is not None:
+                known.held -= held
+                if used is not None:
+                    known.settled += amount
+            elif line.kind is _RATE:
+                if amount != held:
+                    debt = self._debt(line, now_ms) + (amount - held) * MINUTE_MS
+                    self._rates[line.field] = (debt if debt > 0 else 0, now_ms)
+            elif call.running:
+                self._count(line.field, -1)
 
     def _book_late(self, settlement: Settlement) -> None:
         """The reservation is gone (expired, or never made here): what was used still counts, unless a seed knew of it."""

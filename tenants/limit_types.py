@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
 
+from msgspec import Struct
+
 # The greatest amount that doubles (Lua's numbers) still count exactly, rounded down; of money that is nine millions.
 MOST = 9_000_000_000_000_000
 # Of what refills evenly: a minute of it, counted in milliseconds' shares, stays below `MOST`.
@@ -123,8 +125,7 @@ class Line:
     next_end_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """What a call asks of the counters of its tenant. `values` stand beside `lines`: what each may be charged at most.
 
     Of a running line the value is 0. `id` is the call's own, unique.
@@ -136,8 +137,7 @@ class Claim:
     values: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """What a call has used in the end, line by line. `at_ms` is when its usage went into the spool, Unix time."""
 
     claim: Claim
@@ -153,8 +153,7 @@ class Outcome(IntEnum):
     UNSEEDED = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """How a line stands. `reset_ms` is the time until it is whole again. Of a line that is not seeded, nothing is used."""
 
     used: int
@@ -163,8 +162,7 @@ class Standing:
     seeded: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """Whether a claim is reserved; `standings` are its lines' after that.
 
     Of a refusal: `refused` is the index of the line that said no, `wait_ms` the time until it would say yes. `running`

@@ -3,9 +3,10 @@
 A plan is made once for a caller and the models it may reach, and lives until one of its days or months ends.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum
 
 from kernel.allowance import Allowance, RateTold
 from tenants.limit_types import (
@@ -34,16 +35,41 @@ class Subjects:
     models: tuple[str, ...]
 
 
+class _Unit(IntEnum):
+    """What a line counts of a call."""
+
+    NOTHING = 0
+    REQUESTS = 1
+    TOKENS = 2
+    MONEY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """How a line is charged. `burst` bounds what is reserved of it (0: nothing does); `model` is whose calls it counts."""
+
+    unit: _Unit
+    burst: int
+    model: str
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Plan:
-    """The lines of a call beside the rules they come from. `limits` is what it was made of."""
+    """The lines of a call beside the rules they come from. `limits` is what it was made of.
+
+    `charges` stand beside `lines`; `told_requests` and `told_tokens` are the indexes of the rates that callers hear of,
+    `soft` those of soft limits with their amounts and names. All of it is worked out once: calls are many.
+    """
 
     limits: TenantLimits
     rules: tuple[Limit, ...]
     lines: tuple[Line, ...]
     ends_ms: int
     running_fields: tuple[str, ...]
-    warns: bool
+    charges: tuple[Charge, ...]
+    told_requests: tuple[int, ...]
+    told_tokens: tuple[int, ...]
+    soft: tuple[tuple[int, int, str], ...]
 
     @property
     def counts_running(self) -> bool:
@@ -55,43 +81,43 @@ class Plan:
 
         With `model` lines of other models take nothing: the call went elsewhere.
         """
-        return tuple(
-            self._value(rule, line, tokens, cost, model)
-            for rule, line in zip(self.rules, self.lines, strict=True)
-        )
-
-    @staticmethod
-    def _value(rule: Limit, line: Line, tokens: int, cost: int, model: str | None) -> int:
-        if model is not None and rule.level is Level.MODEL and rule.subject != model:
-            return 0
-        measure = rule.measure
-        if measure.is_tokens:
+        amounts = (0, 1, tokens, cost)
+        if model is None:
             # A call that is longer than the whole burst gets in when the bucket is full; settled, it leaves a debt.
-            return min(tokens, line.limit) if model is None and line.kind is LineKind.RATE else tokens
-        if measure.is_money:
-            return cost
-        return 1 if measure is Measure.REQUESTS_PER_MINUTE else 0
+            return tuple(
+                [each.burst if 0 < each.burst < tokens else amounts[each.unit] for each in self.charges]
+            )
+        return tuple(
+            [0 if each.model and each.model != model else amounts[each.unit] for each in self.charges]
+        )
 
     def allowance(self, standings: Sequence[Standing]) -> Allowance:
         """What the caller is told: the tightest rates, and the soft limits that are passed."""
         return Allowance(
-            requests=self._told(Measure.REQUESTS_PER_MINUTE, standings),
-            tokens=self._told(Measure.TOKENS_PER_MINUTE, standings),
-            warning=", ".join(_warnings(self.rules, standings)) if self.warns else "",
+            requests=self._told(self.told_requests, standings),
+            tokens=self._told(self.told_tokens, standings),
+            warning=", ".join([name for index, soft, name in self.soft if standings[index].used >= soft])
+            if self.soft
+            else "",
         )
 
-    def _told(self, measure: Measure, standings: Sequence[Standing]) -> RateTold | None:
-        tightest: RateTold | None = None
-        for rule, line, standing in zip(self.rules, self.lines, standings, strict=True):
-            if rule.measure is measure and (tightest is None or standing.remaining < tightest.remaining):
-                tightest = RateTold(line.limit, standing.remaining, standing.reset_ms)
-        return tightest
+    def _told(self, indexes: Sequence[int], standings: Sequence[Standing]) -> RateTold | None:
+        if not indexes:
+            return None
+        tightest = min(indexes, key=lambda index: standings[index].remaining)
+        standing = standings[tightest]
+        return RateTold(self.lines[tightest].limit, standing.remaining, standing.reset_ms)
 
 
-def _warnings(rules: Iterable[Limit], standings: Iterable[Standing]) -> Iterator[str]:
-    for rule, standing in zip(rules, standings, strict=True):
-        if rule.soft is not None and standing.used >= rule.soft:
-            yield f"{rule.level.value}/{rule.measure.value}"
+def _charge(rule: Limit, line: Line) -> Charge:
+    measure = rule.measure
+    model = rule.subject if rule.level is Level.MODEL else ""
+    if measure.is_tokens:
+        return Charge(_Unit.TOKENS, line.limit if line.kind is LineKind.RATE else 0, model)
+    if measure.is_money:
+        return Charge(_Unit.MONEY, 0, model)
+    unit = _Unit.REQUESTS if measure is Measure.REQUESTS_PER_MINUTE else _Unit.NOTHING
+    return Charge(unit, 0, model)
 
 
 def make_plan(limits: TenantLimits, subjects: Subjects, now: datetime) -> Plan | None:
@@ -106,8 +132,19 @@ def make_plan(limits: TenantLimits, subjects: Subjects, now: datetime) -> Plan |
         lines=lines,
         ends_ms=min((line.end_ms for line in lines if line.end_ms), default=_FOREVER_MS),
         running_fields=tuple(line.field for line in lines if line.kind is LineKind.RUNNING),
-        warns=any(rule.soft is not None for rule in rules),
+        charges=tuple(_charge(rule, line) for rule, line in zip(rules, lines, strict=True)),
+        told_requests=_indexes(rules, Measure.REQUESTS_PER_MINUTE),
+        told_tokens=_indexes(rules, Measure.TOKENS_PER_MINUTE),
+        soft=tuple(
+            (index, rule.soft, f"{rule.level.value}/{rule.measure.value}")
+            for index, rule in enumerate(rules)
+            if rule.soft is not None
+        ),
     )
+
+
+def _indexes(rules: Sequence[Limit], measure: Measure) -> tuple[int, ...]:
+    return tuple(index for index, rule in enumerate(rules) if rule.measure is measure)
 
 
 def line_of(rule: Limit, now: datetime, timezone: str) -> Line:

@@ -1,10 +1,9 @@
 """What a caller is told of its own rate limits, with every answer and every refusal."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class RateTold:
+class RateTold(Struct, frozen=True):
     """The tightest limit of one kind: how much a minute, what remains, and milliseconds until it is whole again."""
 
     limit: int
@@ -12,8 +11,7 @@ class RateTold:
     reset_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(Struct, frozen=True):
     """The rates that hold for a call, None where there is none. `warning` names the soft limits that are passed."""
 
     requests: RateTold | None = None

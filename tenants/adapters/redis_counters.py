@@ -18,6 +18,7 @@ import msgspec
 import redis
 import redis.asyncio
 import structlog
+from msgspec import structs
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -223,7 +224,7 @@ class RedisCounters:
             count = self._local[claim.tenant] = TenantCount()
         now_ms = _here_ms()
         lines = tuple(self._share(claim.tenant, line) for line in claim.lines)
-        own = replace(
+        own = structs.replace(
             claim,
             lines=lines,
             values=tuple(_within(line, value) for line, value in zip(lines, claim.values, strict=True)),
@@ -233,7 +234,7 @@ class RedisCounters:
         verdict = count.reserve(own, now_ms=now_ms, lease_ms=self._lease_ms)
         if verdict.outcome is Outcome.ADMITTED:
             self._local_claims[claim.id] = own
-        return replace(verdict, local=True)
+        return structs.replace(verdict, local=True)
 
     def _share(self, tenant: str, line: Line) -> Line:
         if line.kind < LineKind.DAY:
