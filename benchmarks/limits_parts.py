@@ -204,9 +204,11 @@ async def callers(keys: Sequence[str], rounds: int, edits: bool) -> dict[str, An
 
 
 async def _while_edited(clients: Clients, rounds: int) -> dict[str, Any]:
-    editor = subprocess.Popen([sys.executable, __file__, "edits"], stdout=subprocess.PIPE, text=True)
+    editor = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, "edits", stdout=asyncio.subprocess.PIPE
+    )
     assert editor.stdout is not None
-    await asyncio.to_thread(editor.stdout.readline)
+    await editor.stdout.readline()
     taken = []
     began = time.monotonic()
     # Long enough for edits to be heard of: the change log is read once a second.
@@ -214,12 +216,12 @@ async def _while_edited(clients: Clients, rounds: int) -> dict[str, Any]:
         taken.append(await clients.run(ROUND) * 1e6 / ROUND)
         await asyncio.sleep(0.02)
     editor.terminate()
-    told, _ = await asyncio.to_thread(editor.communicate)
+    told, _ = await editor.communicate()
     taken.sort()
     return {
         "edits_least_us": round(taken[0], 1),
         "edits_median_us": round(taken[len(taken) // 2], 1),
-        "edits_per_s": float(told.strip().splitlines()[-1]),
+        "edits_per_s": float(told.split()[-1]),
     }
 
 

@@ -30,7 +30,9 @@ _RATE, _RUNNING = LineKind.RATE, LineKind.RUNNING
 
 def remaining_debt(debt: int, since_ms: int, limit: int) -> int:
     """What is left of a bucket's debt after `since_ms` milliseconds; never below 0."""
-    return max(0, debt - limit * max(0, since_ms))
+    if since_ms > 0:
+        debt -= limit * since_ms
+    return debt if debt > 0 else 0
 
 
 @dataclass(slots=True)
@@ -158,19 +160,26 @@ class TenantCount:
     def _look(self, claim: Claim, now_ms: int) -> _Look:
         look = _Look()
         debts, sums, ends = look.debts, look.sums, look.ends
+        rates, counted = self._rates, self._sums
         for index, (line, value) in enumerate(zip(claim.lines, claim.values, strict=True)):
             kind, limit, debt, end = line.kind, line.limit, 0, 0
             known: _Sum | None = None
             if kind is _RATE:
-                debt = self._debt(line, now_ms)
+                owed = rates.get(line.field)
+                if owed is not None:
+                    debt = remaining_debt(owed[0], now_ms - owed[1], limit)
                 over = debt + (value - limit) * MINUTE_MS
                 if over > 0:
                     look.refuse(index, -(-over // limit), terminal=False)
             elif kind is _RUNNING:
                 look.room = look.room and self._running.get(line.field, 0) < limit
             else:
-                start, end = period_at(line, now_ms)
-                known = self._sums.get((kind, start, line.field))
+                end = line.end_ms
+                if now_ms < end:
+                    known = counted.get((kind, line.start_ms, line.field))
+                else:
+                    start, end = period_at(line, now_ms)
+                    known = counted.get((kind, start, line.field))
                 if known is None:
                     look.unseeded.append(index)
                 elif known.settled + known.held + value > limit:
@@ -189,7 +198,7 @@ class TenantCount:
             if known is not None:
                 known.held += value
                 used = known.settled + known.held
-                reset_ms = max(0, end - now_ms)
+                reset_ms = end - now_ms if end > now_ms else 0
             elif line.kind is _RATE:
                 owed = debt + value * MINUTE_MS
                 self._rates[line.field] = (owed, now_ms)
