@@ -9,6 +9,7 @@ from assistants.services.runs import CONTENT_LIMIT
 from assistants.types import MessageRole, MessageState, MessageView
 from substrate.rest import StrictSerializer
 from substrate.versions import version_of
+from substrate.wording import for_reader
 
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$"
 MODEL_LENGTH = 256
@@ -156,4 +157,4 @@ class MessageOutput(serializers.Serializer[Any]):
         """Why it failed."""
         if view.state is not MessageState.FAILED:
             return None
-        return {"code": view.error_code, "message": view.error}
+        return {"code": view.error_code, "message": for_reader(view.error)}

@@ -25,6 +25,7 @@ from inference.types import (
 )
 from substrate.rest import StrictSerializer
 from substrate.versions import version_of
+from substrate.wording import for_reader
 
 KINDS = [each.value for each in ModelKind]
 TIERS = [each.value for each in Tier]
@@ -290,7 +291,7 @@ class ReplicaOutput(VersionedOutput):
 
     def get_last_error(self, view: LiveReplica) -> str:
         """Why it last failed."""
-        return view.health.error if view.health else ""
+        return for_reader(view.health.error) if view.health else ""
 
     def get_left_alone(self, view: LiveReplica) -> str:
         """Why it is left alone although it answers its health checks; else empty."""

@@ -22,7 +22,7 @@ from knowledge.limits import (
     MAX_TEXT_CHARS,
 )
 from knowledge.types import DocumentState, NewDocument, SearchFilters, SearchMode, UpsertOutcome
-from substrate.rest import StrictSerializer
+from substrate.rest import StrictSerializer, ToldField
 
 STATES = [each.value for each in DocumentState]
 MODES = [each.value for each in SearchMode]
@@ -243,7 +243,7 @@ class DocumentOutput(serializers.Serializer[Any]):
     metadata = MetadataField()
     acl = serializers.ListField(child=serializers.CharField())
     state = serializers.ChoiceField(STATES)
-    error = serializers.CharField(allow_null=True)
+    error = ToldField(allow_null=True)
     error_code = serializers.CharField(allow_null=True)
     chunk_count = serializers.IntegerField()
     page_count = serializers.IntegerField()
@@ -260,7 +260,7 @@ class BulkLineOutput(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField([each.value for each in UpsertOutcome], allow_null=True)
     document_id = serializers.CharField(allow_null=True)
     external_id = serializers.CharField(allow_blank=True)
-    error = serializers.CharField(allow_null=True)
+    error = ToldField(allow_null=True)
 
 
 class BulkOutput(serializers.Serializer[Any]):

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from substrate.rest import StrictSerializer
+from substrate.rest import StrictSerializer, ToldField
 from tenants.lifecycle_types import MOST_GRACE_HOURS, REASON_LENGTH, DeletionState, ExportState
 from tenants.types import NAME_LENGTH, SLUG_LENGTH
 
@@ -53,7 +53,7 @@ class ExportOutput(serializers.Serializer[Any]):
     files = serializers.IntegerField()
     size = serializers.IntegerField()
     sha256 = serializers.CharField()
-    error = serializers.CharField()
+    error = ToldField()
 
 
 class OwnDeletionInput(StrictSerializer):
@@ -84,5 +84,5 @@ class DeletionOutput(serializers.Serializer[Any]):
     finished_at = serializers.DateTimeField(allow_null=True)
     step = serializers.CharField()
     deleted = serializers.IntegerField()
-    error = serializers.CharField()
+    error = ToldField()
     report = serializers.DictField()

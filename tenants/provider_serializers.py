@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from substrate.rest import StrictSerializer
+from substrate.rest import StrictSerializer, ToldField
 from tenants.types import NAME_LENGTH, Role
 
 PROVIDER_ROLES = [Role.ADMIN.value, Role.MEMBER.value, Role.VIEWER.value]
@@ -110,7 +110,7 @@ class ProviderStep(serializers.Serializer[Any]):
 
     step = serializers.ChoiceField(PROVIDER_STEPS)
     passed = serializers.BooleanField()
-    message = serializers.CharField()
+    message = ToldField()
 
 
 class ProviderReport(serializers.Serializer[Any]):

@@ -114,7 +114,7 @@ def _call_part(row: UsageRecord, names: _Names) -> RequestPart:
         pool=row.pool,
         replica=row.replica,
         cache="off",
-        stream=row.first_token_ms < row.total_ms,
+        stream=0 < row.first_token_ms < row.total_ms,
         prompt_tokens=row.prompt_tokens,
         completion_tokens=row.completion_tokens,
         cost_nano=row.cost_nano,

@@ -47,6 +47,7 @@ from kernel.errors import (
 from kernel.hops import Trail, current_trail, meters, on_trail
 from kernel.ids import accept_request_id, new_request_id, new_trace_id, parse_uuid
 from kernel.streams import Supervisor
+from substrate.wording import in_language, language_of
 from tenants.services import authenticate_key, authenticate_session, require, until_refused
 from tenants.types import Principal
 
@@ -103,6 +104,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._counted = False
         # What the handshake offered: every message of the socket goes on with it.
         self._trace_id = self._parent = ""
+        self._language = ""
 
     async def connect(self) -> None:
         """Accept who is signed in; refuse pages of other sites; tell the others by the close code why."""
@@ -120,6 +122,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self.accept(chosen_subprotocol(self.scope))
             await self._end(NOT_SIGNED_IN)
             return
+        self._language = language_of(self.scope["headers"])
         # Accepted first: a browser sees a close code only of a socket that stood.
         await self.accept(chosen_subprotocol(self.scope))
         self._counted = True
@@ -353,6 +356,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """Send; a client that takes nothing for ten seconds is closed."""
         if self._closed:
             return
+        if frame["type"] == "error":
+            frame = {**frame, "message": in_language(self._language, frame["message"])}
         try:
             async with asyncio.timeout(self._limits.send_s):
                 await self.send(text_data=orjson.dumps(frame).decode())

@@ -57,6 +57,14 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+class ToldField(serializers.CharField):
+    """A reason that was stored or made in English, told in the reader's language."""
+
+    def to_representation(self, value: Any) -> str:
+        """The text in the language of the request."""
+        return for_reader(super().to_representation(value))
+
+
 class CursorPages(pagination.CursorPagination):
     """Cursor pages `{"results", "next", "previous"}`; `limit` asks for 1–200 rows."""
 

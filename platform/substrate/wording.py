@@ -1,21 +1,28 @@
-"""Messages of the REST API in the reader's language.
+"""Messages of the REST API and of sockets in the reader's language.
 
 Code says everything in English, logs too. At the edge a message is looked up in `problems.toml` of the reader's
 language, which lies where Django's own catalogues do. A message with something put in (`There is no pool `a`.`) is
 found by its template (`There is no pool `{0}`.`). What is not found stays as it is: words of Django and the REST
 framework are in the reader's language already, and an engine's own words are nobody's to translate.
+
+What is stored, as the reason why a document or a job failed, is stored in English and translated when it is read: two
+readers may have two languages. Where no request of Django is at hand (sockets, streams), `language_of` reads the
+language from the headers as Django would.
 """
 
+import contextlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.http.cookie import parse_cookie
 from django.utils.translation import get_language
+from django.utils.translation.trans_real import get_supported_language_variant, parse_accept_lang_header
 
 FILE = "problems.toml"
 # Messages of ours are shorter; what is longer came from elsewhere.
@@ -56,9 +63,29 @@ def catalogue(language: str) -> Catalogue | None:
 
 def for_reader(message: str) -> str:
     """The message in the language of the request at hand."""
-    language = (get_language() or "").partition("-")[0]
-    found = catalogue(language)
+    return in_language(get_language() or "", message)
+
+
+def in_language(language: str, message: str) -> str:
+    """The message in a language (`de`, `de-AT`), or as it is where the language has none."""
+    found = catalogue(language.partition("-")[0])
     return message if found is None else found.find(message)
+
+
+def language_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The language that the cookie of a choice or `Accept-Language` asks for, of those there are; else the usual one."""
+    cookie, accepted = "", ""
+    for name, value in headers:
+        if name.lower() == b"cookie":
+            cookie = value.decode("latin-1")
+        elif name.lower() == b"accept-language":
+            accepted = value.decode("latin-1")
+    chosen = parse_cookie(cookie).get(settings.LANGUAGE_COOKIE_NAME, "")
+    for asked in (chosen, *(language for language, _ in parse_accept_lang_header(accepted))):
+        if asked and asked != "*":
+            with contextlib.suppress(LookupError):
+                return get_supported_language_variant(asked)
+    return settings.LANGUAGE_CODE
 
 
 def all_for_reader(errors: Any) -> Any:

@@ -197,8 +197,8 @@ async def embed(call: ModelCall) -> tuple[Embeddings, RoutingDecision]:
     """One vector for each entry of `body["input"]`, and where they were made. Raises as `dispatch`."""
     account = _Account(call)
     try:
+        # Vectors have no first token: their times, of a whole document's chunks often, would stand among answers'.
         placed = await place(call, inference.embed, account.progress)
-        account.first_token_ms = account.progress.elapsed_ms()
         account.usage = placed.begun.usage
         await account.settle(UsageState.COMPLETED)
     except BaseException as error:

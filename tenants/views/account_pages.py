@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from kernel.errors import NotFound, PermissionDenied
 from kernel.ids import parse_uuid
+from substrate.wording import for_reader
 from tenants.identity import TooManyAttempts
 from tenants.lockout import may_look
 from tenants.models import User
@@ -39,7 +40,9 @@ class SignInView(LoginView):
                 return redirect("mfa_index")
             except PermissionDenied as refusal:
                 if not user.is_staff:
-                    return render(request, "account/no_entry.html", {"reason": refusal.message}, status=403)
+                    return render(
+                        request, "account/no_entry.html", {"reason": for_reader(refusal.message)}, status=403
+                    )
         response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
         return response
 

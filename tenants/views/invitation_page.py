@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from kernel.errors import AtriumError, BadInput, Conflict, LimitReached, NotFound
+from substrate.wording import for_reader
 from tenants.models import Membership, User
 from tenants.services import find_offer, join_as_known_person, join_as_new_person
 from tenants.services.sessions import note_browser
@@ -159,5 +160,5 @@ def _page(
 
 
 def _refused(request: HttpRequest, error: AtriumError) -> HttpResponse:
-    words = {"reason": error.message, "code": error.code}
+    words = {"reason": for_reader(error.message), "code": error.code}
     return render(request, "account/invitation_refused.html", words, status=error.status)

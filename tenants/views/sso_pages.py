@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 
 from kernel.errors import AtriumError, LimitReached, NotFound, PermissionDenied
 from kernel.ids import parse_uuid
+from substrate.wording import for_reader
 from tenants.lockout import may_look
 from tenants.models import User
 from tenants.oidc import Claims, ProviderRefused
@@ -149,7 +150,7 @@ class ProviderSessionMiddleware:
                 "You are signed in by your organisation, which does not look after password, passkeys and invitations "
                 "of your account. Sign out, then sign in with your own password."
             )
-            return render(request, "account/no_entry.html", {"reason": reason}, status=403)
+            return render(request, "account/no_entry.html", {"reason": for_reader(reason)}, status=403)
         return self._get_response(request)
 
 
@@ -186,5 +187,5 @@ def _safe(request: HttpRequest, url: str) -> str:
 
 def refused(request: HttpRequest, error: AtriumError) -> HttpResponse:
     """The page that says why nobody came in."""
-    words = {"reason": error.message, "code": error.code}
+    words = {"reason": for_reader(error.message), "code": error.code}
     return render(request, "account/sso_refused.html", words, status=error.status)

@@ -1,7 +1,9 @@
-"""Every message that the REST API can answer with has its German words."""
+"""Every message that people can be told, by REST, over a socket or as a stored reason, has its German words."""
 
 import ast
+import importlib
 import json
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,18 +12,44 @@ import pytest
 from django.utils.translation import override
 from factories.tenants import key_client, make_tenant
 
-from kernel import errors
 from kernel.errors import AtriumError
-from substrate.wording import all_for_reader, catalogue, for_reader
+from substrate.rest import ToldField
+from substrate.wording import all_for_reader, catalogue, for_reader, in_language, language_of
 from tenants.types import Role
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ("tenants", "inference", "routing", "knowledge", "assistants")
-PLACES = (*APPS, "platform/substrate", "platform/console", "platform/config")
-# What no reader of a problem document meets: commands, settings, and the data plane's own frames.
-ELSEWHERE = re.compile(r"/management/|/settings/|/migrations/")
-RAISED = {
-    name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, AtriumError)
+PLACES = (*APPS, "platform/substrate", "platform/console", "platform/config", "platform/gateway")
+# What no person reads: commands, settings, what directories are told, and `/v1`, which speaks to programs.
+ELSEWHERE = re.compile(
+    r"/management/|/settings/|/migrations/|/scim|/provision(ing|ed)|/gateway/(?!consumer|frames|sockets)"
+)
+
+
+def families() -> dict[str, type[AtriumError]]:
+    """Every error there is, those that an app derives of its own included."""
+    for app in (*APPS, "gateway", "substrate", "console", "config.keeping"):
+        for module in pkgutil.walk_packages(importlib.import_module(app).__path__, f"{app}."):
+            if not ELSEWHERE.search(f"/{module.name.replace('.', '/')}/"):
+                importlib.import_module(module.name)
+    found: dict[str, type[AtriumError]] = {}
+    waiting = [AtriumError]
+    while waiting:
+        each = waiting.pop()
+        found[each.__name__] = each
+        waiting += each.__subclasses__()
+    return found
+
+
+RAISED = families()
+# Reasons that are written down or shown without being raised: by the call, and which argument tells them.
+TOLD: dict[str, int | str] = {
+    "DocumentRefused": 1,
+    "Refusal": "reason",
+    "ExaminedStep": 2,
+    "desk.finish": "error",
+    "losses.append": 0,
+    "remarks.append": 0,
 }
 # Texts that come from elsewhere: Django's own words, an engine's, and texts made of those that are checked.
 NOT_OURS = {
@@ -31,6 +59,12 @@ NOT_OURS = {
     "message[:1000]",
     "message",
     "self.invalid_cursor_message",
+    "answer.reason",
+    "error.args[0]",
+    "out_of_time(None)",
+    "reason",
+    "' '.join(weak)",
+    "told",
 }
 
 
@@ -91,7 +125,16 @@ def messages() -> dict[str, str]:
 
 def raised(node: ast.AST, constants: dict[str, str]) -> list[str]:
     """The messages of an error that is made here; of a ValueError, when a list says what it expected."""
-    if not isinstance(node, ast.Call) or not node.args:
+    if not isinstance(node, ast.Call):
+        return []
+    place = TOLD.get(ast.unparse(node.func))
+    if isinstance(place, str):
+        return [
+            text for each in node.keywords if each.arg == place for text in templates(each.value, constants)
+        ]
+    if place is not None:
+        return [text for each in node.args[place : place + 1] for text in templates(each, constants)]
+    if not node.args:
         return []
     name = ast.unparse(node.func).rpartition(".")[2]
     found = list(templates(node.args[0], constants))
@@ -104,8 +147,13 @@ def test_every_message_has_its_german_words() -> None:
     german = catalogue("de")
     assert german is not None
     said = messages()
-    assert len(said) > 250
-    said |= {each.default_message: name for name, each in vars(errors).items() if name in RAISED}
+    assert len(said) > 400
+    people = {
+        name: each
+        for name, each in RAISED.items()
+        if not ELSEWHERE.search(f"/{each.__module__.replace('.', '/')}")
+    }
+    said |= {each.default_message: name for name, each in people.items()}
     missing = {text: where for text, where in said.items() if text not in german.whole}
     assert missing == {}, json.dumps(missing, indent=1, ensure_ascii=False)
 
@@ -159,3 +207,26 @@ def test_a_problem_is_told_in_the_language_of_the_request() -> None:
     assert answer["detail"].startswith("Sortiert wird nach")
     answer = client.post("/api/v1/assistants", {"nonsense": 1}, "application/json").json()
     assert answer["errors"]["nonsense"] == ["Dieses Feld gibt es nicht."]
+
+
+@pytest.mark.parametrize(
+    ("headers", "language"),
+    [
+        ([], "en"),
+        ([(b"accept-language", b"de-AT,de;q=0.9,en;q=0.8")], "de"),
+        ([(b"accept-language", b"xx, fr;q=0.2, *")], "en"),
+        ([(b"Accept-Language", b"en"), (b"Cookie", b"a=b; atrium_language=de")], "de"),
+        ([(b"cookie", b"atrium_language=../../etc"), (b"accept-language", b"de")], "de"),
+        ([(b"accept-language", b"\xff" * 5000)], "en"),
+    ],
+)
+def test_a_socket_s_reader_is_known_by_the_headers(headers: list[tuple[bytes, bytes]], language: str) -> None:
+    assert language_of(headers) == language
+
+
+def test_a_stored_reason_is_told_in_the_language_of_who_reads_it() -> None:
+    stored = "The file is named or declared as PDF but its content is a picture. Rename it."
+    assert in_language("de", stored).startswith("Die Datei heißt oder gibt sich als PDF aus")
+    assert in_language("fr", stored) == stored
+    with override("de"):
+        assert ToldField().to_representation(stored) == in_language("de", stored)

@@ -179,6 +179,13 @@ async def test_what_is_refused(hub: LiveHub, query: str, headers: dict[str, str]
     assert stream.headers["content-type"] == "application/problem+json"
 
 
+async def test_a_refusal_is_said_in_the_language_of_the_reader(hub: LiveHub) -> None:
+    sent = {"authorization": "Bearer atr_x", "cookie": "atrium_language=de"}
+    async with listening(live_as(principal()), "scope=everything", sent) as stream:
+        assert stream.status == 400
+    assert json.loads(stream.body)["detail"] == "scope ist tenant oder platform."
+
+
 async def test_a_silent_stream_is_pinged(hub: LiveHub) -> None:
     async with listening(live_as(principal())) as stream:
         assert len(await stream.until("ping", 3)) >= 3

@@ -108,3 +108,21 @@ def test_the_figures_of_a_plot_can_be_read(open_console: OpenConsole, installati
     expect(page.get_by_role("columnheader", name="Completed")).to_be_visible()
     assert console.axe() == []
     assert console.errors == []
+
+
+def test_a_tenant_that_has_just_begun_is_led_on(open_console: OpenConsole) -> None:
+    console = open_console("harbour")
+    console.go("/console/")
+    needs = console.page.get_by_test_id("need")
+    step = needs.filter(has_text="Make a knowledge base")
+    expect(step).to_have_attribute("data-kind", "knowledge")
+    expect(needs.filter(has_text="Make an assistant")).to_be_visible()
+    for width in (1440, 360):
+        console.resize(width)
+        assert console.overflow() <= 0
+        assert console.axe() == []
+        console.keep(f"home-begun-{width}")
+    step.get_by_role("link").click()
+    console.settle()
+    expect(console.page.locator("#main h1")).to_have_text("Knowledge bases")
+    assert console.errors == []

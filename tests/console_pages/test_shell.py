@@ -1,10 +1,12 @@
 """The frame: scope, palette, keyboard, appearance, language."""
 
+import shutil
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from fakes.console import ConsolePage
-from playwright.sync_api import expect
+from fakes.console import ConsolePage, sign_in
+from playwright.sync_api import Browser, expect
 
 pytestmark = pytest.mark.pages
 
@@ -130,3 +132,21 @@ def test_an_unknown_address_says_so(open_console: OpenConsole) -> None:
     console.go("/console/nowhere/at-all")
     expect(console.page.locator("#main h1")).to_have_text("Nothing here")
     assert console.errors == []
+
+
+def test_pages_that_were_left_hold_no_connection(browser: Browser, installation: Any) -> None:
+    """A browser keeps pages whole for "back" and has six connections to a host: a stream on each, and none is left."""
+    kept = browser.browser_type.launch(
+        executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
+        args=["--no-sandbox", "--disable-gpu"],
+        ignore_default_args=["--disable-back-forward-cache"],
+    )
+    page = kept.new_page()
+    sign_in(page, installation.url, installation.people["owner"])
+    for number in range(9):
+        page.goto(f"{installation.url}/console/{('keys', 'members', 'assistants')[number % 3]}")
+        expect(page.locator("#main h1").first).to_be_visible()
+        expect(page.locator('[aria-busy="true"]')).to_have_count(0)
+    page.go_back()
+    expect(page.locator("#main h1").first).to_be_visible()
+    kept.close()

@@ -132,6 +132,25 @@ async def test_a_message_is_followed_to_its_end(runs: FakeRuns, client: SocketCl
     assert runs.following == 0
 
 
+async def test_what_went_wrong_is_said_in_the_language_of_the_reader(runs: FakeRuns) -> None:
+    """A refused frame, and the last event of a message that failed; codes stay as they are."""
+    client = SocketClient(runs, headers={"accept-language": "de-DE,de;q=0.9"})
+    await client.open()
+    await client.send({"type": "message.create", "request_id": "r-1", "content": "hi"})
+    refused = await client.frame()
+    assert refused["code"] == "invalid_request_error"
+    assert refused["message"] == "Nennen Sie einen `assistant` oder ein `model`."
+    await client.send(create())
+    message_id = uuid.UUID((await client.frame())["message_id"])
+    runs.tell(
+        message_id, {"type": "error", "code": "time_limit", "message": "The answer took longer than it may."}
+    )
+    ended = await client.frame()
+    assert (ended["code"], ended["seq"]) == ("time_limit", 2)
+    assert ended["message"] == "Die Antwort hat länger gedauert, als sie darf."
+    await client.leave()
+
+
 async def test_leaving_ends_the_reading_only(runs: FakeRuns) -> None:
     """The reader is gone at once; nobody was stopped."""
     client = SocketClient(runs)

@@ -242,6 +242,14 @@ describe("what needs somebody", () => {
     expect(needsOf(bare, (one) => one !== "platform.operate").some((need) => need.kind === "model")).toBe(false);
   });
 
+  it("leads a tenant that has just begun on, as far as the person may", () => {
+    const begun = { knowledge: true, assistant: false, people: false };
+    const steps = (may: (permission: string) => boolean) => needsOf({ ...overview, pools: null }, may, begun).slice(-2).map((need) => need.kind);
+    expect(steps(() => true)).toEqual(["assistant", "people"]);
+    expect(steps((permission) => permission === "assistants.write").at(-1)).toBe("assistant");
+    expect(needsOf(overview, () => true, { knowledge: true, assistant: true, people: true })).toHaveLength(5);
+  });
+
   it("links an act to its thing where there is a page for it", () => {
     expect(actHref("assistant", "guide")).toBe("/console/assistants/guide");
     expect(actHref("weather", "x")).toBeNull();

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.parsers import MultiPartParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -19,7 +19,8 @@ from console.keeping import BackupCatalogue, Keeper
 from kernel.backends import backends
 from kernel.errors import BadInput
 from substrate.openapi import PAGE_PARAMETERS, answers, page_of
-from substrate.rest import AtriumView, StrictSerializer
+from substrate.rest import AtriumView, StrictSerializer, ToldField
+from substrate.wording import all_for_reader
 from tenants.rest import principal
 
 OPERATE = "platform.operate"
@@ -46,7 +47,7 @@ class BackupOutput(serializers.Serializer[Any]):
     step = serializers.CharField()
     done = serializers.IntegerField()
     total = serializers.IntegerField()
-    error = serializers.CharField(allow_null=True)
+    error = ToldField(allow_null=True)
     version = serializers.CharField()
     profile = serializers.CharField()
     consistent_at = serializers.CharField()
@@ -61,10 +62,10 @@ class BackupOutput(serializers.Serializer[Any]):
 class RestorePlanOutput(serializers.Serializer[Any]):
     """What restoring a backup would do here. `refusal` is empty when it can be restored."""
 
-    refusal = serializers.CharField()
+    refusal = ToldField()
     keyring = serializers.ChoiceField(KEYRINGS, allow_blank=True)
-    losses = serializers.ListField(child=serializers.CharField())
-    remarks = serializers.ListField(child=serializers.CharField())
+    losses = serializers.ListField(child=ToldField())
+    remarks = serializers.ListField(child=ToldField())
     replaces = serializers.DictField(child=serializers.IntegerField())
 
 
@@ -79,8 +80,14 @@ class RestorationOutput(serializers.Serializer[Any]):
     step = serializers.CharField()
     done = serializers.IntegerField()
     total = serializers.IntegerField()
-    error = serializers.CharField(allow_null=True)
-    outcome = serializers.DictField()
+    error = ToldField(allow_null=True)
+    outcome = serializers.SerializerMethodField()
+
+    @extend_schema_field(serializers.DictField())
+    def get_outcome(self, view: Any) -> dict[str, Any]:
+        """Its figures; what was lost is told as a list of texts."""
+        outcome = dict(view.outcome)
+        return {**outcome, "losses": all_for_reader(outcome["losses"])} if "losses" in outcome else outcome
 
 
 class TakeInput(StrictSerializer):

@@ -30,6 +30,7 @@ from substrate.job_board import (
 from substrate.listings import Listing, choice_filter, text_filter
 from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
+from substrate.wording import for_reader
 from tenants.rest import principal
 from tenants.services import name_tenants, require
 from tenants.types import Principal
@@ -97,7 +98,7 @@ class JobOutput(serializers.Serializer[Any]):
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_error(self, shown: Any) -> str | None:
         """Why the last attempt failed."""
-        return shown["error"] or None
+        return for_reader(shown["error"]) or None
 
 
 class JobKindsOutput(serializers.Serializer[Any]):

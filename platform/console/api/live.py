@@ -32,6 +32,7 @@ from kernel.ids import accept_request_id
 from kernel.streams import PeerGone, run_until
 from substrate.openapi import answers
 from substrate.rest import AtriumView
+from substrate.wording import in_language, language_of
 from tenants.rest import SIGNED_IN
 from tenants.services import authenticate_key, authenticate_session, require
 from tenants.types import Principal
@@ -114,7 +115,7 @@ class Live:
                 require(principal, OPERATE)
             listener = hub.admit(principal, platform=platform)
         except AtriumError as error:
-            await _refuse(send, error, request_id)
+            await _refuse(send, error, request_id, language_of(scope.get("headers", ())))
             return
         try:
             head = [*EVENTS, (b"x-request-id", request_id.encode("latin-1"))]
@@ -240,12 +241,13 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _refuse(send: Send, error: AtriumError, request_id: str) -> None:
+async def _refuse(send: Send, error: AtriumError, request_id: str, language: str) -> None:
+    told = in_language(language, error.message)
     body = {
         "type": f"urn:atrium:error:{error.code}",
-        "title": error.message,
+        "title": told,
         "status": error.status,
-        "detail": error.message,
+        "detail": told,
         "code": error.code,
         "request_id": request_id,
     }

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from console.home.health import STATES
 from inference.types import PoolState
+from substrate.rest import ToldField
 from tenants.types import UsageFigures, UsageTotals
 
 NANO = 1_000_000_000
@@ -115,7 +116,7 @@ class PartOutput(serializers.Serializer[Any]):
     name = serializers.CharField()
     state = serializers.ChoiceField(STATES)
     ms = serializers.IntegerField(allow_null=True)
-    detail = serializers.CharField(allow_blank=True)
+    detail = ToldField(allow_blank=True)
 
 
 class HealthOutput(serializers.Serializer[Any]):
@@ -146,7 +147,7 @@ class FailedDocumentOutput(serializers.Serializer[Any]):
 
     id = serializers.CharField()
     title = serializers.CharField()
-    error = serializers.CharField(allow_blank=True)
+    error = ToldField(allow_blank=True)
     error_code = serializers.CharField(allow_blank=True)
     knowledge_base_id = serializers.CharField()
     knowledge_base = serializers.CharField()
@@ -184,7 +185,7 @@ class FailedJobOutput(serializers.Serializer[Any]):
 
     id = serializers.CharField()
     kind = serializers.CharField()
-    error = serializers.CharField(allow_blank=True)
+    error = ToldField(allow_blank=True)
     failed_at = serializers.DateTimeField()
     tenant = serializers.CharField(allow_null=True)
 

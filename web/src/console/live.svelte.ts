@@ -25,7 +25,7 @@ interface Listener {
 }
 
 const DEBOUNCE_MS = 400;
-const HIDDEN_MS = 60_000;
+const HIDDEN_MS = 15_000;
 /** Longer than the server's pings lie apart: then the connection is dead. */
 const SILENT_MS = 40_000;
 
@@ -41,6 +41,10 @@ class Live {
   constructor() {
     document.addEventListener("visibilitychange", () => this.seen(!document.hidden));
     addEventListener("online", () => this.restart());
+    // A page that was left may be kept whole for "back", its stream with it: six of those, and the browser has no
+    // connection left for the page that is being opened.
+    addEventListener("pagehide", () => this.pause());
+    addEventListener("pageshow", (event) => event.persisted && this.resume());
   }
 
   /** Begins anew: in another scope, or for the first time. */
@@ -71,18 +75,23 @@ class Live {
     if (this.hiddenTimer !== null) clearTimeout(this.hiddenTimer);
     this.hiddenTimer = null;
     if (!visible) {
-      this.hiddenTimer = setTimeout(() => {
-        this.paused = true;
-        this.stop();
-      }, HIDDEN_MS);
+      this.hiddenTimer = setTimeout(() => this.pause(), HIDDEN_MS);
       return;
     }
-    if (this.paused) {
-      this.paused = false;
-      this.restart();
-      this.catchUp();
-    }
+    this.resume();
     for (const listener of this.listeners) this.deliver(listener);
+  }
+
+  private pause(): void {
+    this.paused = true;
+    this.stop();
+  }
+
+  private resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    this.restart();
+    this.catchUp();
   }
 
   private async run(run: AbortController): Promise<void> {

@@ -139,5 +139,26 @@ export interface Overview {
   acts: Act[] | null;
 }
 
+/** Whether a tenant has what it begins with. */
+export interface Beginnings {
+  knowledge: boolean;
+  assistant: boolean;
+  people: boolean;
+}
+
+interface Rows {
+  results: unknown[];
+}
+
+/** Three small looks, for a tenant that is still quiet. */
+export async function fetchBeginnings(signal: AbortSignal): Promise<Beginnings> {
+  const [bases, assistants, people] = await Promise.all([
+    api.get<Rows>("/knowledge-bases?limit=1", { signal }),
+    api.get<Rows>("/assistants?limit=1", { signal }),
+    api.get<Rows>("/users?limit=2", { signal }),
+  ]);
+  return { knowledge: bases.results.length > 0, assistant: assistants.results.length > 0, people: people.results.length > 1 };
+}
+
 export const fetchOverview = (range: Range, signal: AbortSignal) =>
   api.get<Overview>(inScope("/overview", { range }), { signal });

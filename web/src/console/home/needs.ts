@@ -1,8 +1,11 @@
 /** What needs somebody, the most urgent first, each with the place where one acts. Pure. */
 
-import type { Overview } from "../api/home";
+import type { Beginnings, Overview } from "../api/home";
 
-export type NeedKind = "part" | "pool" | "job" | "document" | "key" | "tenant" | "model";
+export type NeedKind = "part" | "pool" | "job" | "document" | "key" | "tenant" | StepKind;
+
+/** What a new installation or a new tenant still lacks. */
+export type StepKind = "model" | "knowledge" | "assistant" | "people";
 
 export interface Need {
   id: string;
@@ -32,7 +35,19 @@ function inTenant(path: string, tenant: string | null): string {
   return `${path}${path.includes("?") ? "&" : "?"}in=${id(tenant)}`;
 }
 
-export function needsOf(overview: Overview, may: (permission: string) => boolean): Need[] {
+/** The next steps of a tenant that has just begun, in the order in which one takes them. */
+function stepsOf(begun: Beginnings, may: (permission: string) => boolean): Need[] {
+  const steps: [StepKind, boolean, string, string][] = [
+    ["knowledge", begun.knowledge, "knowledge.write", "/console/knowledge"],
+    ["assistant", begun.assistant, "assistants.write", "/console/assistants/+new"],
+    ["people", begun.people, "users.write", "/console/members"],
+  ];
+  return steps
+    .filter(([, there, permission]) => !there && may(permission))
+    .map(([kind, , , href]) => ({ id: kind, kind, tone: "plain", name: "", reason: "", at: null, tenant: null, href }));
+}
+
+export function needsOf(overview: Overview, may: (permission: string) => boolean, begun: Beginnings | null = null): Need[] {
   const operator = may("platform.operate");
   const needs: Need[] = [];
   for (const part of overview.health.parts) {
@@ -78,7 +93,7 @@ export function needsOf(overview: Overview, may: (permission: string) => boolean
   if (operator && models !== undefined && models.length === 0) {
     needs.push({ id: "model", kind: "model", tone: "plain", name: "", reason: "", at: null, tenant: null, href: "/console/models/+connect" });
   }
-  return needs;
+  return begun === null ? needs : [...needs, ...stepsOf(begun, may)];
 }
 
 /** How a figure changed against the range before, as a share; null when there is nothing to compare with. */

@@ -1,6 +1,8 @@
 /** Wörter des Bereichs „Sicherungen“, deutsch. */
 import type { backups as english } from "./backups.en";
 
+const some = (count: string, one: string, many: string) => `${count} ${count === "1" ? one : many}`;
+
 export const backups: typeof english = {
   lead: "Die ganze Installation in einer Datei: jede Zeile, jede hochgeladene Datei, jeder Vektor. Gesichert, während alle weiterarbeiten.",
   take: "Sicherung anlegen",
@@ -25,7 +27,12 @@ export const backups: typeof english = {
   origins: { taken: "von Hand angelegt", scheduled: "nach Zeitplan", uploaded: "hochgeladen" },
   by: (who) => `von ${who}`,
   figures: (tenants, users, documents, vectors) =>
-    `${tenants} Mandanten, ${users} Benutzer, ${documents} Dokumente, ${vectors} Vektoren`,
+    [
+      some(tenants, "Mandant", "Mandanten"),
+      `${users} Benutzer`,
+      some(documents, "Dokument", "Dokumente"),
+      some(vectors, "Vektor", "Vektoren"),
+    ].join(", "),
   missing: (count) => `${count} Dateien wurden währenddessen gelöscht`,
   steps: {
     "": "Beginnt",
@@ -45,7 +52,7 @@ export const backups: typeof english = {
     lead: (moment) => `Diese Installation geht zurück auf den Stand ${moment}. Das wird geschehen:`,
     replaces: "Alles hier wird ersetzt",
     replacesText: (tenants, users, documents, conversations) =>
-      `${tenants} Mandanten, ${users} Benutzer, ${documents} Dokumente und ${conversations} Gespräche, die jetzt hier sind, und alles Übrige.`,
+      `${some(tenants, "Mandant", "Mandanten")}, ${users} Benutzer, ${some(documents, "Dokument", "Dokumente")} und ${some(conversations, "Gespräch", "Gespräche")}, die jetzt hier sind, und alles Übrige.`,
     serves: "Bis zum Umschalten lesen alle weiter den jetzigen Stand; Schreiben wartet oder wird um einen neuen Versuch gebeten. Misslingt etwas, bleibt alles, wie es ist.",
     session: "Sie bleiben angemeldet, wenn Konto und Passwort in der Sicherung dieselben sind.",
     losses: "Was nicht funktionieren wird",

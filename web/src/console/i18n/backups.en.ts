@@ -1,4 +1,6 @@
 /** Words of the console's area "backups", in English; other languages have this shape. */
+const some = (count: string, one: string, many: string) => `${count} ${count === "1" ? one : many}`;
+
 export const backups = {
   lead: "The whole installation in one file: every row, every uploaded file, every vector. Taken while everybody works on.",
   take: "Take a backup",
@@ -23,7 +25,12 @@ export const backups = {
   origins: { taken: "taken by hand", scheduled: "by schedule", uploaded: "uploaded" },
   by: (who: string) => `by ${who}`,
   figures: (tenants: string, users: string, documents: string, vectors: string) =>
-    `${tenants} tenants, ${users} users, ${documents} documents, ${vectors} vectors`,
+    [
+      some(tenants, "tenant", "tenants"),
+      some(users, "user", "users"),
+      some(documents, "document", "documents"),
+      some(vectors, "vector", "vectors"),
+    ].join(", "),
   missing: (count: string) => `${count} files were deleted while it was taken`,
   steps: {
     "": "Starting",
@@ -43,7 +50,7 @@ export const backups = {
     lead: (moment: string) => `This installation goes back to ${moment}. This is what will happen:`,
     replaces: "Everything here is replaced",
     replacesText: (tenants: string, users: string, documents: string, conversations: string) =>
-      `${tenants} tenants, ${users} users, ${documents} documents and ${conversations} conversations that are here now, and all else.`,
+      `${some(tenants, "tenant", "tenants")}, ${some(users, "user", "users")}, ${some(documents, "document", "documents")} and ${some(conversations, "conversation", "conversations")} that are here now, and all else.`,
     serves: "Until the switch everybody goes on reading the present state; writing waits or is asked to try again. If anything fails, everything stays as it is.",
     session: "You stay signed in if your account and password are the same in the backup.",
     losses: "What will not work",

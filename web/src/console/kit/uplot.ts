@@ -24,7 +24,7 @@ export function makePlot(node: HTMLElement, drawing: Drawing): uPlot {
   const options: uPlot.Options = {
     width: node.clientWidth,
     height: drawing.height,
-    padding: [8, 22, 0, 0],
+    padding: [8, 32, 0, 0],
     legend: { show: false },
     cursor: { points: { size: 7 }, drag: { x: true, y: false, setScale: drawing.brush === undefined } },
     scales: { y: { range: (_, _least, most) => [0, most > 0 ? most * 1.08 : 1] } },
