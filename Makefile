@@ -6,7 +6,7 @@ export ATRIUM_HOME
 unexport PYTHONDONTWRITEBYTECODE
 PY := .venv/bin/python
 
-.PHONY: run test test-stacks test-schema test-pages check services services-stop run-production test-services bench bench-routing fuzz tools setup setup-dev format
+.PHONY: run test test-stacks test-schema test-pages check services services-stop run-production test-services bench bench-routing bench-limits test-filters fuzz tools setup setup-dev format
 
 run: setup            ## install, migrate, build, serve on HOST:PORT until Ctrl-C
 	@exec $(PY) manage.py serve
@@ -56,6 +56,12 @@ bench: setup-dev      ## benchmarks: JSON and a table under var/bench
 
 bench-routing: setup-dev ## where calls go and when, against other routers' policies, in simulated pools: var/bench/routing
 	@PYTHONPATH=.:platform $(PY) -m benchmarks.routing $(ARGS)
+
+bench-limits: setup-dev ## what tenants, keys and limits cost: a part of `make bench`; figures under var/bench
+	@$(PY) benchmarks/limits.py $(ARGS)
+
+test-filters: setup-dev ## takes away each filter between tenants, one at a time: does a test notice? (half an hour and more)
+	@PYTHONPATH=tests:platform:. $(PY) tests/mutation/scoped_filters.py $(or $(ARGS),tests/tenants tests/api tests/knowledge tests/assistants tests/console tests/inference tests/substrate)
 
 fuzz: setup-dev       ## long fuzz runs: figures under var/fuzz
 	@PYTHONPATH=tests:platform:. $(PY) tests/fuzz/run.py

@@ -296,7 +296,7 @@ async def start() -> dict[str, Any]:
 
 
 LISTS = (
-    "/api/v1/tenants?limit=50&sort=name&total=true&scope=platform",
+    "/api/v1/tenants?limit=50&sort=name&total=true",
     "/api/v1/tenants?limit=50&q=scale-99",
     "/api/v1/users?limit=50&total=true",
     "/api/v1/users?limit=50&q=user-777",
@@ -324,6 +324,7 @@ def lists() -> dict[str, float]:
             user=user, defaults={"tenant_id": tenant.id, "role": "owner"}
         )
     client = session_client(membership)
+    client.defaults["SERVER_NAME"] = "localhost"
     found: dict[str, float] = {}
     for address in LISTS:
         taken = []
@@ -360,7 +361,7 @@ def main() -> None:
     shutil.rmtree(HOME / "spool", ignore_errors=True)
     if options.part in ("cost", "redis"):
         prepare_sync.free, prepare_sync.limited = prepare(), limited_key()
-    with (HOME / "access.log").open("wb") as log:
+    with (HOME / f"{options.part}.log").open("wb") as log:
         # The access log goes where standard error does.
         os.dup2(log.fileno(), 2)
         parts: dict[str, Callable[[], dict[str, Any]]] = {

@@ -21,6 +21,8 @@ from tenants.models import ApiKey, Membership, Quota, Tenant, User
 from tenants.services import create_tenant, create_user, issue_api_key
 
 LARGE = 5
+# As if they had been made one after the other.
+_MADE = "strftime('%Y-%m-%d %H:%M:%S', template.created_at, '-' || n || ' seconds')"
 _MUCH = 5_000_000_000
 
 
@@ -78,6 +80,7 @@ def _id(number: int | str, letter: str, first: uuid.UUID) -> str:
 
 def _copy(model: type[models.Model], row_id: uuid.UUID, count: int, **changed: str) -> None:
     """Copies 1 to `count` - 1 of a row; `changed` are SQL expressions over their number `n`."""
+    changed = {"created_at": _MADE, **changed}
     columns = [str(field.column) for field in model._meta.local_concrete_fields]
     chosen = ", ".join(changed.get(column, f'template."{column}"') for column in columns)
     names = ", ".join(f'"{column}"' for column in columns)

@@ -55,8 +55,13 @@ def key_views(keys: list[ApiKey], now: datetime) -> list[KeyView]:
     """What the outside sees of keys, with the people and the partners of rotations. Needs a tenant scope."""
     people = {each for key in keys for each in (key.user_id, key.created_by_id) if each is not None}
     emails: dict[uuid.UUID | None, str] = dict(User.objects.filter(id__in=people).values_list("id", "email"))
-    pairs = ApiKey.objects.filter(replaces__in=[each.id for each in keys]).order_by("created_at", "id")
-    replaced_by = dict(pairs.values_list("replaces", "id"))
+    replaced_by: dict[uuid.UUID | None, uuid.UUID] = {}
+    if keys:
+        # A key is younger than the one it replaces: so the index by creation leaves few rows to look at.
+        pairs = ApiKey.objects.filter(
+            created_at__gte=min(each.created_at for each in keys), replaces__in=[each.id for each in keys]
+        )
+        replaced_by = dict(pairs.order_by("created_at", "id").values_list("replaces", "id"))
     return [
         replace(
             key_view(each, now),

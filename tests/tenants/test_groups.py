@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from factories.tenants import make_key, make_membership, make_tenant, make_user, session_client
+from factories.tenants import (
+    make_key,
+    make_membership,
+    make_principal,
+    make_tenant,
+    make_user,
+    session_client,
+)
 
 from kernel.backends import backends
 from kernel.errors import NotFound
@@ -22,6 +29,7 @@ from tenants.services import (
     add_group_members,
     authenticate_key,
     authenticate_session,
+    change_group,
     create_group,
     delete_group,
     remove_group_member,
@@ -234,3 +242,16 @@ def test_a_directory_knows_its_groups_by_its_own_id(tenant: Tenant) -> None:
         assert Group.objects.get(external_id="dir-1").id == group.id
     with pytest.raises(NotFound):
         delete_group(principal=boss, group_id=elsewhere.id)
+
+
+def test_groups_of_others_do_not_count_and_are_not_changed_by_the_service_itself(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = (make_principal(each, role=Role.OWNER) for each in (tenant, make_tenant("other")))
+    foreign = create_group(principal=theirs, name="Sales")
+    monkeypatch.setattr("tenants.services.groups.MOST_GROUPS", 1)
+    create_group(principal=mine, name="Sales")
+    with pytest.raises(NotFound):
+        change_group(principal=mine, group_id=uuid.UUID(str(foreign.id)), name="Mine")
+    with tenant_scope(theirs.tenant_id):
+        assert [row.name for row in Group.objects.all()] == ["Sales"]

@@ -1,0 +1,72 @@
+"""The tool that takes filters away finds them all and changes what it says; and a fixed sample is noticed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mutation.scoped_filters import Outcome, Site, conclude, find_sites, mutated_code
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def names(site: Site) -> set[str]:
+    """The words that the changed function uses."""
+    code = mutated_code(site)[site.function]
+    return {*code.co_names, *(str(each) for each in code.co_consts)}
+
+
+def test_filters_of_every_app_are_found() -> None:
+    sites = find_sites()
+    assert {site.path.partition("/")[0] for site in sites} >= {
+        "tenants",
+        "assistants",
+        "knowledge",
+        "inference",
+        "platform",
+    }
+    assert {site.kind for site in sites} == {"filter", "scope"}
+    assert len(sites) > 200
+    assert any(site.path == "platform/substrate/scoping.py" and site.kind == "filter" for site in sites)
+
+
+def test_the_changed_code_lacks_the_filter_and_nothing_else() -> None:
+    for site in find_sites()[::12]:
+        assert site.function in mutated_code(site)
+    [central] = [site for site in find_sites() if site.function == "ScopedManager.get_queryset"]
+    code = mutated_code(central)[central.function]
+    assert "filter" in code.co_names
+    assert ("tenant_id",) not in code.co_consts
+    scope = next(
+        site for site in find_sites() if site.kind == "scope" and site.path.endswith("services/groups.py")
+    )
+    assert "system_scope" in names(scope)
+
+
+def test_a_missed_filter_fails_unless_a_reason_was_given() -> None:
+    site = find_sites()[0]
+    assert conclude([Outcome(site, "noticed", "a test")], None) == 0
+    assert conclude([Outcome(site, "missed")], None) == 1
+    assert conclude([Outcome(site, "missed", reason="behind another wall")], None) == 0
+    assert conclude([], None) == 1
+
+
+@pytest.mark.schema
+@pytest.mark.timeout(900)
+def test_a_sample_is_noticed(tmp_path: Path) -> None:
+    """The scoped manager's own filter, groups and limits; all the others are `make test-filters`."""
+    command = [
+        *(sys.executable, "tests/mutation/scoped_filters.py", "--out", str(tmp_path / "outcomes.json")),
+        *("--only", "platform/substrate/scoping.py", "--only", "tenants/services/groups"),
+        *("tests/tenants/test_groups.py", "tests/tenants/test_scoping.py"),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "tests:platform:."},
+        capture_output=True,
+        text=True,
+        timeout=800,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
