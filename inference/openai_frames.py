@@ -229,9 +229,9 @@ def read_completion(raw: bytes, model: str) -> Completion:
     if not answer.choices:
         raise UpstreamFailed("The engine's answer holds no choice.")
     messages = [choice.message or _Delta(content=choice.text) for choice in answer.choices]
-    text = "".join(message.content or "" for message in messages)
+    text = "".join([message.content or "" for message in messages])
     reasons = [choice.finish_reason for choice in answer.choices if choice.finish_reason]
-    called = any(message.tool_calls for message in messages)
+    called = [message for message in messages if message.tool_calls]
     if ABORTED in reasons:
         if text or called:
             raise UpstreamFailed("The engine stopped in the middle of its answer.")

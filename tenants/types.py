@@ -104,7 +104,8 @@ class Principal:
     `confined` is a session that vouches for its user in this tenant alone: it shows nothing of others, and has no
     operator's rights. `weight` is the tenant's share of a contended pool, by the shares of the others that wait.
     `region` is where the tenant's content must stay: engines elsewhere never see it (empty: anywhere).
-    `break_glass` is the grant by which a visiting operator reads the tenant's content.
+    `break_glass` is the grant by which a visiting operator reads the tenant's content. `tenant_name` is the tenant's id
+    as text, `sharer` that of who shares the tenant's part of a queue: the user, else the key.
     """
 
     tenant_id: uuid.UUID
@@ -125,6 +126,14 @@ class Principal:
     weight: int = 1
     region: str = ""
     break_glass: uuid.UUID | None = None
+    # Told once: the queue asks with every call.
+    tenant_name: str = field(init=False, repr=False, compare=False)
+    sharer: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """The texts follow from the ids."""
+        object.__setattr__(self, "tenant_name", str(self.tenant_id))
+        object.__setattr__(self, "sharer", str(self.user_id or self.api_key_id or ""))
 
 
 class UsageEntry(Struct, frozen=True):

@@ -18,8 +18,6 @@ import httptools
 # A reader that lags so far behind stops the reading from the engine, until it has caught up.
 HIGH_WATER = 256 * 1024
 IDLE_CONNECTIONS = 512
-# Lines of `Target.head`.
-HEAD_LINES = 3
 
 Headers = Sequence[tuple[str, str]]
 
@@ -53,6 +51,8 @@ class Target:
         host = f"[{self.host}]" if ":" in self.host else self.host
         authority = host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
         object.__setattr__(self, "end", (self.host, self.port, self.secure))
+        if "\r" in self.path + authority or "\n" in self.path + authority:
+            raise ValueError("an address holds a line end")
         lines = f"{self.path} HTTP/1.1", f"host: {authority}", "accept-encoding: identity"
         object.__setattr__(self, "head", "\r\n".join(lines))
 
@@ -199,14 +199,11 @@ class HttpPool:
 
 
 def _head(method: str, target: Target, headers: Headers, body: bytes) -> bytes:
-    lines = [f"{name}: {value}" for name, value in headers]
-    if body or method == "POST":
-        lines.append(f"content-length: {len(body)}")
-    text = "\r\n".join((f"{method} {target.head}", *lines))
-    ends = len(lines) + HEAD_LINES - 1
-    if text.count("\n") != ends or text.count("\r") != ends:
+    told = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    if told.count("\n") != len(headers) or told.count("\r") != len(headers):
         raise ValueError("a header holds a line end")
-    return f"{text}\r\n\r\n".encode("latin-1")
+    length = f"content-length: {len(body)}\r\n" if body or method == "POST" else ""
+    return f"{method} {target.head}\r\n{told}{length}\r\n".encode("latin-1")
 
 
 class _Connection(asyncio.Protocol):

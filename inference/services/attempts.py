@@ -9,6 +9,7 @@ import structlog
 from inference.ports import InferenceEngine
 from inference.services.lookup import directory
 from inference.types import Chunk, Completion, Embeddings, EngineRequest, ReplicaSpec
+from inference.vitals import Vital
 from kernel.backends import backends
 from kernel.errors import EngineUnavailable, UpstreamFailed
 
@@ -25,13 +26,14 @@ def _engine(replica: ReplicaSpec) -> InferenceEngine:
 
 async def complete(replica: ReplicaSpec, request: EngineRequest) -> Completion:
     """The whole answer. Raises EngineUnavailable (another replica may do), EngineRefused, UpstreamFailed."""
+    models = directory()
     try:
-        with _patience(replica):
+        with _patience(models.vitals.of(replica.id)):
             completion = await _engine(replica).complete(replica, request)
     except EngineUnavailable as error:
         _failed(replica, request, error)
         raise
-    directory().health.attempt_succeeded(replica.id)
+    models.health.attempt_succeeded(replica.id)
     return completion
 
 
@@ -42,14 +44,15 @@ async def begin_stream(
 
     Raises as `complete`. The caller closes the iterator, and tells of a death in the middle by `note_broken_stream`.
     """
+    models = directory()
     chunks = _engine(replica).stream(replica, request)
     try:
-        with _patience(replica):
+        with _patience(models.vitals.of(replica.id)):
             first = await anext(chunks, None)
     except EngineUnavailable as error:
         _failed(replica, request, error)
         raise
-    directory().health.attempt_succeeded(replica.id)
+    models.health.attempt_succeeded(replica.id)
     return first, chunks
 
 
@@ -69,13 +72,14 @@ async def stream(replica: ReplicaSpec, request: EngineRequest) -> AsyncIterator[
 
 async def embed(replica: ReplicaSpec, request: EngineRequest) -> Embeddings:
     """One vector for each entry of `body["input"]`. Raises as `complete`."""
+    models = directory()
     try:
-        with _patience(replica):
+        with _patience(models.vitals.of(replica.id)):
             embeddings = await _engine(replica).embed(replica, request)
     except EngineUnavailable as error:
         _failed(replica, request, error)
         raise
-    directory().health.attempt_succeeded(replica.id)
+    models.health.attempt_succeeded(replica.id)
     return embeddings
 
 
@@ -89,8 +93,8 @@ class _patience:
 
     __slots__ = ("_task", "_vital")
 
-    def __init__(self, replica: ReplicaSpec) -> None:
-        self._vital = directory().vitals.of(replica.id)
+    def __init__(self, vital: Vital) -> None:
+        self._vital = vital
         self._task = asyncio.current_task()
 
     def __enter__(self) -> None:

@@ -94,9 +94,21 @@ class JoinedTransport:
 
 
 @functools.lru_cache(maxsize=1024)
-def _named(name: bytes) -> bytes:
-    """How the line of this header begins; empty for what is no name."""
-    return b"" if HEADER_RE.search(name) else name.lower() + b": "
+def _layout(status: int, names: tuple[bytes, ...]) -> tuple[bytes, int] | None:
+    """A head with these headers, a place in it for each value, and which of them is the length (-1: in chunks).
+
+    None for what is uvicorn's to write, or to refuse.
+    """
+    lowered = [name.lower() for name in names]
+    if status in WITHOUT_BODY or any(HEADER_RE.search(name) for name in names):
+        return None
+    if {b"connection", b"transfer-encoding"}.intersection(lowered) or lowered.count(b"content-length") > 1:
+        return None
+    length = lowered.index(b"content-length") if b"content-length" in lowered else -1
+    lines = [STATUS_LINE[status], *(name.replace(b"%", b"%%") + b": %b\r\n" for name in lowered)]
+    if length < 0:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    return b"".join(lines) + b"\r\n", length
 
 
 class JoinedCycle(RequestResponseCycle):
@@ -105,51 +117,53 @@ class JoinedCycle(RequestResponseCycle):
     async def send(self, message: ASGISendEvent) -> None:
         """As uvicorn's own, which is asked for all that is not common."""
         if not (self.flow.write_paused or self.disconnected or self.access_log):
-            if message["type"] == "http.response.start" and not self.response_started:
-                if self._begin(message):
+            if not self.response_started:
+                if message["type"] == "http.response.start" and self._begin(message):
                     return
-            elif self.chunked_encoding and self._go_on(message):
-                return
+            elif message["type"] == "http.response.body" and not self.response_complete:
+                write = self._go_on if self.chunked_encoding else self._end
+                if write(message):
+                    return
         await super().send(message)
 
     def _begin(self, message: HTTPResponseStartEvent) -> bool:
         """Write the head; False when it is for uvicorn to write, or to refuse."""
-        status = message["status"]
-        if not self.keep_alive or self.scope["method"] == "HEAD" or status in WITHOUT_BODY:
+        if not self.keep_alive or self.scope["method"] == "HEAD":
             return False
-        lines = [STATUS_LINE[status]]
-        length = -1
-        for name, value in (*self.default_headers, *message.get("headers", ())):
-            begin = _named(name)
-            if begin == b"content-length: ":
-                length = int(value)
-            elif begin in (b"", b"connection: ", b"transfer-encoding: "):
-                return False
-            lines.append(b"%b%b\r\n" % (begin, value))
-        if length < 0:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        # Of each line the end alone is control characters.
-        if len(head.translate(None, CONTROL)) + 2 * len(lines) != len(head):
+        headers = (*self.default_headers, *message.get("headers", ()))
+        names, values = zip(*headers, strict=True) if headers else ((), ())
+        layout = _layout(message["status"], names)
+        # Control characters would end a line where none ends.
+        if layout is None or len(told := b"".join(values)) != len(told.translate(None, CONTROL)):
             return False
+        head, length = layout
+        self.expected_content_length = 0 if length < 0 else int(values[length])
+        self.chunked_encoding = length < 0
         self.response_started = True
         self.waiting_for_100_continue = False
-        self.chunked_encoding = length < 0
-        self.expected_content_length = max(0, length)
-        self.transport.write(head + b"\r\n")
+        self.transport.write(head % values)
         return True
 
     def _go_on(self, message: Any) -> bool:
         """Write a part of a stream; False when it is for uvicorn to write."""
         body = message.get("body", b"")
-        if (
-            not body
-            or not message.get("more_body")
-            or self.response_complete
-            or self.scope["method"] == "HEAD"
-        ):
+        if not body or not message.get("more_body") or self.scope["method"] == "HEAD":
             return False
         self.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        return True
+
+    def _end(self, message: Any) -> bool:
+        """Write the whole of a body whose length was told; False when it is for uvicorn to write, or to refuse."""
+        body = message.get("body", b"")
+        if len(body) != self.expected_content_length or message.get("more_body") or not self.keep_alive:
+            return False
+        if self.scope["method"] == "HEAD":
+            return False
+        self.transport.write(body)
+        self.expected_content_length = 0
+        self.response_complete = True
+        self.message_event.set()
+        self.on_response()
         return True
 
 

@@ -12,6 +12,11 @@ FLUSH_S = 0.1
 FLUSH_LINES = 256
 
 
+def _tenths(ms: float) -> float:
+    """To one decimal. `round` would take ten times as long, for the exactness of ties."""
+    return int(ms * 10 + 0.5) / 10
+
+
 class AccessLog:
     """Lines for one event loop, on their way to a file descriptor (standard error, where the other logs go)."""
 
@@ -43,9 +48,9 @@ class AccessLog:
                     "assistant": exchange.assistant,
                     "replica": exchange.replica,
                     "stream": exchange.stream,
-                    "queue_ms": round(exchange.queue_ms, 1),
-                    "first_byte_ms": round((first - exchange.arrived) * 1000, 1) if first else None,
-                    "total_ms": round(exchange.elapsed_ms(), 1),
+                    "queue_ms": _tenths(exchange.queue_ms),
+                    "first_byte_ms": _tenths((first - exchange.arrived) * 1000) if first else None,
+                    "total_ms": _tenths(exchange.elapsed_ms()),
                 },
                 option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z,
             )

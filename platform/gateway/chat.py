@@ -34,6 +34,7 @@ async def answer_chat(exchange: Exchange, doors: Doors, principal: Principal) ->
 
 async def _answer_call(exchange: Exchange, doors: Doors, principal: Principal, request: ChatRequest) -> None:
     known = request.known
+    stream = bool(known.stream)
     call = ModelCall(
         principal=principal,
         surface=Surface.CHAT,
@@ -44,11 +45,11 @@ async def _answer_call(exchange: Exchange, doors: Doors, principal: Principal, r
         origin="v1",
         priority=request.priority,
         traceparent=exchange.traceparent,
-        stream=bool(known.stream),
+        stream=stream,
         max_tokens=request.max_tokens,
     )
     async with doors.dispatch(call) as flow:
-        if known.stream:
+        if stream:
             await send_stream(exchange, flow, usage_asked=_usage_asked(request))
         else:
             await send_completion(exchange, flow)

@@ -9,7 +9,6 @@ import asyncio
 import importlib
 import inspect
 import threading
-import weakref
 from asyncio import _get_running_loop as _running_loop
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,7 +45,7 @@ class Backends:
         self._without_loop: dict[str, Any] = {}
         self._lock = threading.RLock()
         # The loop asked for last and its instances: the data plane asks several times for every call.
-        self._latest: tuple[weakref.ref[asyncio.AbstractEventLoop], dict[str, Any]] | None = None
+        self._latest: tuple[asyncio.AbstractEventLoop | None, dict[str, Any]] = (None, {})
 
     def configure(self, specs: Mapping[str, BackendSpec]) -> None:
         """Take the composition from settings. Instances built before are dropped without being closed."""
@@ -54,7 +53,7 @@ class Backends:
             self._specs = dict(specs)
             self._by_loop.clear()
             self._without_loop.clear()
-            self._latest = None
+            self._latest = (None, {})
 
     @property
     def specs(self) -> Mapping[str, BackendSpec]:
@@ -63,13 +62,13 @@ class Backends:
 
     def __getitem__(self, name: str) -> Any:
         """The instance of `name` for the running loop. Raises UnknownBackend."""
-        latest = self._latest
-        if latest is not None and latest[0]() is _running_loop() is not None:
-            instances = latest[1]
-        else:
+        loop, instances = self._latest
+        if loop is None or loop is not _running_loop():
             instances = self._instances()
-        found = instances.get(name)
-        return found if found is not None else self._build(name, instances)
+        try:
+            return instances[name]
+        except KeyError:
+            return self._build(name, instances)
 
     def replace(self, name: str, instance: Any) -> None:
         """Put `instance` in place for the running loop (tests give fakes this way)."""
@@ -79,7 +78,7 @@ class Backends:
         """Close every instance of the running loop, the newest first."""
         with self._lock:
             instances = self._by_loop.pop(asyncio.get_running_loop(), {})
-            self._latest = None
+            self._latest = (None, {})
         for instance in reversed(list(instances.values())):
             close = getattr(instance, "close", None)
             if close is None:
@@ -95,7 +94,7 @@ class Backends:
             return self._without_loop
         with self._lock:
             instances = self._by_loop.setdefault(loop, {})
-            self._latest = (weakref.ref(loop), instances)
+            self._latest = (loop, instances)
             return instances
 
     def _build(self, name: str, instances: dict[str, Any]) -> Any:

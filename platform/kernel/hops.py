@@ -76,10 +76,11 @@ class Trail:
 
     def note(self, name: str, began: float, facts: Facts = {}) -> None:  # noqa: B006 - never changed
         """A hop that began at `began` has ended now."""
-        hops = self.hops
-        hops.append((name, began, perf_counter(), facts))
-        if len(hops) > MOST_HOPS:
-            meters().passed(hops.pop())
+        hop = name, began, perf_counter(), facts
+        if len(self.hops) < MOST_HOPS:
+            self.hops.append(hop)
+        else:
+            meters().passed(hop)
 
     @property
     def total_ms(self) -> float:

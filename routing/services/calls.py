@@ -22,7 +22,6 @@ from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import AtriumError, Unavailable, UpstreamFailed
 from kernel.hops import Facts, note_hop
 from routing.limits import CHARGE_TOKENS, estimate_tokens
-from routing.ports import Scheduler
 from routing.services.admission import Admission
 from routing.services.continuing import Begun, continuing
 from routing.services.placing import Placed, Progress, give_back, place
@@ -219,7 +218,9 @@ class _Account:
         self.call = call
         self._charged = 0
         self._entry: UsageEntry | None = None
-        self.progress = Progress(time.perf_counter())
+        self.progress = Progress(
+            time.perf_counter(), scheduler=backends["scheduler"], memory=backends["routing_memory"]
+        )
         self.charge_at = CHARGE_TOKENS
         self.tokens = 0
         self.usage: TokenUsage | None = None
@@ -249,8 +250,7 @@ class _Account:
         tokens, self._charged = self.tokens - self._charged, self.tokens
         self.charge_at = self.tokens + CHARGE_TOKENS
         if self.progress.lease is not None:
-            scheduler: Scheduler = backends["scheduler"]
-            await scheduler.charge(self.progress.lease, tokens)
+            await self.progress.scheduler.charge(self.progress.lease, tokens)
 
     def note_pace(self, now: float, tokens: int, waited_s: float) -> None:
         """The replica has given `tokens` more tokens, for which `waited_s` seconds were waited."""
@@ -277,8 +277,7 @@ class _Account:
             read = usage.prompt_tokens - self.progress.prompt_tokens
         if written or read:
             self._charged += written
-            scheduler: Scheduler = backends["scheduler"]
-            await scheduler.charge(lease, written, read)
+            await self.progress.scheduler.charge(lease, written, read)
 
     async def settle(self, state: UsageState, error: str = "") -> None:
         """Free the slot and store the usage, before anything else is told. Raises Unavailable.

@@ -3,11 +3,10 @@
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from inference.services import Vital, ensure_models, get_model, list_models, replica_available, vital_of
@@ -41,11 +40,15 @@ T = TypeVar("T")
 Begin = Callable[[ReplicaSpec, EngineRequest], Awaitable[T]]
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far a call has come: what its settlement needs, whatever happens. Times are of `time.perf_counter`."""
+class Progress(Struct):
+    """How far a call has come: what its settlement needs, whatever happens. Times are of `time.perf_counter`.
+
+    Scheduler and memory are those of the loop that the call runs in.
+    """
 
     started: float
+    scheduler: Scheduler
+    memory: RoutingMemory
     call_id: uuid.UUID = field(default_factory=uuid7)
     model: ModelSpec | None = None
     replica: ReplicaSpec | None = None
@@ -82,8 +85,7 @@ async def place(call: ModelCall, begin: Begin[T], progress: Progress) -> Placed[
     QueueShareFull, NoReplica, EngineRefused, UpstreamFailed.
     """
     await ensure_models()
-    memory: RoutingMemory = backends["routing_memory"]
-    memory.budget.earn()
+    progress.memory.budget.earn()
     candidates = await _admitted(call, progress)
     return await _begin_at_one(call, begin, progress, _request(call), candidates, set())
 
@@ -98,8 +100,7 @@ async def place_again(
     model = progress.model
     if model is None:
         raise NoReplica(retry_after_s=RETRY_AFTER_S)
-    memory: RoutingMemory = backends["routing_memory"]
-    if not memory.budget.take():
+    if not progress.memory.budget.take():
         raise NoReplica("Too many attempts fail at the moment.", retry_after_s=RETRY_AFTER_S)
     now = get_model(model.id, tenant_id=call.principal.tenant_id, closed=call.principal.closed)
     candidates = named_candidates(now, call.surface, replica_available)
@@ -118,7 +119,6 @@ async def _begin_at_one(
     avoid: set[str],
 ) -> Placed[T]:
     """Try the candidates' replicas one after the other, but those to `avoid`, as often as limits and budget allow."""
-    memory: RoutingMemory = backends["routing_memory"]
     started = time.perf_counter()
     most = progress.attempts + MOST_ATTEMPTS
     problem: Exception | None = None
@@ -142,7 +142,7 @@ async def _begin_at_one(
                 avoid.add(replica.id)
                 await give_back(progress, unused=True)
                 late = time.perf_counter() - started > RETRY_WITHIN_S
-                if late or progress.attempts >= most or not memory.budget.take():
+                if late or progress.attempts >= most or not progress.memory.budget.take():
                     raise _gave_up(error) from error
                 # The next attempt is another span of the trace.
                 request = replace(request, traceparent=another_span(request.traceparent))
@@ -150,7 +150,10 @@ async def _begin_at_one(
             except BaseException as error:
                 note_hop("attempt", begun_at, _attempt_facts(replica, request, _outcome(error)))
                 raise
-            note_hop("attempt", begun_at, _attempt_facts(replica, request, "ok") | _why(progress.terms))
+            facts = _attempt_facts(replica, request, "ok")
+            if progress.terms is not None:
+                facts |= _why(progress.terms)
+            note_hop("attempt", begun_at, facts)
             now = time.perf_counter()
             engine_ms += (now - begun_at) * 1000
             progress.first_s = now - begun_at
@@ -167,8 +170,7 @@ async def give_back(progress: Progress, *, unused: bool = False) -> None:
     if vital is not None:
         vital.end(stream=progress.stream)
     if lease is not None:
-        scheduler: Scheduler = backends["scheduler"]
-        await scheduler.release(lease, unused=unused)
+        await progress.scheduler.release(lease, unused=unused)
         progress.lease = None
 
 
@@ -211,12 +213,12 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     if not untried:
         raise NoReplica(retry_after_s=RETRY_AFTER_S)
     usable = in_service(untried, replica_available)
-    scheduler: Scheduler = backends["scheduler"]
+    scheduler, memory = progress.scheduler, progress.memory
     principal, prompt_tokens = call.principal, estimate_tokens(call.prompt_chars)
-    memory: RoutingMemory = backends["routing_memory"]
-    prefix = weighing = None
+    prefix = weighing = vital = None
     if len(candidate.replicas) == 1:
-        slots = wanted = _only(usable[0], prompt_tokens)
+        vital = vital_of(usable[0].id)
+        slots = wanted = (_only(usable[0], vital, prompt_tokens),)
     else:
         prefix = progress.prefix = progress.prefix or find_prefix(call)
         weighing = weigh_replicas(usable, prompt_tokens, prefix, memory)
@@ -224,13 +226,13 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     ticket = Ticket(
         id=f"{progress.call_id.hex}-{progress.attempts}-{len(avoid)}",
         pool=candidate.pool,
-        tenant=str(principal.tenant_id),
+        tenant=principal.tenant_name,
         priority=call.priority,
         replicas=wanted,
         prompt_tokens=prompt_tokens,
         max_tokens=call.max_tokens,
         wait_s=max(0.0, QUEUE_WAIT_S[call.priority] - progress.queue_ms / 1000),
-        user=str(principal.user_id or principal.api_key_id or ""),
+        user=principal.sharer,
         weight=principal.weight,
         tell=call.tell,
     )
@@ -252,10 +254,12 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     progress.queue_ms += lease.waited_ms
     progress.attempts += 1
     progress.model = candidate.model
-    at = next(at for at, replica in enumerate(usable) if replica.id == lease.replica)
+    at = 0
+    while usable[at].id != lease.replica:
+        at += 1
     replica = progress.replica = usable[at]
     progress.terms = weighing.terms(at) if weighing is not None else None
-    vital = progress.vital = vital_of(replica.id)
+    progress.vital = vital = vital or vital_of(replica.id)
     progress.stream = call.stream
     vital.begin(
         time.perf_counter(),
@@ -270,18 +274,11 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     return replica
 
 
-def _only(replica: ReplicaSpec, prompt_tokens: int) -> tuple[ReplicaSlots, ...]:
+def _only(replica: ReplicaSpec, vital: Vital, prompt_tokens: int) -> ReplicaSlots:
     """A replica without others: there is nothing to weigh."""
-    vital = vital_of(replica.id)
     budget = budget_of(vital.prefill_tps)
-    return (
-        ReplicaSlots(
-            replica.id,
-            replica.max_concurrency,
-            vital.speed,
-            uncached_tokens=prompt_tokens,
-            token_budget=budget,
-        ),
+    return ReplicaSlots(
+        replica.id, replica.max_concurrency, vital.speed, uncached_tokens=prompt_tokens, token_budget=budget
     )
 
 
@@ -316,10 +313,8 @@ def _decision(
     )
 
 
-def _why(terms: Terms | None) -> dict[str, Fact]:
-    """The terms of the replica that was chosen, as the request's way shows them; none where there was no choice."""
-    if terms is None:
-        return {}
+def _why(terms: Terms) -> dict[str, Fact]:
+    """The terms of the replica that was chosen, as the request's way shows them."""
     return {
         "cached_tokens": terms.cached_tokens,
         "uncached_tokens": terms.uncached_tokens,
