@@ -33,6 +33,8 @@ class Model(Identified):
     built_in = models.BooleanField(default=False, editable=False)
     enabled = models.BooleanField(default=True, db_default=True)
     restricted = models.BooleanField(default=False, db_default=False)
+    cache_seconds = models.PositiveIntegerField(default=0, db_default=0)
+    cached_price_percent = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     def __str__(self) -> str:
         """The id that callers use."""

@@ -34,3 +34,8 @@ def show_price(nano: int) -> str:
 def cost(usage: TokenUsage, *, input_price_nano: int, output_price_nano: int) -> int:
     """What a call cost, in nano-units."""
     return usage.prompt_tokens * input_price_nano + usage.completion_tokens * output_price_nano
+
+
+def part_of(cost_nano: int, percent: int) -> int:
+    """So many percent of a cost, in nano-units, rounded up: nothing that has a price is given for less."""
+    return -(-cost_nano * percent // 100)

@@ -65,6 +65,8 @@ def load_specs() -> tuple[ModelSpec, ...]:
             resting=tuple(resting.get(row.id, ())),
             enabled=row.enabled,
             tenants=frozenset(granted[row.id]) if row.restricted else None,
+            cache_seconds=row.cache_seconds,
+            cached_price_percent=row.cached_price_percent,
         )
         for row in rows
     )
@@ -190,6 +192,8 @@ def _model_view(row: Model, replica_count: int, tenants: tuple[str, ...]) -> Mod
         notice=LEXICAL_NOTICE if lexical else "",
         created_at=row.created_at,
         updated_at=row.updated_at,
+        cache_seconds=row.cache_seconds,
+        cached_price_percent=row.cached_price_percent,
     )
 
 

@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inference.types import (
+    MAX_CACHE_SECONDS,
     MAX_CONCURRENCY,
     MAX_CONTEXT_LENGTH,
     MAX_DIMENSIONS,
@@ -68,6 +69,18 @@ class ModelChange(StrictSerializer):
     enabled = serializers.BooleanField(required=False)
     restricted = serializers.BooleanField(required=False, help_text="only for the tenants named by `tenants`")
     tenants = _tenants()
+    cache_seconds = serializers.IntegerField(
+        min_value=0,
+        max_value=MAX_CACHE_SECONDS,
+        required=False,
+        help_text="for how long an answer may be given again to the same call of the same tenant; 0: never",
+    )
+    cached_price_percent = serializers.IntegerField(
+        min_value=0,
+        max_value=100,
+        required=False,
+        help_text="the part of the price that such an answer costs",
+    )
 
 
 class ModelInput(ModelChange):
@@ -105,6 +118,8 @@ class ModelOutput(VersionedOutput):
     enabled = serializers.BooleanField()
     restricted = serializers.BooleanField()
     tenants = serializers.ListField(child=serializers.CharField())
+    cache_seconds = serializers.IntegerField()
+    cached_price_percent = serializers.IntegerField()
     state = serializers.ChoiceField(MODEL_STATES)
     replica_count = serializers.IntegerField()
     notice = serializers.CharField()

@@ -19,6 +19,8 @@ REGION_LENGTH = 64
 # vLLM refuses nothing of its own below this; more than this at once on one engine is a typing error.
 MAX_CONCURRENCY = 100_000
 MAX_CONTEXT_LENGTH = 100_000_000
+# An answer is kept an hour at most: so long it may outlive the tenant whose it was.
+MAX_CACHE_SECONDS = 3_600
 MAX_DIMENSIONS = 100_000
 MAX_PRICE_NANO = 10**12
 
@@ -77,6 +79,8 @@ class ModelSpec:
     unknown. `built_in` engines (extractive, local embedding) are never chosen while a real model is eligible.
     `replicas` are the ones in service (draining ones excluded), of all pools; `resting` those that drain. `tenants` are
     the ids of those that may use it, None when it is open to all; a model that is not `enabled` is there for nobody.
+    `cache_seconds` is for how long its answers may be kept (0: never), `cached_price_percent` the part of its price that
+    one costs which was given before.
     """
 
     id: str
@@ -92,6 +96,8 @@ class ModelSpec:
     resting: tuple[ReplicaSpec, ...] = ()
     enabled: bool = True
     tenants: frozenset[uuid.UUID] | None = None
+    cache_seconds: int = 0
+    cached_price_percent: int = 0
 
     pools: tuple[str, ...] = field(init=False)
 
@@ -273,6 +279,8 @@ class ModelView:
     notice: str
     created_at: datetime
     updated_at: datetime
+    cache_seconds: int = 0
+    cached_price_percent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,22 @@ from typing import Protocol
 from routing.types import Lease, PoolSnapshot, Ticket
 
 
+class ResponseCache(Protocol):
+    """Keeps answers for a while. It may lose any of them at any time, and never raises: what it cannot do is a miss."""
+
+    async def get(self, tenant: str, key: str) -> bytes | None:
+        """What is kept under `key` for the tenant, None when there is nothing (any more)."""
+        ...
+
+    async def put(self, tenant: str, key: str, value: bytes, seconds: int) -> None:
+        """Keep `value` for so long, in place of what was there."""
+        ...
+
+    async def forget(self, tenant: str) -> None:
+        """Drop what is kept for the tenant."""
+        ...
+
+
 class Scheduler(Protocol):
     """Hands out the slots of a pool's replicas, across all processes of the installation."""
 

@@ -17,12 +17,24 @@ from tenants.types import Principal, PriorityClass
 PREFILL_TPS = 4000.0
 
 
+class CacheWish(Struct, frozen=True):
+    """What a caller says of answers that were given before: whether it may `read` one, and whether this one may be kept.
+
+    `age_s` is how old a kept one may be; None when nothing was said. Who names an age wants to be answered so although
+    the answer might be another one each time.
+    """
+
+    read: bool = True
+    keep: bool = True
+    age_s: int | None = None
+
+
 class ModelCall(Struct, frozen=True):
     """One call of a model, by whoever asks.
 
     `model` is a model id or `auto`. `body` is the OpenAI body without Atrium's extensions. `prompt_chars` is the
     length of the prompt's text, for estimates. `origin` is `v1`, `ws`, `rest` or `ingestion`. `priority` is already
-    clamped to the principal's cap. `tell` hears of the call's place in a queue while it waits in one, at most once a
+    clamped to the principal's cap. `cache` is None where no answer is kept, nor a kept one given. `tell` hears of the call's place in a queue while it waits in one, at most once a
     second; it must return at once and not raise.
     """
 
@@ -41,6 +53,7 @@ class ModelCall(Struct, frozen=True):
     assistant: str = ""
     max_tokens: int = 0
     tell: Callable[["QueuePlace"], None] | None = None
+    cache: CacheWish | None = None
 
 
 class ReplicaSlots(Struct, frozen=True):
@@ -87,7 +100,8 @@ class RoutingDecision(Struct, frozen=True):
 
     `engine_ms` is the time engines took, from an attempt's start to its first byte (to its answer, when that is not
     streamed), attempts that failed included: what is left of the request's time is Atrium's own.
-    `allowance` is what the caller is told of its rates. `terms` are those of the chosen replica, None where there was no
+    `cache` is `hit` for an answer that was given before (the place is where it was made), `miss` where one could have been,
+    else `off`. `allowance` is what the caller is told of its rates. `terms` are those of the chosen replica, None where there was no
     other.
     """
 
@@ -100,6 +114,7 @@ class RoutingDecision(Struct, frozen=True):
     engine_ms: float = 0.0
     allowance: Allowance | None = None
     terms: Terms | None = None
+    cache: str = "off"
 
 
 class Ticket(Struct, frozen=True):

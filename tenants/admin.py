@@ -264,7 +264,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         "total_ms",
         "origin",
     )
-    list_filter = ("state", "origin", "estimated")
+    list_filter = ("state", "origin", "estimated", "cached")
     search_fields = ("request_id", "model", "tenant__slug")
     list_select_related = ("tenant",)
     ordering = ("-started_at",)

@@ -19,6 +19,7 @@ _COLUMNS = (
     "id", "created_at", "updated_at", "tenant_id", "record_id", "request_id", "user_id", "api_key_id", "model", "pool",
     "replica", "origin", "assistant", "state", "prompt_tokens", "completion_tokens", "cost_nano", "started_at",
     "queue_ms", "first_token_ms", "total_ms", "error", "estimated",
+    "cached",
 )  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def _values(entry: UsageEntry, now: datetime) -> tuple[Any, ...]:
         clean_number(entry.total_ms),
         clean_text(entry.error, 500),
         entry.estimated,
+        entry.cached,
     )
 
 

@@ -293,6 +293,7 @@ class UsageRecord(TenantOwned):
     total_ms = models.BigIntegerField(default=0)
     error = models.CharField(max_length=500, blank=True)
     estimated = models.BooleanField(default=False)
+    cached = models.BooleanField(default=False, db_default=False)
 
     class Meta(TenantOwned.Meta):
         """Read by time within a tenant; sums of longer ranges are in the rollups."""

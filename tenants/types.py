@@ -140,7 +140,7 @@ class UsageEntry(Struct, frozen=True):
     """One finished model call, as it goes through the spool into the usage ledger.
 
     `record_id` is made by Atrium and unique: writing the same entry twice counts once. `cost_nano` is in billionths
-    of the installation's currency. Times are milliseconds.
+    of the installation's currency. Times are milliseconds. `cached` is an answer that was given before: no replica made it.
     """
 
     record_id: uuid.UUID
@@ -163,6 +163,7 @@ class UsageEntry(Struct, frozen=True):
     error: str = ""
     estimated: bool = False
     assistant: str = ""
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

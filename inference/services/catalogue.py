@@ -13,6 +13,7 @@ from inference.pricing import parse_price
 from inference.services.access import set_access, set_enabled
 from inference.services.engines import OPENAI, bounded, note_price, set_api_key
 from inference.types import (
+    MAX_CACHE_SECONDS,
     MAX_CONCURRENCY,
     MAX_CONTEXT_LENGTH,
     MAX_DIMENSIONS,
@@ -36,6 +37,8 @@ _OF_MODEL = (
     "output_price_nano",
     "enabled",
     "restricted",
+    "cache_seconds",
+    "cached_price_percent",
 )
 _OF_REPLICA = ("served_name", "max_concurrency", "region", "draining", "vllm", "api_key")
 
@@ -52,6 +55,8 @@ def create_model(
     enabled: bool = True,
     restricted: bool = False,
     tenants: Sequence[str] | None = None,
+    cache_seconds: int = 0,
+    cached_price_percent: int = 0,
 ) -> ModelView:
     """Make a model that no engine serves yet; `tenants` are the slugs of those it is restricted to.
 
@@ -59,6 +64,7 @@ def create_model(
     """
     row = Model(model_id=check_model_id(model_id), kind=kind.value, enabled=enabled)
     _set_model(row, tier, context_length, dimensions, input_price, output_price)
+    _set_cache(row, cache_seconds, cached_price_percent)
     try:
         with transaction.atomic():
             row.save(force_insert=True)
@@ -82,6 +88,8 @@ def change_model(
     enabled: bool | None = None,
     restricted: bool | None = None,
     tenants: Sequence[str] | None = None,
+    cache_seconds: int | None = None,
+    cached_price_percent: int | None = None,
     expected: str | None = None,
 ) -> ModelView:
     """Change what is not None; a price is valid for calls that end from now on. `expected` is the version seen.
@@ -94,6 +102,7 @@ def change_model(
         before = row.input_price_nano, row.output_price_nano
         was_enabled, were = row.enabled, values_of(row, *_OF_MODEL)
         _set_model(row, tier, context_length, dimensions, input_price, output_price)
+        _set_cache(row, cache_seconds, cached_price_percent)
         if enabled is not None:
             set_enabled(row, enabled)
         row.save()
@@ -127,6 +136,14 @@ def _set_model(
         "output_price_nano": None
         if output_price is None
         else parse_price(output_price, param="output_price"),
+    }
+    _apply(row, changes)
+
+
+def _set_cache(row: Model, seconds: int | None, percent: int | None) -> None:
+    changes = {
+        "cache_seconds": bounded(seconds, 0, MAX_CACHE_SECONDS, param="cache_seconds"),
+        "cached_price_percent": bounded(percent, 0, 100, param="cached_price_percent"),
     }
     _apply(row, changes)
 

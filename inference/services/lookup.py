@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from inference.directory import ModelDirectory
 from inference.embedders import local_embedder
 from inference.naming import EMBEDDING_MODEL
-from inference.pricing import cost
+from inference.pricing import cost, part_of
 from inference.types import ModelKind, ModelSpec, ReplicaHealth, ReplicaSpec, TokenUsage
 from inference.vitals import Vital
 from kernel.backends import backends
@@ -108,6 +108,11 @@ def trial_costs(replicas: Sequence[ReplicaSpec]) -> list[float] | None:
 def price(spec: ModelSpec, usage: TokenUsage) -> int:
     """What a call of the model cost, in nano-units."""
     return cost(usage, input_price_nano=spec.input_price_nano, output_price_nano=spec.output_price_nano)
+
+
+def price_kept(spec: ModelSpec, usage: TokenUsage) -> int:
+    """What an answer of the model costs that was given before, in nano-units."""
+    return part_of(price(spec, usage), spec.cached_price_percent)
 
 
 def embedder_fingerprint(model_id: str) -> str:

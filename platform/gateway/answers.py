@@ -29,7 +29,7 @@ def decision_headers(exchange: Exchange, decision: RoutingDecision) -> list[Head
     )
     overhead_ms = exchange.elapsed_ms() - exchange.body_ms - decision.queue_ms - decision.engine_ms
     headers = [
-        *_place_headers(decision.model, decision.pool, decision.replica),
+        *_place_headers(decision.model, decision.pool, decision.replica, decision.cache),
         (b"x-atrium-queue-ms", b"%.1f" % decision.queue_ms),
         (b"x-atrium-overhead-ms", b"%.1f" % max(overhead_ms, 0.0)),
     ]
@@ -39,12 +39,12 @@ def decision_headers(exchange: Exchange, decision: RoutingDecision) -> list[Head
 
 
 @functools.lru_cache(maxsize=1024)
-def _place_headers(model: str, pool: str, replica: str) -> tuple[Header, ...]:
+def _place_headers(model: str, pool: str, replica: str, cache: str) -> tuple[Header, ...]:
     return (
         (b"x-atrium-model", model.encode("latin-1", "replace")),
         (b"x-atrium-pool", pool.encode("latin-1", "replace")),
         (b"x-atrium-replica", replica.encode("latin-1", "replace")),
-        (b"x-atrium-cache", b"off"),
+        (b"x-atrium-cache", cache.encode()),
     )
 
 

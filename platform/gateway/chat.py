@@ -5,6 +5,7 @@ from time import perf_counter
 from assistants.types import TurnRequest
 from gateway.answers import send_completion, send_stream
 from gateway.bodies import ChatRequest, read_chat
+from gateway.caching import cache_wish
 from gateway.doors import Doors
 from gateway.exchange import Exchange
 from inference.types import Surface
@@ -47,6 +48,7 @@ async def _answer_call(exchange: Exchange, doors: Doors, principal: Principal, r
         traceparent=exchange.traceparent,
         stream=stream,
         max_tokens=request.max_tokens,
+        cache=cache_wish(exchange.headers),
     )
     async with doors.dispatch(call) as flow:
         if stream:

@@ -9,6 +9,7 @@ from gateway.bodies import (
     prompt_length,
     strip,
 )
+from gateway.caching import cache_wish
 from gateway.doors import Doors
 from gateway.exchange import Exchange
 from inference.types import Surface
@@ -35,6 +36,7 @@ async def answer_completion(exchange: Exchange, doors: Doors, principal: Princip
         traceparent=exchange.traceparent,
         stream=bool(known.stream),
         max_tokens=known.max_tokens or 0,
+        cache=cache_wish(exchange.headers),
     )
     options = known.stream_options
     with exchange.attend():

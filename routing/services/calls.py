@@ -16,15 +16,25 @@ import structlog
 from msgspec.structs import replace
 
 from inference import services as inference
-from inference.types import Chunk, Completion, Embeddings, TokenUsage
+from inference.types import Chunk, Completion, Embeddings, ModelSpec, TokenUsage
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import AtriumError, Unavailable, UpstreamFailed
 from kernel.hops import Facts, note_hop
+from routing.caching import KeptAnswer, StreamRecord
 from routing.limits import CHARGE_TOKENS, estimate_tokens
 from routing.services.admission import Admission
 from routing.services.continuing import Begun, continuing
-from routing.services.placing import Placed, Progress, give_back, place
+from routing.services.placing import Placed, Progress, admit, give_back, place
+from routing.services.remembering import (
+    Remembering,
+    keep_completion,
+    keep_stream,
+    kept_decision,
+    kept_facts,
+    new_decision,
+    recall,
+)
 from routing.types import ModelCall, RoutingDecision, Settled
 from tenants.services import record_usage
 from tenants.types import UsageEntry, UsageState
@@ -39,14 +49,20 @@ PACE_S = 1.0
 class Flow:
     """An answer that has begun: `decision` is final. `settled` says what it cost, once it has ended."""
 
-    __slots__ = ("_account", "_completion", "_rest", "_stream", "decision")
+    __slots__ = ("_account", "_completion", "_kept", "_remembering", "_rest", "_stream", "decision")
 
     def __init__(
-        self, account: "_Account", decision: RoutingDecision, answer: Completion | Placed[Begun]
+        self,
+        account: "_Account",
+        decision: RoutingDecision,
+        answer: Completion | Placed[Begun] | KeptAnswer,
+        remembering: Remembering | None = None,
     ) -> None:
-        """Made by `dispatch`."""
+        """Made by `dispatch`; a stream is kept where `remembering` says."""
         self._account = account
         self.decision = decision
+        self._remembering = remembering
+        self._kept = answer if isinstance(answer, KeptAnswer) else None
         self._completion = answer if isinstance(answer, Completion) else None
         self._stream = answer if isinstance(answer, Placed) else None
         self._rest = self._stream.begun[1] if self._stream is not None else None
@@ -58,15 +74,31 @@ class Flow:
 
     async def completion(self) -> Completion:
         """The whole answer of a call that was not streamed; it is already settled."""
+        if self._kept is not None:
+            return self._kept.completion()
         if self._completion is None:
             raise TypeError("a streamed call has chunks, not a completion")
         return self._completion
 
-    async def chunks(self) -> AsyncIterator[Chunk]:
+    def chunks(self) -> AsyncIterator[Chunk]:
         """The answer as it is made; its usage is settled before the iterator ends. To be read once.
 
         Raises UpstreamFailed when the engine dies in the middle, Unavailable when the usage can be stored nowhere.
         """
+        if self._kept is not None:
+            return _at_once(self._kept.chunk())
+        if self._remembering is None or self._remembering.record is None:
+            return self._read()
+        return self._recorded(self._remembering, self._remembering.record)
+
+    async def _recorded(self, remembering: Remembering, record: StreamRecord) -> AsyncIterator[Chunk]:
+        """The answer as it is made, kept once it has ended."""
+        async for chunk in self._read():
+            record.take(chunk)
+            yield chunk
+        await keep_stream(remembering, self.decision, self._account.usage)
+
+    async def _read(self) -> AsyncIterator[Chunk]:
         placed = self._stream
         if placed is None:
             raise TypeError("a call that was not streamed has a completion, not chunks")
@@ -123,6 +155,8 @@ class Flow:
                         raise
                     first, rest = await again.resume(error, account.tokens)
                     self._rest = rest
+                    if self._remembering is not None and self._remembering.record is not None:
+                        self._remembering.record.spoil()
                     last, waited, paced = time.perf_counter(), 0.0, account.tokens
         except UpstreamFailed as error:
             await account.settle(UsageState.FAILED, error.code)
@@ -162,18 +196,26 @@ class dispatch:
 
     async def __aenter__(self) -> Flow:
         """Begin the call."""
-        account = self._account
+        call, account = self._call, self._account
         try:
-            if self._call.stream:
-                streamed = await place(self._call, inference.begin_stream, account.progress)
+            candidates = await admit(call, account.progress)
+            made = await recall(call, candidates[0].model) if call.cache is not None and candidates else None
+            if made is not None and made.found is not None:
+                kept = made.found
+                self._flow = Flow(account, kept_decision(kept, account.progress), kept)
+                await account.settle_kept(kept, candidates[0].model)
+            elif call.stream:
+                streamed = await place(call, inference.begin_stream, account.progress, candidates)
                 account.first_token_ms = account.progress.elapsed_ms()
-                self._flow = Flow(account, streamed.decision, streamed)
+                self._flow = Flow(account, new_decision(streamed.decision, made), streamed, made)
             else:
-                whole = await place(self._call, inference.complete, account.progress)
+                whole = await place(call, inference.complete, account.progress, candidates)
                 account.first_token_ms = account.progress.elapsed_ms()
                 account.usage = whole.begun.usage
-                self._flow = Flow(account, whole.decision, whole.begun)
+                self._flow = Flow(account, new_decision(whole.decision, made), whole.begun)
                 await account.settle(UsageState.COMPLETED)
+                if made is not None:
+                    await keep_completion(made, whole.decision, whole.begun)
         except BaseException as error:
             await account.settle_broken(error)
             raise
@@ -196,8 +238,9 @@ async def embed(call: ModelCall) -> tuple[Embeddings, RoutingDecision]:
     """One vector for each entry of `body["input"]`, and where they were made. Raises as `dispatch`."""
     account = _Account(call)
     try:
+        candidates = await admit(call, account.progress)
         # Vectors have no first token: their times, of a whole document's chunks often, would stand among answers'.
-        placed = await place(call, inference.embed, account.progress)
+        placed = await place(call, inference.embed, account.progress, candidates)
         account.usage = placed.begun.usage
         await account.settle(UsageState.COMPLETED)
     except BaseException as error:
@@ -295,6 +338,18 @@ class _Account:
             await _insist(self._finish(state, error))
             raise
 
+    async def settle_kept(self, kept: KeptAnswer, model: ModelSpec) -> None:
+        """Book an answer that was given before: its tokens, for what kept ones cost. Raises Unavailable."""
+        began = time.perf_counter()
+        usage, cost = kept.usage, inference.price_kept(model, kept.usage)
+        self.usage, self.settled = usage, Settled(usage, cost)
+        self.first_token_ms = self.progress.elapsed_ms()
+        self._entry = self._entry_of(
+            kept.model, kept.pool, "", UsageState.COMPLETED, self.settled, cached=True
+        )
+        note_hop("cache", began, kept_facts(kept, saved_nano=inference.price(model, usage) - cost))
+        await self.settle(UsageState.COMPLETED)
+
     async def settle_broken(self, error: BaseException) -> None:
         """Settle a call that did not come to its end; it never raises over the error that ended it."""
         state = UsageState.FAILED if isinstance(error, Exception) else UsageState.CANCELLED
@@ -341,13 +396,25 @@ class _Account:
 
     def _make_entry(self, state: UsageState, error: str) -> UsageEntry | None:
         """The entry of a call that has reached an engine."""
-        call, progress = self.call, self.progress
-        model, replica = progress.model, progress.replica
+        model, replica = self.progress.model, self.progress.replica
         if model is None or replica is None:
             return None
         usage = self._final_usage(state)
-        cost = inference.price(model, usage)
-        self.settled = Settled(usage, cost)
+        self.settled = Settled(usage, inference.price(model, usage))
+        return self._entry_of(model.id, replica.pool, replica.id, state, self.settled, error)
+
+    def _entry_of(
+        self,
+        model: str,
+        pool: str,
+        replica: str,
+        state: UsageState,
+        settled: Settled,
+        error: str = "",
+        *,
+        cached: bool = False,
+    ) -> UsageEntry:
+        call, progress, usage = self.call, self.progress, settled.usage
         elapsed_ms = progress.elapsed_ms()
         principal = call.principal
         return UsageEntry(
@@ -356,14 +423,14 @@ class _Account:
             tenant_id=principal.tenant_id,
             user_id=principal.user_id,
             api_key_id=principal.api_key_id,
-            model=model.id,
-            pool=replica.pool,
-            replica=replica.id,
+            model=model,
+            pool=pool,
+            replica=replica,
             origin=call.origin,
             state=state,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
-            cost_nano=cost,
+            cost_nano=settled.cost_nano,
             started_at=SYSTEM_CLOCK.now() - timedelta(milliseconds=elapsed_ms),
             queue_ms=round(progress.queue_ms),
             first_token_ms=round(self.first_token_ms),
@@ -371,6 +438,7 @@ class _Account:
             error=error,
             estimated=usage.estimated,
             assistant=call.assistant,
+            cached=cached,
         )
 
     def _final_usage(self, state: UsageState) -> TokenUsage:
@@ -390,13 +458,19 @@ class _Account:
         return TokenUsage(estimate_tokens(self.call.prompt_chars), self.tokens, estimated=True)
 
 
+async def _at_once(chunk: Chunk) -> AsyncIterator[Chunk]:
+    yield chunk
+
+
 def _settlement(entry: UsageEntry) -> Facts:
+    # What no engine read or wrote counts as saved, not as used.
+    made = not entry.cached
     return {
         "model": entry.model,
         "pool": entry.pool,
         "state": entry.state.value,
-        "prompt_tokens": entry.prompt_tokens,
-        "completion_tokens": entry.completion_tokens,
+        "prompt_tokens": entry.prompt_tokens * made,
+        "completion_tokens": entry.completion_tokens * made,
         "cost_nano": entry.cost_nano,
     }
 

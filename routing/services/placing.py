@@ -78,15 +78,24 @@ class Placed(Struct, Generic[T], frozen=True):
     decision: RoutingDecision
 
 
-async def place(call: ModelCall, begin: Begin[T], progress: Progress) -> Placed[T]:
-    """Wait for a slot of an eligible replica and `begin` there; another replica or candidate when it is unavailable.
+async def admit(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
+    """Who may answer the call, in order, once its limits are held; what it holds of them is noted in `progress`.
 
-    The lease is left in `progress` for whoever settles the call. Raises the errors of eligibility, ServerOverloaded,
-    QueueShareFull, NoReplica, EngineRefused, UpstreamFailed.
+    Raises the errors of eligibility, RateLimited, QuotaExhausted, Unavailable.
     """
     await ensure_models()
     progress.memory.budget.earn()
-    candidates = await _admitted(call, progress)
+    return await _admitted(call, progress)
+
+
+async def place(
+    call: ModelCall, begin: Begin[T], progress: Progress, candidates: Sequence[Candidate]
+) -> Placed[T]:
+    """Wait for a slot of a candidate's replica and `begin` there; another replica or candidate when it is unavailable.
+
+    The lease is left in `progress` for whoever settles the call. Raises ServerOverloaded, QueueShareFull, NoReplica,
+    EngineRefused, UpstreamFailed.
+    """
     return await _begin_at_one(call, begin, progress, _request(call), candidates, set())
 
 

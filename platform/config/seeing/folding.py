@@ -30,7 +30,7 @@ class Fold:
 
     __slots__ = (
         "attempts", "cache", "first_bytes", "gaps", "jobs", "longest", "passages", "queues", "refused", "requests",
-        "retrievals", "used",
+        "retrievals", "saved", "used",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,6 +48,8 @@ class Fold:
         # By model: tokens in, tokens out, cost.
         self.used: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         self.cache: Counter[str] = Counter()
+        # By model: tokens, cost.
+        self.saved: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
         self.retrievals: Values = defaultdict(list)
         self.passages: list[float] = []
 
@@ -102,6 +104,10 @@ class Fold:
                 self.passages.append(float(facts["passages"]))
         elif name == "cache":
             self.cache[str(facts.get("outcome", "off"))] += 1
+            if "saved_tokens" in facts:
+                saved = self.saved[str(facts["model"])]
+                saved[0] += int(facts["saved_tokens"])
+                saved[1] += int(facts["saved_nano"])
 
     def write(self) -> None:
         """Add it to the series."""
@@ -127,6 +133,9 @@ class Fold:
             series.QUEUE_REFUSED.labels(pool, outcome).inc(count)
         for outcome, count in self.cache.items():
             series.CACHE.labels(outcome).inc(count)
+        for model, (tokens, cost) in self.saved.items():
+            series.SAVED_TOKENS.labels(model).inc(tokens)
+            series.SAVED_COST.labels(model).inc(cost)
         for model, (given, made, cost) in self.used.items():
             series.TOKENS.labels(model, "in").inc(given)
             series.TOKENS.labels(model, "out").inc(made)

@@ -63,6 +63,14 @@ ATTEMPT_SECONDS = Histogram(
     buckets=LATENCY,
 )
 CACHE = Counter("atrium_cache_total", "Model calls by what the cache said.", ("outcome",))
+SAVED_TOKENS = Counter(
+    "atrium_cache_saved_tokens_total", "Tokens of answers that were given before.", ("model",)
+)
+SAVED_COST = Counter(
+    "atrium_cache_saved_cost_nano_total",
+    "What answers that were given before cost less, in nano-units.",
+    ("model",),
+)
 RETRIEVAL_SECONDS = Histogram(
     "atrium_retrieval_seconds", "A search in knowledge bases.", ("outcome",), buckets=SHORT
 )

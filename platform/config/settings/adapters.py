@@ -133,6 +133,9 @@ def _in_process(environment: Environment) -> dict[str, BackendSpec]:
             "routing.adapters.memory_scheduler.MemoryScheduler",
             {"queue_limit": QUEUE_LIMIT},
         ),
+        "response_cache": BackendSpec(
+            "routing.ports.ResponseCache", "routing.adapters.memory_answers.MemoryResponseCache"
+        ),
         "vector_store": BackendSpec(
             "knowledge.ports.VectorStore", "knowledge.adapters.embedded_store.EmbeddedVectorStore"
         ),
@@ -173,6 +176,11 @@ def _full(environment: Environment) -> dict[str, BackendSpec]:
             "routing.ports.Scheduler",
             "routing.adapters.redis_scheduler.RedisScheduler",
             {"url": redis, "queue_limit": QUEUE_LIMIT},
+        ),
+        "response_cache": BackendSpec(
+            "routing.ports.ResponseCache",
+            "routing.adapters.redis_answers.RedisResponseCache",
+            {"url": environment.cache_redis_url},
         ),
         "vector_store": BackendSpec(
             "knowledge.ports.VectorStore",

@@ -21,6 +21,9 @@ export interface Model {
   enabled: boolean;
   restricted: boolean;
   tenants: string[];
+  /** For how long an answer is kept; 0: never. What one costs that was given before, of the price. */
+  cache_seconds: number;
+  cached_price_percent: number;
   state: "in_service" | "without_replica" | "disabled";
   replica_count: number;
   notice: string;

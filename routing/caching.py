@@ -1,0 +1,139 @@
+"""Answers that were given before: which calls may be answered by them, what they are found by, and how they are kept.
+Pure.
+
+A kept answer belongs to one tenant, and to one exact call: whatever could change the answer is part of its key, the
+model and the names that its engines know it by included. Nothing else is compared, so that nobody is answered with what
+was said to another question.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import orjson
+from msgspec import Struct
+
+from inference.types import Chunk, Completion, ModelSpec, Surface, TokenUsage
+from routing.types import ModelCall
+
+# An answer that is longer is not kept.
+MOST_ANSWER_BYTES = 256 * 1024
+_FORM = 1
+_SURFACES = frozenset({Surface.CHAT, Surface.COMPLETIONS})
+# Only of answers that ended by themselves: what was cut or refused for another reason may end otherwise next time.
+_WHOLE = frozenset({"stop", "length", "tool_calls", "function_call"})
+
+
+class KeptAnswer(Struct, frozen=True, array_like=True):
+    """An answer as it was given at `at` (seconds since the epoch). `frames` are a stream's events, `body` is a whole
+    answer's JSON.
+    """
+
+    at: float
+    model: str
+    pool: str
+    replica: str
+    usage: TokenUsage
+    finish_reason: str
+    text: str
+    body: bytes = b""
+    frames: tuple[bytes, ...] = ()
+    form: int = _FORM
+
+    def completion(self) -> Completion:
+        """It as the engine gave it."""
+        return Completion(self.body, self.text, self.usage, self.finish_reason)
+
+    def chunk(self) -> Chunk:
+        """It as a stream that comes at once."""
+        return Chunk(
+            list(self.frames), self.text, self.usage.completion_tokens, self.usage, self.finish_reason
+        )
+
+
+_decoder = msgspec.msgpack.Decoder(KeptAnswer)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def keep_seconds(call: ModelCall, model: ModelSpec) -> int:
+    """For how long the answer to `call` may be kept; 0 when it may neither be kept nor be a kept one.
+
+    The model's operators allow it and bound the time. Without a word of the caller only calls are meant whose answer is
+    the same each time: with temperature 0, or with a seed.
+    """
+    wish = call.cache
+    if wish is None or not model.cache_seconds or model.built_in or call.surface not in _SURFACES:
+        return 0
+    if call.question or call.passages:
+        return 0
+    if wish.age_s is not None:
+        return min(model.cache_seconds, wish.age_s)
+    return model.cache_seconds if _repeatable(call.body) else 0
+
+
+def _repeatable(body: Mapping[str, Any]) -> bool:
+    return body.get("temperature") == 0 or body.get("seed") is not None
+
+
+def key_of(call: ModelCall, model: ModelSpec) -> str:
+    """What a kept answer is found by, among those of the tenant: 64 hex characters."""
+    served = sorted({replica.served_name for replica in model.replicas})
+    exact = [call.surface.value, call.model, model.id, served, call.stream, call.body]
+    told = orjson.dumps(exact, option=orjson.OPT_SORT_KEYS)
+    return blake2b(
+        told, digest_size=32, person=b"atrium-answer", key=call.principal.tenant_id.bytes
+    ).hexdigest()
+
+
+def encode(answer: KeptAnswer) -> bytes | None:
+    """The answer as bytes, None when it is too long to be kept."""
+    raw = _encoder.encode(answer)
+    return raw if len(raw) <= MOST_ANSWER_BYTES else None
+
+
+def decode(raw: bytes, *, now: float, age_s: int | None) -> KeptAnswer | None:
+    """The answer in `raw`; None when it is of another version, or older than `age_s` seconds."""
+    try:
+        answer = _decoder.decode(raw)
+    except msgspec.DecodeError:
+        return None
+    if answer.form != _FORM or (age_s is not None and now - answer.at > age_s):
+        return None
+    return answer
+
+
+class StreamRecord:
+    """What a stream says while it passes, as long as it may be kept."""
+
+    __slots__ = ("_size", "finish_reason", "frames", "texts", "whole")
+
+    def __init__(self) -> None:
+        """Nothing said yet."""
+        self.frames: list[bytes] = []
+        self.texts: list[str] = []
+        self.finish_reason = ""
+        self.whole = True
+        self._size = 0
+
+    def take(self, chunk: Chunk) -> None:
+        """One more chunk has passed."""
+        if not self.whole:
+            return
+        self._size += sum(map(len, chunk.frames))
+        if self._size > MOST_ANSWER_BYTES:
+            self.spoil()
+            return
+        self.frames += chunk.frames
+        self.texts.append(chunk.text)
+        self.finish_reason = chunk.finish_reason or self.finish_reason
+
+    def spoil(self) -> None:
+        """It is not to be kept: too long, or pieced together."""
+        self.whole = False
+        self.frames, self.texts = [], []
+
+
+def worth_keeping(finish_reason: str | None, usage: TokenUsage | None) -> bool:
+    """Whether an answer that ended so is whole, and its tokens are known."""
+    return finish_reason in _WHOLE and usage is not None and not usage.estimated

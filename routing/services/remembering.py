@@ -1,0 +1,117 @@
+"""A call and the answer that was kept for it: looked up once its limits are held, kept once a new one is settled."""
+
+import time
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from inference.types import Completion, ModelSpec, TokenUsage
+from kernel.backends import backends
+from kernel.clock import SYSTEM_CLOCK
+from kernel.hops import Facts, note_hop
+from routing.caching import KeptAnswer, StreamRecord, decode, encode, keep_seconds, key_of, worth_keeping
+from routing.ports import ResponseCache
+from routing.services.placing import Progress
+from routing.types import ModelCall, RoutingDecision
+
+
+class Remembering(Struct):
+    """Where the answer to a call may be kept, and what is kept there. `record` is what its stream says."""
+
+    tenant: str
+    key: str
+    seconds: int
+    model: str
+    cache: ResponseCache
+    keep: bool
+    found: KeptAnswer | None = None
+    record: StreamRecord | None = None
+
+
+async def recall(call: ModelCall, model: ModelSpec) -> Remembering | None:
+    """What is remembered of `call`, whose first candidate is `model`; None when its answer may not be kept."""
+    wish, seconds = call.cache, keep_seconds(call, model)
+    if wish is None or not seconds or not (wish.read or wish.keep):
+        return None
+    began = time.perf_counter()
+    cache: ResponseCache = backends["response_cache"]
+    made = Remembering(
+        call.principal.tenant_name, key_of(call, model), seconds, model.id, cache, keep=wish.keep
+    )
+    if wish.read:
+        raw = await cache.get(made.tenant, made.key)
+        if raw is not None:
+            made.found = decode(raw, now=_now(), age_s=wish.age_s)
+    if made.found is None:
+        note_hop("cache", began, {"outcome": "miss", "model": model.id})
+        if call.stream and made.keep:
+            made.record = StreamRecord()
+    return made
+
+
+def kept_decision(kept: KeptAnswer, progress: Progress) -> RoutingDecision:
+    """Where a kept answer was made, and that it is one."""
+    return RoutingDecision(
+        model=kept.model,
+        pool=kept.pool,
+        replica=kept.replica,
+        queue_ms=0.0,
+        attempts=0,
+        reason="given before",
+        allowance=progress.admission.allowance if progress.admission else None,
+        cache="hit",
+    )
+
+
+def new_decision(decision: RoutingDecision, made: Remembering | None) -> RoutingDecision:
+    """`decision` of an answer that was made now, though one could have been kept."""
+    return decision if made is None else replace(decision, cache="miss")
+
+
+def kept_facts(kept: KeptAnswer, *, saved_nano: int) -> Facts:
+    """What a request's way tells of an answer that was given before."""
+    return {
+        "outcome": "hit",
+        "model": kept.model,
+        "saved_tokens": kept.usage.prompt_tokens + kept.usage.completion_tokens,
+        "saved_nano": saved_nano,
+    }
+
+
+async def keep_completion(made: Remembering, decision: RoutingDecision, answer: Completion) -> None:
+    """Keep a whole answer, if it is one to be kept."""
+    if worth_keeping(answer.finish_reason, answer.usage):
+        kept = _kept(decision, answer.usage, answer.finish_reason or "", answer.text)
+        await _keep(made, replace(kept, body=answer.body))
+
+
+async def keep_stream(made: Remembering, decision: RoutingDecision, usage: TokenUsage | None) -> None:
+    """Keep what a stream has said from its beginning to its end, if it is to be kept."""
+    record = made.record
+    if record is None or not record.whole or usage is None or not worth_keeping(record.finish_reason, usage):
+        return
+    kept = _kept(decision, usage, record.finish_reason, "".join(record.texts))
+    await _keep(made, replace(kept, frames=tuple(record.frames)))
+
+
+def _kept(decision: RoutingDecision, usage: TokenUsage, finish_reason: str, text: str) -> KeptAnswer:
+    return KeptAnswer(
+        at=_now(),
+        model=decision.model,
+        pool=decision.pool,
+        replica=decision.replica,
+        usage=usage,
+        finish_reason=finish_reason,
+        text=text,
+    )
+
+
+async def _keep(made: Remembering, kept: KeptAnswer) -> None:
+    # An answer of another model than the first candidate's came because that one could not answer.
+    raw = encode(kept) if made.keep and kept.model == made.model else None
+    if raw is not None:
+        await made.cache.put(made.tenant, made.key, raw, made.seconds)
+
+
+def _now() -> float:
+    return SYSTEM_CLOCK.now().timestamp()
