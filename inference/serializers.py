@@ -137,6 +137,24 @@ class PriceOutput(serializers.Serializer[Any]):
     valid_from = serializers.DateTimeField()
 
 
+class SavingOutput(serializers.Serializer[Any]):
+    """What answers of a model that were given again have saved in the last 24 hours, at today's price."""
+
+    model = serializers.CharField()
+    calls = serializers.IntegerField(help_text="all calls of the model")
+    given_again = serializers.IntegerField(
+        help_text="those that were answered with what had been said before"
+    )
+    saved_tokens = serializers.IntegerField()
+    saved_cost_nano = serializers.IntegerField(help_text="in billionths of the installation's currency unit")
+
+
+class SavingsOutput(serializers.Serializer[Any]):
+    """Every model whose answers may be given again, or were."""
+
+    results = SavingOutput(many=True)
+
+
 class PoolChange(StrictSerializer):
     """What of a pool may be changed."""
 

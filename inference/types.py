@@ -295,6 +295,17 @@ class PriceView:
 
 
 @dataclass(frozen=True, slots=True)
+class SavingView:
+    """Of a model's `calls` in the last 24 hours those that were `given_again`, and what that has saved."""
+
+    model: str
+    calls: int
+    given_again: int
+    saved_tokens: int
+    saved_cost_nano: int
+
+
+@dataclass(frozen=True, slots=True)
 class PoolView:
     """A pool as the outside sees it."""
 

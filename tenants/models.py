@@ -301,6 +301,7 @@ class UsageRecord(TenantOwned):
         indexes: ClassVar = [
             models.Index(fields=["tenant", "started_at"], name="usage_by_day"),
             models.Index(fields=["request_id"], name="usage_by_request"),
+            models.Index(fields=["started_at"], name="usage_given_again", condition=models.Q(cached=True)),
         ]
 
     def __str__(self) -> str:

@@ -32,6 +32,7 @@ from inference.services.lookup import (
     vitals_of,
 )
 from inference.services.probing import probe_replicas_forever
+from inference.services.savings import list_savings
 from inference.services.watching import watch_loads_forever, watch_replicas_forever
 from inference.vitals import Vital
 
@@ -59,6 +60,7 @@ __all__ = [
     "health_of",
     "list_live_pools",
     "list_models",
+    "list_savings",
     "live_pools",
     "live_replicas",
     "local_fingerprints",

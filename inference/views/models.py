@@ -1,4 +1,4 @@
-"""`/models` and `/model-prices`."""
+"""`/models`, `/model-prices` and `/model-savings`."""
 
 import uuid
 from collections.abc import Mapping
@@ -11,8 +11,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inference import selectors
-from inference.serializers import KINDS, TIERS, ModelChange, ModelInput, ModelOutput, PriceOutput
-from inference.services import change_model, create_model, delete_model
+from inference.serializers import (
+    KINDS,
+    TIERS,
+    ModelChange,
+    ModelInput,
+    ModelOutput,
+    PriceOutput,
+    SavingsOutput,
+)
+from inference.services import change_model, create_model, delete_model, list_savings
 from inference.types import MODEL_ID_LENGTH
 from inference.views.reading import valid, versioned
 from kernel.errors import NotFound
@@ -151,6 +159,17 @@ class PricesView(AtriumView):
     def get(self, request: Request) -> HttpResponseBase:
         """Prices, the newest first. A call costs what its model cost when it ended; later prices change nothing."""
         return PRICES.answer(request, selectors.price_changes(), selectors.price_views, PriceOutput)
+
+
+class SavingsView(AtriumView):
+    """What answers that were given again have saved."""
+
+    required_permission: ClassVar[str] = OPERATE
+
+    @extend_schema(operation_id="model_savings_list", responses=answers({200: SavingsOutput}))
+    def get(self, request: Request) -> Response:
+        """Of every model whose answers may be given again: how many were in the last 24 hours, and what that saved."""
+        return Response(SavingsOutput({"results": list_savings()}).data)
 
 
 def _is_operator(request: Request) -> bool:

@@ -53,6 +53,7 @@ from tenants.services.retention import (
     set_retention,
 )
 from tenants.services.roles import change_role, create_role, delete_role, get_role
+from tenants.services.savings import CachedSums, summarise_cached
 from tenants.services.seeding import seed_tenants, seed_usage
 from tenants.services.sessions import end_every_session, forget_old_sessions
 from tenants.services.sign_in import (
@@ -105,6 +106,7 @@ __all__ = [
     "PLATFORM_GROUPS",
     "RANGES",
     "RESOURCE_KINDS",
+    "CachedSums",
     "Plan",
     "Plans",
     "UsageAsked",
@@ -198,6 +200,7 @@ __all__ = [
     "show_requests",
     "spool_backlog",
     "store_usage",
+    "summarise_cached",
     "summarise_platform",
     "suspended_tenants",
     "switched_session",

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.test import Client
 from factories.tenants import key_client, make_membership, make_tenant, make_user, session_client
+from factories.usage import make_entry
 from fakes.engine_server import Behaviour, EngineServer, engine_thread
 
 from inference.directory import Snapshot
@@ -16,6 +18,7 @@ from inference.selectors import load_specs
 from inference.services import ensure_built_in_models, register_engine
 from substrate.audit import acts_everywhere
 from tenants.models import Tenant
+from tenants.services import store_usage
 from tenants.types import Role
 
 pytestmark = pytest.mark.django_db
@@ -84,7 +87,13 @@ def test_a_connection_test_of_nothing_is_refused(operator: Client, body: object)
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("post", "engines/test"), ("post", "engines"), ("get", "replicas"), ("get", "model-prices")],
+    [
+        ("post", "engines/test"),
+        ("post", "engines"),
+        ("get", "replicas"),
+        ("get", "model-prices"),
+        ("get", "model-savings"),
+    ],
 )
 def test_engines_are_the_operators_business(method: str, path: str) -> None:
     owner = key_client(make_tenant(), role=Role.OWNER)
@@ -212,6 +221,44 @@ def test_prices_have_a_history(operator: Client) -> None:
     assert [each["output_price"] for each in listed] == ["3", "2"]
     assert listed[1]["valid_from"] == operator.get("/api/v1/models/tiny").json()["created_at"]
     assert operator.get("/api/v1/model-prices?model=other").json()["results"] == []
+
+
+def test_what_answers_given_again_have_saved_is_told_of_all_tenants(operator: Client) -> None:
+    register_engine(pool="gpu", model="tiny", url=URL, input_price="1", output_price="2")
+    register_engine(pool="gpu", model="plain", url=URL)
+    told = send(operator, "patch", "models/tiny", {"cache_seconds": 60, "cached_price_percent": 10}).json()
+    assert (told["cache_seconds"], told["cached_price_percent"]) == (60, 10)
+    assert operator.get("/api/v1/model-savings").json()["results"] == [
+        {"model": "tiny", "calls": 0, "given_again": 0, "saved_tokens": 0, "saved_cost_nano": 0}
+    ]
+    now = datetime.now(UTC)
+    values: dict[str, Any] = {"model": "tiny", "started_at": now, "prompt_tokens": 7, "completion_tokens": 3}
+    store_usage(
+        [
+            make_entry(make_tenant().id, **values, cost_nano=13_000),
+            make_entry(make_tenant().id, **values, cost_nano=1_300, cached=True),
+            make_entry(make_tenant().id, **values, cost_nano=1_300, cached=True),
+            make_entry(
+                make_tenant().id,
+                **{**values, "started_at": now - timedelta(days=3)},
+                cost_nano=1,
+                cached=True,
+            ),
+        ]
+    )
+    assert operator.get("/api/v1/model-savings").json()["results"] == [
+        {"model": "tiny", "calls": 3, "given_again": 2, "saved_tokens": 20, "saved_cost_nano": 23_400}
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [{"cache_seconds": 3601}, {"cache_seconds": -1}, {"cached_price_percent": 101}]
+)
+def test_an_answer_is_kept_for_an_hour_and_costs_its_price_at_most(
+    operator: Client, change: dict[str, Any]
+) -> None:
+    register_engine(pool="gpu", model="tiny", url=URL)
+    assert send(operator, "patch", "models/tiny", change).status_code == 400
 
 
 @pytest.mark.parametrize("thing", ["model", "pool", "replica"])

@@ -205,6 +205,16 @@ export const fetchReplica = (replica: Replica) => api.get<Replica>(replicaPath(r
 export const fetchPrices = (id: string, signal: AbortSignal) =>
   api.get<Page<Price>>(`/model-prices?model=${encodeURIComponent(id)}&limit=20`, { signal });
 
+export interface Saving {
+  model: string;
+  calls: number;
+  given_again: number;
+  saved_tokens: number;
+  saved_cost_nano: number;
+}
+
+export const fetchSavings = (signal: AbortSignal) => api.get<{ results: Saving[] }>("/model-savings", { signal });
+
 export const testEngine = (url: string, apiKey: string, signal?: AbortSignal) =>
   api.post<EngineReport>("/engines/test", apiKey ? { url, api_key: apiKey } : { url }, signal ? { signal } : {});
 export const testReplica = (id: string) => api.post<EngineReport>(`/replicas/${id}/test`, {});
