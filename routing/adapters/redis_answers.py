@@ -39,11 +39,11 @@ class RedisResponseCache:
         if time.monotonic() < self._away_until:
             return None
         try:
-            found: bytes | None = await self._redis.get(_name(tenant, key))
+            found = await self._redis.get(_name(tenant, key))
         except (RedisError, OSError, TimeoutError) as error:
             self._gone(error)
             return None
-        return found
+        return found if isinstance(found, bytes) else None
 
     async def put(self, tenant: str, key: str, value: bytes, seconds: int) -> None:
         """Keep `value`, in place of what was there; it is dropped while Redis is away."""

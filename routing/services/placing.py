@@ -227,7 +227,7 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     prefix = weighing = vital = None
     if len(candidate.replicas) == 1:
         vital = vital_of(usable[0].id)
-        slots = wanted = (_only(usable[0], vital, prompt_tokens),)
+        slots = wanted = _only(usable[0], vital, prompt_tokens)
     else:
         prefix = progress.prefix = progress.prefix or find_prefix(call)
         weighing = weigh_replicas(usable, prompt_tokens, prefix, memory)
@@ -283,12 +283,13 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     return replica
 
 
-def _only(replica: ReplicaSpec, vital: Vital, prompt_tokens: int) -> ReplicaSlots:
+def _only(replica: ReplicaSpec, vital: Vital, prompt_tokens: int) -> tuple[ReplicaSlots, ...]:
     """A replica without others: there is nothing to weigh."""
     budget = budget_of(vital.prefill_tps)
-    return ReplicaSlots(
+    slots = ReplicaSlots(
         replica.id, replica.max_concurrency, vital.speed, uncached_tokens=prompt_tokens, token_budget=budget
     )
+    return (slots,)
 
 
 def _request(call: ModelCall) -> EngineRequest:
