@@ -23,6 +23,7 @@ from knowledge.bridge import wait_for
 from knowledge.limits import MAX_FILTERED_DOCUMENTS, MAX_HITS, MAX_QUERY_CHARS
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.ports import VectorStore
+from knowledge.remembered import RememberedSearches
 from knowledge.scoring import places
 from knowledge.types import Collection, Hit, Passage, SearchFilters, SearchMode, VectorQuery
 from routing.services import embed
@@ -81,15 +82,16 @@ async def retrieve(
     with hop("retrieve") as on_the_way:
         plan = await run_unit(_plan, principal, base_ids, filters, skip_missing=skip_missing)
         found = await together(
-            *(_search_group(principal, each, plan, text, limit, mode, alpha, origin) for each in plan.groups)
+            *(_find(principal, each, plan, text, limit, mode, alpha, origin) for each in plan.groups)
         )
-        hits = sorted((hit for hits in found for hit in hits), key=lambda hit: -hit.score)
+        hits = sorted((hit for hits, _ in found for hit in hits), key=lambda hit: -hit.score)
         passages = await run_unit(_passages, principal.tenant_id, hits, limit) if hits else []
         on_the_way.facts |= {
             "mode": mode.value,
             "knowledge_bases": len(base_ids),
             "hits": len(hits),
             "passages": len(passages),
+            "remembered": sum(remembered for _, remembered in found),
         }
     return passages
 
@@ -120,7 +122,7 @@ def search(
     return wait_for(work)
 
 
-async def _search_group(
+async def _find(
     principal: Principal,
     group: _Group,
     plan: _Plan,
@@ -129,8 +131,34 @@ async def _search_group(
     mode: SearchMode,
     alpha: float | None,
     origin: str,
-) -> list[Hit]:
-    vector = None
+) -> tuple[Sequence[Hit], bool]:
+    """The hits of a group, and whether they were remembered. Rights were asked before, what is live will be after."""
+    remembered: RememberedSearches = backends["remembered_searches"]
+    alpha = group.alpha if alpha is None else alpha
+    key = None
+    if plan.document_ids is None:
+        key = remembered.key(group.collection, group.base_ids, text, limit=limit, mode=mode, alpha=alpha)
+    known = remembered.get(key) if key is not None else None
+    if known is not None:
+        return known, True
+    hits, whole = await _search_group(principal, group, plan, text, limit, mode, alpha, origin)
+    if key is not None and whole:
+        remembered.put(key, hits)
+    return hits, False
+
+
+async def _search_group(
+    principal: Principal,
+    group: _Group,
+    plan: _Plan,
+    text: str,
+    limit: int,
+    mode: SearchMode,
+    alpha: float,
+    origin: str,
+) -> tuple[list[Hit], bool]:
+    """The hits, and whether the search was made as it was asked for."""
+    vector, whole = None, True
     if mode is not SearchMode.KEYWORD:
         try:
             vector = await embed_query(principal, group.model, group.collection, text, origin)
@@ -138,9 +166,9 @@ async def _search_group(
             if mode is SearchMode.VECTOR:
                 raise
             log.warning("query_not_embedded", model=group.model, error=str(error))
-            mode = SearchMode.KEYWORD
+            mode, whole = SearchMode.KEYWORD, False
     store: VectorStore = backends["vector_store"]
-    return await store.search(
+    hits = await store.search(
         group.collection,
         VectorQuery(
             text=text,
@@ -148,10 +176,11 @@ async def _search_group(
             knowledge_base_ids=group.base_ids,
             limit=limit + SPARE_HITS,
             mode=mode,
-            alpha=group.alpha if alpha is None else alpha,
+            alpha=alpha,
             document_ids=plan.document_ids,
         ),
     )
+    return hits, whole
 
 
 async def embed_query(

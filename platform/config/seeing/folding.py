@@ -29,7 +29,7 @@ class Fold:
     """What some requests add to the series."""
 
     __slots__ = (
-        "attempts", "cache", "first_bytes", "gaps", "jobs", "longest", "passages", "queues", "refused", "requests",
+        "attempts", "cache", "first_bytes", "gaps", "jobs", "longest", "passages", "queues", "refused", "remembered", "requests",
         "retrievals", "saved", "used",
     )  # fmt: skip
 
@@ -52,6 +52,7 @@ class Fold:
         self.saved: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
         self.retrievals: Values = defaultdict(list)
         self.passages: list[float] = []
+        self.remembered = 0
 
     def take(self, trail: Trail) -> None:
         """Count an ended request or job with all its hops."""
@@ -100,6 +101,7 @@ class Fold:
                 self.longest[model,].append(float(facts["longest_gap_ms"]) / 1000)
         elif name == "retrieve":
             self.retrievals[_outcome(facts),].append(ended - began)
+            self.remembered += bool(facts.get("remembered", 0))
             if "passages" in facts:
                 self.passages.append(float(facts["passages"]))
         elif name == "cache":
@@ -127,6 +129,8 @@ class Fold:
         _observe(series.CHUNK_GAP_SECONDS, self.gaps)
         _observe(series.LONGEST_GAP_SECONDS, self.longest)
         _observe(series.RETRIEVAL_SECONDS, self.retrievals)
+        if self.remembered:
+            series.RETRIEVAL_REMEMBERED.inc(self.remembered)
         if self.passages:
             series.RETRIEVAL_PASSAGES.observe_many(self.passages)
         for (pool, outcome), count in self.refused.items():

@@ -74,6 +74,9 @@ SAVED_COST = Counter(
 RETRIEVAL_SECONDS = Histogram(
     "atrium_retrieval_seconds", "A search in knowledge bases.", ("outcome",), buckets=SHORT
 )
+RETRIEVAL_REMEMBERED = Counter(
+    "atrium_retrieval_remembered_total", "Searches in knowledge bases that this process had just made.", ()
+)
 RETRIEVAL_PASSAGES = Histogram(
     "atrium_retrieval_passages", "Passages that a search gave.", buckets=(0, 1, 2, 4, 6, 8, 16, 32, 64, 100)
 )

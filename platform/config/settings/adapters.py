@@ -55,6 +55,9 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
             "routing.services.memory.RoutingMemory", "routing.services.memory.RoutingMemory"
         ),
         "model_directory": BackendSpec("substrate.ports.Directory", "inference.directory.ModelDirectory"),
+        "remembered_searches": BackendSpec(
+            "substrate.ports.Directory", "knowledge.remembered.RememberedSearches"
+        ),
         "assistant_directory": BackendSpec(
             "substrate.ports.Directory", "assistants.directory.AssistantDirectory"
         ),
@@ -280,6 +283,7 @@ DIRECTORIES = (
     "limit_directory",
     "model_directory",
     "assistant_directory",
+    "remembered_searches",
     "live_changes",
 )
 
