@@ -9,10 +9,10 @@ import pytest
 from fakes.console import ConsolePage
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.pages
+pytestmark = [pytest.mark.pages, pytest.mark.timeout(400)]
 
 OpenConsole = Callable[..., ConsolePage]
-FAILED_S = 90.0
+FAILED_S = 240.0
 
 
 @pytest.fixture(scope="module")

@@ -147,6 +147,6 @@ def test_pages_that_were_left_hold_no_connection(browser: Browser, installation:
         page.goto(f"{installation.url}/console/{('keys', 'members', 'assistants')[number % 3]}")
         expect(page.locator("#main h1").first).to_be_visible()
         expect(page.locator('[aria-busy="true"]')).to_have_count(0)
-    page.go_back()
+    page.go_back(wait_until="commit")
     expect(page.locator("#main h1").first).to_be_visible()
     kept.close()

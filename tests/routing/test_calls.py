@@ -351,6 +351,8 @@ async def test_vectors_go_the_same_way(house: House) -> None:
     assert decision.model == "tiny-embed"
     assert [entry.state for entry in house.spool.entries] == [UsageState.FAILED, UsageState.COMPLETED]
     assert house.spool.entries[1].prompt_tokens == 4
+    # No first token: latencies of answers are told without them.
+    assert house.spool.entries[1].first_token_ms == 0
     assert await house.idle()
 
 
