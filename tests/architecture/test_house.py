@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,11 @@ def source_files() -> list[Path]:
     return [path for path in files if "migrations" not in path.parts]
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def percentile(sizes: list[int], share: float) -> int:
     return sorted(sizes)[int(len(sizes) * share)]
 
@@ -78,7 +84,7 @@ def test_files_are_small() -> None:
 def test_functions_are_small() -> None:
     sizes: dict[str, int] = {}
     for path in source_files():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 sizes[f"{path.relative_to(ROOT)}:{node.name}:{node.lineno}"] = (
                     (node.end_lineno or 0) - node.lineno + 1
@@ -92,7 +98,7 @@ def test_no_imports_inside_functions() -> None:
     allowed = {"platform/config/celery.py"}
     found = []
     for path in source_files():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name == "ready":
                 continue
             inner = [each for each in ast.walk(node) if isinstance(each, ast.Import | ast.ImportFrom)]
@@ -106,7 +112,7 @@ def test_the_data_plane_never_enters_django() -> None:
     forbidden = ("django.db", "django.http", "django.views", "django.core.handlers", "rest_framework")
     found = []
     for path in (ROOT / "platform" / "gateway").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             found += [f"{path.name}: {name}" for name in names if name.startswith(forbidden)]
@@ -116,7 +122,7 @@ def test_the_data_plane_never_enters_django() -> None:
 def test_every_module_class_and_public_function_says_what_it_promises() -> None:
     silent = []
     for path in source_files():
-        tree = ast.parse(path.read_text())
+        tree = parsed(path)
         if ast.get_docstring(tree) is None and path.read_text().strip():
             silent.append(str(path.relative_to(ROOT)))
         for node in tree.body:
