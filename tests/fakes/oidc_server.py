@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
@@ -30,12 +31,18 @@ def new_key() -> RSAPrivateKey:
     return generate_private_key(public_exponent=65537, key_size=2048)
 
 
+@cache
+def usual_key() -> RSAPrivateKey:
+    """The key of every fake provider of this process: to make one takes a fifth of a second."""
+    return new_key()
+
+
 @dataclass
 class OidcServer:
     """What it says of who comes (`person`), and how its answers are made."""
 
     port: int = 0
-    key: RSAPrivateKey = field(default_factory=new_key)
+    key: RSAPrivateKey = field(default_factory=usual_key)
     person: dict[str, Any] = field(
         default_factory=lambda: {
             "sub": "s-1",

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -50,13 +51,17 @@ def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@cache
+def usual_key() -> RSAPrivateKey:
+    """The key of every fake provider of this process: to make one takes a fifth of a second."""
+    return generate_private_key(public_exponent=65537, key_size=2048)
+
+
 @dataclass
 class SamlIdp:
     """Who it vouches for, and how its answers are made."""
 
-    key: RSAPrivateKey = field(
-        default_factory=lambda: generate_private_key(public_exponent=65537, key_size=2048)
-    )
+    key: RSAPrivateKey = field(default_factory=usual_key)
     subject: str = "p-1"
     subject_format: str = PERSISTENT
     attributes: dict[str, list[str]] = field(
