@@ -18,7 +18,7 @@ class Model(Identified):
 
     Prices are nano-units per token (a price per million tokens times 1000). `context_length` is in tokens, 0 when
     unknown. `built_in` models come with Atrium and are chosen by `auto` only when no real model can be. A `restricted`
-    model is there for the tenants that hold a `ModelGrant` alone.
+    model is there for the tenants that hold a `ModelGrant` alone. `tools` and `images` say what it takes beside text.
     """
 
     model_id = models.CharField(max_length=MODEL_ID_LENGTH, unique=True)
@@ -35,6 +35,8 @@ class Model(Identified):
     restricted = models.BooleanField(default=False, db_default=False)
     cache_seconds = models.PositiveIntegerField(default=0, db_default=0)
     cached_price_percent = models.PositiveSmallIntegerField(default=0, db_default=0)
+    tools = models.BooleanField(default=True, db_default=True)
+    images = models.BooleanField(default=False, db_default=False)
 
     def __str__(self) -> str:
         """The id that callers use."""

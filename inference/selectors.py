@@ -56,6 +56,8 @@ def load_specs() -> tuple[ModelSpec, ...]:
             kind=ModelKind(row.kind),
             tier=Tier(row.tier),
             context_length=row.context_length,
+            tools=row.tools,
+            images=row.images,
             input_price_nano=row.input_price_nano,
             output_price_nano=row.output_price_nano,
             built_in=row.built_in,
@@ -194,6 +196,8 @@ def _model_view(row: Model, replica_count: int, tenants: tuple[str, ...]) -> Mod
         updated_at=row.updated_at,
         cache_seconds=row.cache_seconds,
         cached_price_percent=row.cached_price_percent,
+        tools=row.tools,
+        images=row.images,
     )
 
 

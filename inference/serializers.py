@@ -68,6 +68,8 @@ class ModelChange(StrictSerializer):
     output_price = _price()
     enabled = serializers.BooleanField(required=False)
     restricted = serializers.BooleanField(required=False, help_text="only for the tenants named by `tenants`")
+    tools = serializers.BooleanField(required=False, help_text="whether `auto` may give it calls with tools")
+    images = serializers.BooleanField(required=False, help_text="whether `auto` may give it images")
     tenants = _tenants()
     cache_seconds = serializers.IntegerField(
         min_value=0,
@@ -117,6 +119,8 @@ class ModelOutput(VersionedOutput):
     built_in = serializers.BooleanField()
     enabled = serializers.BooleanField()
     restricted = serializers.BooleanField()
+    tools = serializers.BooleanField()
+    images = serializers.BooleanField()
     tenants = serializers.ListField(child=serializers.CharField())
     cache_seconds = serializers.IntegerField()
     cached_price_percent = serializers.IntegerField()

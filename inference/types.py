@@ -81,6 +81,7 @@ class ModelSpec:
     the ids of those that may use it, None when it is open to all; a model that is not `enabled` is there for nobody.
     `cache_seconds` is for how long its answers may be kept (0: never), `cached_price_percent` the part of its price that
     one costs which was given before.
+    `tools` and `images` say what it takes beside text: what `auto` may give it.
     """
 
     id: str
@@ -98,6 +99,8 @@ class ModelSpec:
     tenants: frozenset[uuid.UUID] | None = None
     cache_seconds: int = 0
     cached_price_percent: int = 0
+    tools: bool = True
+    images: bool = False
 
     pools: tuple[str, ...] = field(init=False)
 
@@ -281,6 +284,8 @@ class ModelView:
     updated_at: datetime
     cache_seconds: int = 0
     cached_price_percent: int = 0
+    tools: bool = True
+    images: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from routing.choice_types import Task
+from routing.choosing import By, Passed
 from routing.types import Terms
 from tenants.types import PriorityClass
 
@@ -52,6 +54,24 @@ class CandidateExplained:
 
 
 @dataclass(frozen=True, slots=True)
+class ChoiceExplained:
+    """What decided the order of the candidates, and what was looked at.
+
+    `rule` is the one that decided, `passed` those before it. `complexity` is told whether or not it decided; `threshold`
+    only where it did.
+    """
+
+    by: By
+    rule: str
+    tier: str
+    task: Task
+    complexity: float
+    threshold: float | None
+    heavy_percent: int | None
+    passed: Sequence[Passed]
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """Where a call would go. `candidates` in the order they are tried; `left_out` are models and why they are not.
 
@@ -67,3 +87,4 @@ class Explained:
     expected_wait_s: float | None
     candidates: Sequence[CandidateExplained]
     left_out: Sequence[tuple[str, str]]
+    choice: ChoiceExplained

@@ -11,7 +11,9 @@ QUEUE_WAIT_S: Mapping[PriorityClass, float] = {
     PriorityClass.STANDARD: 60.0,
     PriorityClass.BATCH: 300.0,
 }
+# Of one model, and of all that may answer a call.
 MOST_ATTEMPTS = 3
+MOST_ATTEMPTS_OF_ALL = 6
 # No further attempt begins this long after the first.
 RETRY_WITHIN_S = 60.0
 # A stream's first byte is its first token; an answer that is not streamed comes whole.

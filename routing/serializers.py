@@ -6,6 +6,15 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inference.types import MODEL_ID_LENGTH
+from routing.choice_types import (
+    LONGEST_CHAIN,
+    MOST_IN_LIST,
+    MOST_TOKENS,
+    RULE_NAME_LENGTH,
+    Task,
+    Use,
+)
+from routing.choosing import By
 from routing.explanations import Explained, ReplicaStanding
 from substrate.rest import StrictSerializer
 from tenants.types import PriorityClass
@@ -17,6 +26,16 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 LONGEST_TEXT = 1_000_000
 MOST_MESSAGES = 1_000
 LONGEST_ANSWER = 10_000_000
+USES = [each.value for each in Use]
+TASKS = [each.value for each in Task]
+DECIDERS = [each.value for each in By]
+PASSED = ("off", "assistant", "group", "task", "prompt_length", "time", "no_model")
+TIME = r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]\Z"
+
+
+def model_id() -> serializers.CharField:
+    """A name of a model or an assistant in a list."""
+    return serializers.CharField(max_length=MODEL_ID_LENGTH)
 
 
 class AskedMessage(StrictSerializer):
@@ -28,13 +47,123 @@ class AskedMessage(StrictSerializer):
     )
 
 
+class RuleShape(StrictSerializer):
+    """One rule for calls of `auto`: all of its conditions must hold; one that is empty holds always."""
+
+    name = serializers.CharField(max_length=RULE_NAME_LENGTH)
+    use = serializers.ChoiceField(USES, help_text="a tier, or `models` by name")
+    models = serializers.ListField(child=model_id(), max_length=MOST_IN_LIST, default=list)
+    strict = serializers.BooleanField(default=False, help_text="no other model may answer in their place")
+    enabled = serializers.BooleanField(default=True)
+    assistants = serializers.ListField(
+        child=model_id(), max_length=MOST_IN_LIST, default=list, help_text="slugs"
+    )
+    groups = serializers.ListField(
+        child=serializers.CharField(max_length=MODEL_ID_LENGTH),
+        max_length=MOST_IN_LIST,
+        default=list,
+        help_text="ids of groups",
+    )
+    tasks = serializers.ListField(child=serializers.ChoiceField(TASKS), max_length=len(TASKS), default=list)
+    days = serializers.ListField(
+        child=serializers.IntegerField(min_value=0, max_value=6),
+        max_length=7,
+        default=list,
+        help_text="0 is Monday",
+    )
+    from_time = serializers.RegexField(
+        TIME, allow_blank=True, default="", help_text="as 22:00, of the tenant's calendar"
+    )
+    until_time = serializers.RegexField(TIME, allow_blank=True, default="")
+    min_tokens = serializers.IntegerField(min_value=0, max_value=MOST_TOKENS, default=0)
+    max_tokens = serializers.IntegerField(
+        min_value=0, max_value=MOST_TOKENS, default=0, help_text="of the whole prompt; 0: no bound"
+    )
+
+
+class ChainShape(StrictSerializer):
+    """Who answers in place of `model`, in this order, when it cannot, or when the prompt is too long for it."""
+
+    model = serializers.CharField(max_length=MODEL_ID_LENGTH)
+    then = serializers.ListField(child=model_id(), min_length=1, max_length=LONGEST_CHAIN)
+
+
+class CanaryShape(StrictSerializer):
+    """So many percent of the conversations of `model` are answered by `to`."""
+
+    model = serializers.CharField(max_length=MODEL_ID_LENGTH)
+    to = serializers.CharField(max_length=MODEL_ID_LENGTH)
+    percent = serializers.IntegerField(min_value=1, max_value=99)
+
+
+class PolicyShape(StrictSerializer):
+    """What the tenant says of which model answers."""
+
+    rules = RuleShape(many=True, default=list)
+    heavy_percent = serializers.IntegerField(
+        min_value=0,
+        max_value=100,
+        allow_null=True,
+        default=None,
+        help_text="share of the `auto` calls without a rule that a heavy model answers, the most complex ones; "
+        "null: the light tier first, always",
+    )
+    auto_models = serializers.ListField(
+        child=model_id(),
+        max_length=MOST_IN_LIST,
+        default=list,
+        help_text="what `auto` may choose; empty: every model that the caller may use",
+    )
+    chains = ChainShape(many=True, default=list)
+    canaries = CanaryShape(many=True, default=list)
+
+
+class PolicyOutput(PolicyShape):
+    """The policy in force."""
+
+    updated_at = serializers.DateTimeField(allow_null=True)
+    version = serializers.CharField()
+
+
 class ExplainInput(StrictSerializer):
-    """A chat call as `/v1/chat/completions` takes it; nothing of it is executed."""
+    """A chat call as `/v1/chat/completions` takes it; nothing of it is executed.
+
+    `assistant`, `groups` and `at` are what rules may ask of a call. `policy` stands in for the one in force: it is tried
+    and not stored, which needs `routing.write`.
+    """
 
     model = serializers.CharField(max_length=MODEL_ID_LENGTH, help_text="a model's id, or `auto`")
     messages = serializers.ListField(child=AskedMessage(), min_length=1, max_length=MOST_MESSAGES)
     max_tokens = serializers.IntegerField(min_value=0, max_value=LONGEST_ANSWER, required=False)
     priority = serializers.ChoiceField(PRIORITIES, required=False)
+    assistant = serializers.CharField(max_length=MODEL_ID_LENGTH, required=False, allow_blank=True)
+    groups = serializers.ListField(
+        child=serializers.UUIDField(), required=False, max_length=MOST_IN_LIST, help_text="ids of groups"
+    )
+    at = serializers.DateTimeField(required=False)
+    policy = PolicyShape(required=False)
+
+
+class PassedOutput(serializers.Serializer[Any]):
+    """A rule that did not decide."""
+
+    rule = serializers.CharField()
+    why = serializers.ChoiceField(
+        PASSED, help_text="its first condition that does not hold; `no_model`: none of its models can answer"
+    )
+
+
+class ChoiceOutput(serializers.Serializer[Any]):
+    """What decided which model comes first."""
+
+    by = serializers.ChoiceField(DECIDERS)
+    rule = serializers.CharField(help_text="the rule that decided, else empty")
+    tier = serializers.CharField(help_text="of the first candidate")
+    task = serializers.ChoiceField(TASKS, help_text="by the words of what is asked")
+    complexity = serializers.FloatField(help_text="0 to 1")
+    threshold = serializers.FloatField(allow_null=True, help_text="where heavy begins, if that decided")
+    heavy_percent = serializers.IntegerField(allow_null=True)
+    passed = PassedOutput(many=True)
 
 
 class TermsOutput(serializers.Serializer[Any]):
@@ -84,7 +213,7 @@ class LeftOutOutput(serializers.Serializer[Any]):
     """A model that is not thought of for the call."""
 
     model = serializers.CharField()
-    why = serializers.ChoiceField(("kind", "context", "built_in", "rules"))
+    why = serializers.ChoiceField(("kind", "takes", "context", "built_in", "rules"))
 
 
 class ExplainedOutput(serializers.Serializer[Any]):
@@ -98,6 +227,7 @@ class ExplainedOutput(serializers.Serializer[Any]):
     expected_wait_s = serializers.FloatField(allow_null=True)
     longest_wait_s = serializers.FloatField(help_text="after which it would be refused")
     candidates = CandidateOutput(many=True)
+    choice = ChoiceOutput()
     left_out = serializers.SerializerMethodField()
 
     @extend_schema_field(LeftOutOutput(many=True))

@@ -15,6 +15,8 @@ from tenants.types import Principal, PriorityClass
 
 # Tokens of prompts that a replica reads in a second, as long as nobody has measured it.
 PREFILL_TPS = 4000.0
+# The reason of a decision that was the caller's own.
+NAMED = "named"
 
 
 class CacheWish(Struct, frozen=True):
@@ -34,8 +36,9 @@ class ModelCall(Struct, frozen=True):
 
     `model` is a model id or `auto`. `body` is the OpenAI body without Atrium's extensions. `prompt_chars` is the
     length of the prompt's text, for estimates. `origin` is `v1`, `ws`, `rest` or `ingestion`. `priority` is already
-    clamped to the principal's cap. `cache` is None where no answer is kept, nor a kept one given. `tell` hears of the call's place in a queue while it waits in one, at most once a
-    second; it must return at once and not raise.
+    clamped to the principal's cap. `cache` is None where no answer is kept, nor a kept one given. `tell` hears of the
+    call's place in a queue while it waits in one, at most once a second; it must return at once and not raise.
+    `conversation` names what should stay with one model, where there is such a thing.
     """
 
     principal: Principal
@@ -54,6 +57,7 @@ class ModelCall(Struct, frozen=True):
     max_tokens: int = 0
     tell: Callable[["QueuePlace"], None] | None = None
     cache: CacheWish | None = None
+    conversation: str = ""
 
 
 class ReplicaSlots(Struct, frozen=True):

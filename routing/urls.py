@@ -2,8 +2,9 @@
 
 from django.urls import URLPattern, re_path
 
-from routing.views import ExplainView
+from routing.views import ExplainView, PolicyDocumentView
 
 urlpatterns: list[URLPattern] = [
     re_path(r"^routing/explain/?$", ExplainView.as_view()),
+    re_path(r"^routing/policy/?$", PolicyDocumentView.as_view()),
 ]

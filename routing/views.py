@@ -1,5 +1,7 @@
-"""`/routing/explain`: where a call would go, and why."""
+"""`/routing/…`: where a call would go and why, and what the tenant says of which model answers."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from drf_spectacular.utils import extend_schema
@@ -7,13 +9,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inference.types import Surface
-from routing.serializers import ExplainedOutput, ExplainInput
-from routing.services import explain_call
+from routing.choice_types import PolicyView, written_policy
+from routing.serializers import ExplainedOutput, ExplainInput, PolicyOutput, PolicyShape
+from routing.services import draft_policy, explain_call, get_policy, set_policy
 from routing.types import ModelCall
 from substrate.bridge import wait_for
 from substrate.openapi import answers
 from substrate.rest import AtriumView
-from tenants.rest import principal
+from substrate.versions import expected_version
+from tenants.rest import IF_MATCH, principal, with_version
 from tenants.types import PriorityClass
 
 
@@ -39,6 +43,9 @@ class ExplainView(AtriumView):
         asker = principal(request)
         messages = [dict(message) for message in asked["messages"]]
         priority = PriorityClass(asked.get("priority", PriorityClass.STANDARD))
+        if "groups" in asked:
+            # Whose rights it has stays as it is.
+            asker = replace(asker, group_ids=frozenset(asked["groups"]))
         call = ModelCall(
             principal=asker,
             surface=Surface.CHAT,
@@ -50,5 +57,39 @@ class ExplainView(AtriumView):
             priority=priority.clamped(asker.priority_cap),
             stream=True,
             max_tokens=asked.get("max_tokens", 0),
+            assistant=asked.get("assistant", ""),
         )
-        return Response(ExplainedOutput(wait_for(lambda: explain_call(call))).data)
+        draft = draft_policy(principal=asker, document=asked["policy"]) if "policy" in asked else None
+        at = asked.get("at")
+        return Response(ExplainedOutput(wait_for(lambda: explain_call(call, draft=draft, at=at))).data)
+
+
+class PolicyDocumentView(AtriumView):
+    """What the caller's tenant says of which model answers."""
+
+    required_permission: ClassVar[Mapping[str, str]] = {"GET": "requests.read", "PUT": "routing.write"}
+
+    @extend_schema(operation_id="routing_policy_get", responses=answers({200: PolicyOutput}))
+    def get(self, request: Request) -> Response:
+        """The policy in force: rules in their order, the dial, chains and trials of other models."""
+        return _answer(get_policy(principal=principal(request)))
+
+    @extend_schema(
+        operation_id="routing_policy_set",
+        parameters=[IF_MATCH],
+        request=PolicyShape,
+        responses=answers({200: PolicyOutput}, 412),
+    )
+    def put(self, request: Request) -> Response:
+        """Replace it; in force everywhere within two seconds. Whom a model is shut to, no rule opens it for."""
+        form = PolicyShape(data=request.data)
+        form.is_valid(raise_exception=True)
+        view = set_policy(
+            principal=principal(request), document=form.validated_data, expected=expected_version(request)
+        )
+        return _answer(view)
+
+
+def _answer(view: PolicyView) -> Response:
+    body = {**written_policy(view.policy), "updated_at": view.updated_at, "version": view.version}
+    return with_version(Response(PolicyOutput(body).data), view.version)

@@ -133,6 +133,7 @@ async def prepare_turn(
         passages=prompt.passages,
         assistant=assistant.slug if assistant is not None else "",
         max_tokens=_answer_tokens(turn.body),
+        conversation=str(conversation_id) if conversation_id is not None else "",
     )
     offered = tuple(
         _citation(index, passage) for index, passage in enumerate(found[: len(prompt.passages)], 1)

@@ -39,6 +39,8 @@ _OF_MODEL = (
     "restricted",
     "cache_seconds",
     "cached_price_percent",
+    "tools",
+    "images",
 )
 _OF_REPLICA = ("served_name", "max_concurrency", "region", "draining", "vllm", "api_key")
 
@@ -57,12 +59,16 @@ def create_model(
     tenants: Sequence[str] | None = None,
     cache_seconds: int = 0,
     cached_price_percent: int = 0,
+    tools: bool = True,
+    images: bool = False,
 ) -> ModelView:
     """Make a model that no engine serves yet; `tenants` are the slugs of those it is restricted to.
 
     Raises BadInput, and Conflict when the id is taken.
     """
-    row = Model(model_id=check_model_id(model_id), kind=kind.value, enabled=enabled)
+    row = Model(
+        model_id=check_model_id(model_id), kind=kind.value, enabled=enabled, tools=tools, images=images
+    )
     _set_model(row, tier, context_length, dimensions, input_price, output_price)
     _set_cache(row, cache_seconds, cached_price_percent)
     try:
@@ -90,6 +96,8 @@ def change_model(
     tenants: Sequence[str] | None = None,
     cache_seconds: int | None = None,
     cached_price_percent: int | None = None,
+    tools: bool | None = None,
+    images: bool | None = None,
     expected: str | None = None,
 ) -> ModelView:
     """Change what is not None; a price is valid for calls that end from now on. `expected` is the version seen.
@@ -103,6 +111,7 @@ def change_model(
         was_enabled, were = row.enabled, values_of(row, *_OF_MODEL)
         _set_model(row, tier, context_length, dimensions, input_price, output_price)
         _set_cache(row, cache_seconds, cached_price_percent)
+        _apply(row, {"tools": tools, "images": images})
         if enabled is not None:
             set_enabled(row, enabled)
         row.save()

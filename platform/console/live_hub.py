@@ -35,6 +35,7 @@ HEARD_BY: Mapping[str, str] = {
     "pool": "models.read",
     "replica": "models.read",
     "job": "jobs.read",
+    "choice_policy": "requests.read",
     "retention": "retention.write",
     "identity_provider": "tenant.write",
     "scim_token": "tenant.write",

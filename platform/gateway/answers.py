@@ -13,7 +13,7 @@ from gateway.errors import Header, allowance_headers, error_event
 from gateway.exchange import Exchange
 from inference.types import TokenUsage
 from kernel.errors import AtriumError
-from routing.types import RoutingDecision
+from routing.types import NAMED, RoutingDecision
 
 DONE = b"data: [DONE]\n\n"
 
@@ -33,6 +33,8 @@ def decision_headers(exchange: Exchange, decision: RoutingDecision) -> list[Head
         (b"x-atrium-queue-ms", b"%.1f" % decision.queue_ms),
         (b"x-atrium-overhead-ms", b"%.1f" % max(overhead_ms, 0.0)),
     ]
+    if decision.reason and decision.reason != NAMED:
+        headers.append((b"x-atrium-choice", decision.reason.encode("latin-1", "replace")))
     if decision.allowance is not None:
         headers += allowance_headers(decision.allowance)
     return headers

@@ -1,30 +1,48 @@
 """Where a call would go, and why: everything that `dispatch` would weigh, and nothing of it done."""
 
 import asyncio
+from collections.abc import Sequence
+from datetime import datetime
 
 from inference.services import ensure_models, health_of, list_models, replica_available, vital_of
 from inference.types import ReplicaSpec
 from kernel.backends import backends
 from kernel.errors import AtriumError
 from routing.balancing import cheapest, is_open
-from routing.eligibility import AUTO, Candidate, check_kind, fits, in_service
-from routing.explanations import CandidateExplained, Explained, ReplicaExplained, ReplicaStanding
+from routing.choice_types import TenantPolicy
+from routing.choosing import Choice
+from routing.complexity import task_of
+from routing.eligibility import AUTO, Candidate, check_kind, fits, in_service, meets, needs_of
+from routing.explanations import (
+    CandidateExplained,
+    ChoiceExplained,
+    Explained,
+    ReplicaExplained,
+    ReplicaStanding,
+)
 from routing.limits import QUEUE_WAIT_S, estimate_tokens
 from routing.ports import Scheduler
 from routing.prefixes import Prefix
 from routing.scoring import Weighing
+from routing.services.choosing import choose, find_policy, text_asked
 from routing.services.memory import RoutingMemory
-from routing.services.placing import candidates_of
 from routing.services.weighing import find_prefix, weigh_replicas
 from routing.types import ModelCall, PoolSnapshot
 
 SCHEDULER_S = 1.0
 
 
-async def explain_call(call: ModelCall) -> Explained:
-    """Where `call` would go now, by what the answering process knows. Raises the errors of eligibility, Unavailable."""
+async def explain_call(
+    call: ModelCall, *, draft: TenantPolicy | None = None, at: datetime | None = None
+) -> Explained:
+    """Where `call` would go now, by what the answering process knows.
+
+    `draft` stands in for what the tenant has said of models, `at` for now. Raises the errors of eligibility, Unavailable.
+    """
     await ensure_models()
-    candidates = candidates_of(call)
+    policy = draft if draft is not None else await find_policy(call)
+    choice = choose(call, policy, only_asked=True, at=at)
+    candidates = choice.candidates
     prompt_tokens = estimate_tokens(call.prompt_chars)
     prefix = find_prefix(call)
     explained = [await _candidate(each, prompt_tokens, prefix) for each in candidates]
@@ -40,6 +58,23 @@ async def explain_call(call: ModelCall) -> Explained:
         expected_wait_s=0.0 if chosen is not None else min(waits, default=None),
         candidates=explained,
         left_out=_left_out(call, candidates, prompt_tokens),
+        choice=_explained(call, policy, choice),
+    )
+
+
+def _explained(call: ModelCall, policy: TenantPolicy | None, choice: Choice) -> ChoiceExplained:
+    text = text_asked(call)
+    weighed = choice.weighed
+    memory: RoutingMemory = backends["routing_memory"]
+    return ChoiceExplained(
+        by=choice.by,
+        rule=choice.rule,
+        tier=choice.tier or choice.candidates[0].model.tier.value,
+        task=task_of(text),
+        complexity=weighed.score if weighed is not None else memory.complexity.score(text),
+        threshold=weighed.threshold if weighed is not None else None,
+        heavy_percent=policy.policy.heavy_percent if policy is not None else None,
+        passed=choice.passed,
     )
 
 
@@ -122,7 +157,7 @@ async def _snapshot(pool: str) -> PoolSnapshot:
         return PoolSnapshot(pool, {}, 0)
 
 
-def _left_out(call: ModelCall, candidates: list[Candidate], prompt_tokens: int) -> list[tuple[str, str]]:
+def _left_out(call: ModelCall, candidates: Sequence[Candidate], prompt_tokens: int) -> list[tuple[str, str]]:
     """Models that `auto` does not think of for this call, and why."""
     if call.model != AUTO:
         return []
@@ -136,7 +171,9 @@ def _left_out(call: ModelCall, candidates: list[Candidate], prompt_tokens: int) 
         except AtriumError:
             found.append((spec.id, "kind"))
             continue
-        if not fits(spec, prompt_tokens, call.max_tokens):
+        if not meets(spec, needs_of(call.body)):
+            found.append((spec.id, "takes"))
+        elif not fits(spec, prompt_tokens, call.max_tokens):
             found.append((spec.id, "context"))
         else:
             found.append((spec.id, "built_in" if spec.built_in else "rules"))

@@ -4,8 +4,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kernel.clock import SYSTEM_CLOCK, Clock
 from routing.budget import RetryBudget
+from routing.complexity import load_model
 from routing.prefixes import PrefixIndex
+from routing.shares import Shares
 
 
 @dataclass(slots=True)
@@ -25,8 +28,11 @@ class Figures:
 class RoutingMemory:
     """One per process and event loop."""
 
-    def __init__(self, *, chance: Callable[[], float] = random.random) -> None:
-        """Nothing happened yet. `chance` gives numbers from 0 to 1."""
+    def __init__(self, *, chance: Callable[[], float] = random.random, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Nothing happened yet. `chance` gives numbers from 0 to 1, `clock` says when a rule's hours are."""
+        self.clock = clock
+        self.complexity = load_model()
+        self.shares = Shares(self.complexity.quantiles)
         self.budget = RetryBudget()
         self.figures = Figures()
         self.prefixes = PrefixIndex()

@@ -9,17 +9,26 @@ import structlog
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from inference.services import Vital, ensure_models, get_model, list_models, replica_available, vital_of
+from inference.services import Vital, ensure_models, get_model, replica_available, vital_of
 from inference.types import EngineRequest, ModelSpec, ReplicaSpec, Surface
 from kernel.backends import backends
-from kernel.errors import AtriumError, EngineUnavailable, NoReplica, QueueShareFull, ServerOverloaded
+from kernel.errors import (
+    AtriumError,
+    ContextTooLong,
+    EngineRefused,
+    EngineUnavailable,
+    NoReplica,
+    QueueShareFull,
+    ServerOverloaded,
+)
 from kernel.hops import Fact, note_hop
 from kernel.ids import another_span, uuid7
-from routing.eligibility import AUTO, Candidate, auto_candidates, in_service, named_candidates
+from routing.eligibility import Candidate, in_service, named_candidates
 from routing.limits import (
     BETWEEN_CHUNKS_S,
     FIRST_TOKEN_S,
     MOST_ATTEMPTS,
+    MOST_ATTEMPTS_OF_ALL,
     QUEUE_WAIT_S,
     RETRY_AFTER_S,
     RETRY_WITHIN_S,
@@ -31,6 +40,7 @@ from routing.ports import Scheduler
 from routing.prefixes import Prefix
 from routing.scoring import budget_of
 from routing.services.admission import Admission, Admissions
+from routing.services.choosing import choose, facts_of, find_policy
 from routing.services.memory import RoutingMemory
 from routing.services.weighing import Expectation, find_prefix, note_chosen, weigh_replicas
 from routing.types import Lease, ModelCall, ReplicaSlots, RoutingDecision, Terms, Ticket
@@ -129,10 +139,15 @@ async def _begin_at_one(
 ) -> Placed[T]:
     """Try the candidates' replicas one after the other, but those to `avoid`, as often as limits and budget allow."""
     started = time.perf_counter()
-    most = progress.attempts + MOST_ATTEMPTS
+    most = progress.attempts + MOST_ATTEMPTS_OF_ALL
+    tried: dict[str, int] = {}
     problem: Exception | None = None
     engine_ms = 0.0
-    for candidate in candidates:
+    for at, candidate in enumerate(candidates):
+        model = candidate.model.id
+        if tried.get(model, 0) >= MOST_ATTEMPTS:
+            # In another of its pools.
+            continue
         if call.stream and len(candidate.replicas) > 1:
             request = replace(request, idle_timeout_s=SILENT_S)
         while True:
@@ -155,10 +170,20 @@ async def _begin_at_one(
                     raise _gave_up(error) from error
                 # The next attempt is another span of the trace.
                 request = replace(request, traceparent=another_span(request.traceparent))
-                continue
+                tried[model] = tried.get(model, 0) + 1
+                if tried[model] < MOST_ATTEMPTS:
+                    continue
+                break
             except BaseException as error:
                 note_hop("attempt", begun_at, _attempt_facts(replica, request, _outcome(error)))
-                raise
+                if not (
+                    isinstance(error, EngineRefused) and _longer(candidates[at + 1 :], candidate.model, error)
+                ):
+                    raise
+                problem, tried[model] = error, MOST_ATTEMPTS
+                await give_back(progress, unused=True)
+                request = replace(request, traceparent=another_span(request.traceparent))
+                break
             facts = _attempt_facts(replica, request, "ok")
             if progress.terms is not None:
                 facts |= _why(progress.terms)
@@ -172,6 +197,17 @@ async def _begin_at_one(
     raise _gave_up(problem)
 
 
+def _longer(later: Sequence[Candidate], than: ModelSpec, error: EngineRefused) -> bool:
+    """Whether the prompt was too long and a model with a longer context comes `later`."""
+    if error.code != ContextTooLong.code:
+        return False
+    return any(
+        candidate.model.context_length > than.context_length > 0 or not candidate.model.context_length
+        for candidate in later
+        if candidate.model.id != than.id
+    )
+
+
 async def give_back(progress: Progress, *, unused: bool = False) -> None:
     """Release the slot that the call holds, if any. Interrupted, it can be called again."""
     lease = progress.lease
@@ -183,30 +219,14 @@ async def give_back(progress: Progress, *, unused: bool = False) -> None:
         progress.lease = None
 
 
-def candidates_of(call: ModelCall) -> list[Candidate]:
-    """Who may answer the call, in order. Raises ModelNotFound, BadInput, ContextTooLong."""
-    if call.model != AUTO:
-        named = get_model(
-            call.model,
-            tenant_id=call.principal.tenant_id,
-            closed=call.principal.closed,
-            region=call.principal.region,
-        )
-        return named_candidates(named, call.surface, replica_available)
-    return auto_candidates(
-        list_models(
-            tenant_id=call.principal.tenant_id, closed=call.principal.closed, region=call.principal.region
-        ),
-        call.surface,
-        prompt_tokens=estimate_tokens(call.prompt_chars),
-        max_tokens=call.max_tokens,
-        available=replica_available,
-    )
-
-
 async def _admitted(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
     """The candidates that the call's limits leave; what it holds of them is noted in `progress`."""
-    candidates = candidates_of(call)
+    began = time.perf_counter()
+    policy = await find_policy(call)
+    choice = choose(call, policy)
+    if policy is not None:
+        note_hop("choose", began, facts_of(choice))
+    candidates = choice.candidates
     admissions: Admissions = backends["admissions"]
     admission = progress.admission = await admissions.admit(call, candidates, progress.call_id)
     if admission is None:

@@ -5,7 +5,7 @@ from fakes.engines import model_spec, replica_spec
 
 from inference.types import ModelKind, Surface, Tier
 from kernel.errors import BadInput, ContextTooLong, ModelNotFound
-from routing.eligibility import auto_candidates, in_service, named_candidates
+from routing.eligibility import NO_NEEDS, Needs, auto_candidates, in_service, named_candidates, needs_of
 
 LIGHT = model_spec("light", replica_spec("l1"), context_length=1000, input_price_nano=9)
 CHEAP = model_spec("cheap", replica_spec("c1"), context_length=1000, input_price_nano=1)
@@ -18,13 +18,16 @@ def everything(_: str) -> bool:
     return True
 
 
-def auto(*models: object, prompt: int = 10, answer: int = 0, out: str = "") -> list[str]:
+def auto(
+    *models: object, prompt: int = 10, answer: int = 0, out: str = "", needs: Needs = NO_NEEDS
+) -> list[str]:
     found = auto_candidates(
         models,  # type: ignore[arg-type]
         Surface.CHAT,
         prompt_tokens=prompt,
         max_tokens=answer,
         available=lambda replica: replica != out,
+        needs=needs,
     )
     return [candidate.model.id for candidate in found]
 
@@ -74,3 +77,30 @@ def test_when_all_replicas_are_out_all_are_tried() -> None:
     replicas = (replica_spec("a"), replica_spec("b"))
     assert [each.id for each in in_service(replicas, lambda replica: replica == "b")] == ["b"]
     assert in_service(replicas, lambda replica: False) == replicas
+
+
+def test_auto_gives_tools_and_images_to_models_that_take_them() -> None:
+    plain = model_spec("plain", replica_spec("p1"), tools=False)
+    seeing = model_spec("seeing", replica_spec("s1"), tier=Tier.HEAVY, images=True)
+    assert auto(plain, LIGHT, seeing, needs=Needs(tools=True)) == ["light", "seeing"]
+    assert auto(plain, LIGHT, seeing, needs=Needs(images=True)) == ["seeing"]
+    assert auto(plain, LIGHT, seeing)[0] == "plain"
+    with pytest.raises(BadInput, match="takes images"):
+        auto(plain, LIGHT, needs=Needs(images=True))
+    with pytest.raises(BadInput, match="takes tools"):
+        auto(plain, needs=Needs(tools=True))
+
+
+@pytest.mark.parametrize(
+    ("body", "needs"),
+    [
+        ({"messages": [{"role": "user", "content": "hi"}]}, Needs()),
+        ({"messages": [], "tools": []}, Needs()),
+        ({"messages": [], "tools": [{"type": "function"}]}, Needs(tools=True)),
+        ({"messages": [{"content": [{"type": "text"}, {"type": "image_url"}]}]}, Needs(images=True)),
+        ({"messages": ["image_url", None, {"content": ["image_url"]}]}, Needs()),
+        ({"prompt": "a"}, Needs()),
+    ],
+)
+def test_what_a_call_brings(body: dict[str, object], needs: Needs) -> None:
+    assert needs_of(body) == needs

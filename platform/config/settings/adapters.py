@@ -48,6 +48,9 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "key_directory": BackendSpec("substrate.ports.Directory", "tenants.directory.KeyDirectory"),
         "access_watch": BackendSpec("substrate.ports.Directory", "tenants.attending.AccessWatch"),
         "limit_directory": BackendSpec("substrate.ports.Directory", "tenants.limit_directory.LimitDirectory"),
+        "choice_directory": BackendSpec(
+            "substrate.ports.Directory", "routing.choice_directory.ChoiceDirectory"
+        ),
         "admissions": BackendSpec(
             "routing.services.admission.Admissions", "routing.services.admission.Admissions"
         ),
@@ -90,6 +93,7 @@ def _participants() -> dict[str, BackendSpec]:
     classes = {
         "assistants": "assistants.services.participation.AssistantsParticipant",
         "knowledge": "knowledge.services.participation.KnowledgeParticipant",
+        "routing": "routing.services.participation.RoutingParticipant",
         "inference": "inference.services.participation.InferenceParticipant",
         "tenants": "tenants.services.participation.TenantsParticipant",
         "substrate": "substrate.participation.SubstrateParticipant",
@@ -281,6 +285,7 @@ DIRECTORIES = (
     "key_directory",
     "access_watch",
     "limit_directory",
+    "choice_directory",
     "model_directory",
     "assistant_directory",
     "remembered_searches",

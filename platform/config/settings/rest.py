@@ -40,6 +40,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "ModelKind": "inference.serializers.KINDS",
         "PoolState": "inference.serializers.POOL_STATES",
         "PartState": "console.home.health.STATES",
+        "WorkKind": "routing.serializers.TASKS",
     },
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],

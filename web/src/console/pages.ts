@@ -13,6 +13,7 @@ export type PageId =
   | "assistants"
   | "knowledge"
   | "models"
+  | "choice"
   | "conversations"
   | "members"
   | "groups"
@@ -94,6 +95,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "models.read",
     scope: "both",
     load: () => import("./engines/ModelsPage.svelte"),
+  },
+  {
+    id: "choice",
+    path: "/console/choice",
+    area: "choice",
+    icon: "filter",
+    group: "product",
+    permission: "requests.read",
+    scope: "tenant",
+    load: () => import("./choice/ChoicePage.svelte"),
   },
   {
     id: "conversations",

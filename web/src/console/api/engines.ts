@@ -20,6 +20,9 @@ export interface Model {
   built_in: boolean;
   enabled: boolean;
   restricted: boolean;
+  /** What it takes beside text. */
+  tools: boolean;
+  images: boolean;
   tenants: string[];
   /** For how long an answer is kept; 0: never. What one costs that was given before, of the price. */
   cache_seconds: number;
@@ -135,7 +138,7 @@ export interface Explained {
     expected_wait_s: number | null;
     replicas: ExplainedReplica[];
   }[];
-  left_out: { model: string; why: "kind" | "context" | "built_in" | "rules" }[];
+  left_out: { model: string; why: "kind" | "takes" | "context" | "built_in" | "rules" }[];
 }
 
 export interface Price {

@@ -4,6 +4,7 @@ import type { access } from "./access.en";
 import type { assistants } from "./assistants.en";
 import type { audit } from "./audit.en";
 import type { backups } from "./backups.en";
+import type { choice } from "./choice.en";
 import type { conversations } from "./conversations.en";
 import type { engines } from "./engines.en";
 import type { home } from "./home.en";
@@ -24,6 +25,7 @@ export interface Areas {
   assistants: typeof assistants;
   audit: typeof audit;
   backups: typeof backups;
+  choice: typeof choice;
   conversations: typeof conversations;
   engines: typeof engines;
   home: typeof home;
@@ -49,6 +51,7 @@ export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
   assistants: { en: () => import("./assistants.en"), de: () => import("./assistants.de") },
   audit: { en: () => import("./audit.en"), de: () => import("./audit.de") },
   backups: { en: () => import("./backups.en"), de: () => import("./backups.de") },
+  choice: { en: () => import("./choice.en"), de: () => import("./choice.de") },
   conversations: { en: () => import("./conversations.en"), de: () => import("./conversations.de") },
   engines: { en: () => import("./engines.en"), de: () => import("./engines.de") },
   home: { en: () => import("./home.en"), de: () => import("./home.de") },

@@ -53,6 +53,7 @@ export const requests: typeof english = {
     assistant: "Assistent und Modell",
     history: "Unterhaltung",
     retrieve: "Suche im Wissen",
+    choose: "Welches Modell",
     queue: "Warten auf einen Platz",
     attempt: "Engine bis zum ersten Byte",
     first_byte: "Erstes Byte",

@@ -51,6 +51,7 @@ export const requests = {
     assistant: "Assistant and model",
     history: "Conversation",
     retrieve: "Search in knowledge",
+    choose: "Which model",
     queue: "Wait for a slot",
     attempt: "Engine, to its first byte",
     first_byte: "First byte",

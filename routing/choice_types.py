@@ -1,0 +1,150 @@
+"""What a tenant says of which model answers: its rules, its dial, its chains, its trials of another model.
+
+It is one document, replaced as a whole: an order of rules has no half-changed state. Documents are read strictly, so
+that a word with a typing error is refused when it is saved and never ignored when it should count.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from inference.types import MODEL_ID_LENGTH
+
+MOST_RULES = 100
+MOST_CHAINS = 100
+MOST_CANARIES = 20
+MOST_IN_LIST = 50
+LONGEST_CHAIN = 3
+RULE_NAME_LENGTH = 100
+MOST_TOKENS = 100_000_000
+
+# What people read in one line, and every database can keep.
+PLAIN = r"^[^\x00-\x1f\x7f\ud800-\udfff]+\Z"
+Name = Annotated[str, Meta(min_length=1, max_length=RULE_NAME_LENGTH, pattern=PLAIN)]
+ModelId = Annotated[str, Meta(min_length=1, max_length=MODEL_ID_LENGTH, pattern=PLAIN)]
+Word = Annotated[str, Meta(min_length=1, max_length=MODEL_ID_LENGTH, pattern=PLAIN)]
+Words = Annotated[tuple[Word, ...], Meta(max_length=MOST_IN_LIST)]
+ModelIds = Annotated[tuple[ModelId, ...], Meta(max_length=MOST_IN_LIST)]
+Weekday = Annotated[int, Meta(ge=0, le=6)]
+# Empty, or a time of day.
+DayTime = Annotated[str, Meta(pattern=r"^(?:[01][0-9]:[0-5][0-9]|2[0-3]:[0-5][0-9])?\Z")]
+TokenCount = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
+Percent = Annotated[int, Meta(ge=0, le=100)]
+Share = Annotated[int, Meta(ge=1, le=99)]
+
+
+class Use(StrEnum):
+    """What a rule decides: a tier, or models by name in their order."""
+
+    LIGHT = "light"
+    HEAVY = "heavy"
+    MODELS = "models"
+
+
+class Task(StrEnum):
+    """What kind of work a text asks for, as far as its words show."""
+
+    CODE = "code"
+    MATH = "math"
+    TRANSLATION = "translation"
+    SUMMARY = "summary"
+    EXTRACTION = "extraction"
+    WRITING = "writing"
+    QUESTION = "question"
+    OTHER = "other"
+
+
+class Rule(Struct, frozen=True, forbid_unknown_fields=True):
+    """One rule for calls of `auto`: all of its conditions must hold; one that is empty holds always.
+
+    `assistants` are slugs, `groups` ids, `days` 0 (Monday) to 6. From `from_time` until `until_time` of the tenant's
+    calendar, over midnight when the first is later. Tokens are of the whole prompt, estimated, both bounds included; 0 is
+    no upper bound. With `strict` no other model may answer than those that the rule names.
+    """
+
+    name: Name
+    use: Use
+    models: ModelIds = ()
+    strict: bool = False
+    enabled: bool = True
+    assistants: Words = ()
+    groups: Words = ()
+    tasks: Annotated[tuple[Task, ...], Meta(max_length=len(Task))] = ()
+    days: Annotated[tuple[Weekday, ...], Meta(max_length=7)] = ()
+    from_time: DayTime = ""
+    until_time: DayTime = ""
+    min_tokens: TokenCount = 0
+    max_tokens: TokenCount = 0
+
+
+class Chain(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who answers in place of `model`, in this order: when none of its replicas can, or when the prompt is too long."""
+
+    model: ModelId
+    then: Annotated[tuple[ModelId, ...], Meta(min_length=1, max_length=LONGEST_CHAIN)]
+
+
+class Canary(Struct, frozen=True, forbid_unknown_fields=True):
+    """`percent` of the conversations of `model` are answered by `to`; a conversation stays where it is."""
+
+    model: ModelId
+    to: ModelId
+    percent: Share
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True):
+    """All of it. `heavy_percent` is the share of the `auto` calls that no rule decides which a heavy model answers, the
+    most complex ones; None: the light tier first, always. `auto_models` are those that `auto` may choose (empty: all).
+    """
+
+    rules: Annotated[tuple[Rule, ...], Meta(max_length=MOST_RULES)] = ()
+    heavy_percent: Percent | None = None
+    auto_models: ModelIds = ()
+    chains: Annotated[tuple[Chain, ...], Meta(max_length=MOST_CHAINS)] = ()
+    canaries: Annotated[tuple[Canary, ...], Meta(max_length=MOST_CANARIES)] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing."""
+        return self == NOTHING_SAID
+
+    def chain_of(self, model: str) -> Sequence[str]:
+        """Who answers in place of the model."""
+        return next((chain.then for chain in self.chains if chain.model == model), ())
+
+    def canary_of(self, model: str) -> Canary | None:
+        """The trial of another model in its place."""
+        return next((canary for canary in self.canaries if canary.model == model), None)
+
+
+NOTHING_SAID = Policy()
+
+
+class TenantPolicy(Struct, frozen=True):
+    """A policy with the calendar that its times are of."""
+
+    policy: Policy
+    timezone: str
+
+
+class PolicyView(Struct, frozen=True):
+    """A policy as its administrators see it; `updated_at` is None before it was ever set."""
+
+    policy: Policy
+    updated_at: datetime | None
+    version: str
+
+
+def read_policy(document: object) -> Policy:
+    """The policy that a document says. Raises msgspec.ValidationError, which names the place."""
+    return msgspec.convert(document, Policy)
+
+
+def written_policy(policy: Policy) -> dict[str, object]:
+    """The policy as JSON."""
+    found: dict[str, object] = msgspec.to_builtins(policy)
+    return found

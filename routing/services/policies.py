@@ -1,0 +1,144 @@
+"""What a tenant says of which model answers: read, checked, replaced as a whole."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from inference.services import require_answering_model
+from kernel.errors import BadInput
+from kernel.ids import parse_uuid
+from routing.choice_directory import KIND
+from routing.choice_types import (
+    NOTHING_SAID,
+    Policy,
+    PolicyView,
+    Rule,
+    TenantPolicy,
+    Use,
+    read_policy,
+    written_policy,
+)
+from routing.models import ChoicePolicy
+from routing.selectors import policy_of
+from substrate.audit import record_act
+from substrate.changes import record_change
+from substrate.scoping import tenant_scope
+from substrate.versions import check_version, version_of
+from tenants.services import get_tenant, require
+from tenants.types import Principal
+
+# The version of a policy that nobody has set yet.
+NEVER_SET = "0"
+READ, WRITE = "requests.read", "routing.write"
+
+
+def get_policy(*, principal: Principal) -> PolicyView:
+    """The policy of the caller's tenant; one that says nothing before it was ever set. Raises PermissionDenied."""
+    require(principal, READ)
+    with tenant_scope(principal.tenant_id, read_only=True):
+        row = ChoicePolicy.objects.first()
+        if row is None:
+            return PolicyView(NOTHING_SAID, None, NEVER_SET)
+        return _view(row)
+
+
+def set_policy(*, principal: Principal, document: object, expected: str | None = None) -> PolicyView:
+    """Replace the policy of the caller's tenant; in force everywhere within two seconds.
+
+    `expected` is the version the caller has seen. Raises PermissionDenied, BadInput, Stale.
+    """
+    require(principal, WRITE)
+    policy = checked_policy(principal=principal, document=document)
+    with tenant_scope(principal.tenant_id):
+        _, made = ChoicePolicy.objects.get_or_create(tenant_id=principal.tenant_id)
+        row = ChoicePolicy.objects.select_for_update().get()
+        if not (made and expected == NEVER_SET):
+            check_version(row.updated_at, expected)
+        before = _recorded(policy_of(row.document, row.tenant_id))
+        row.document = written_policy(policy)
+        row.save()
+        record_change(kind=KIND, object_id=row.id, tenant_id=row.tenant_id)
+        record_act(
+            act="changed",
+            kind=KIND,
+            object_id=row.id,
+            label=f"{len(policy.rules)} rules",
+            tenant_id=row.tenant_id,
+            before=before,
+            after=_recorded(policy),
+        )
+        return _view(row)
+
+
+def draft_policy(*, principal: Principal, document: object) -> TenantPolicy:
+    """A policy that is only tried, with the tenant's calendar. Raises PermissionDenied, BadInput."""
+    require(principal, WRITE)
+    policy = checked_policy(principal=principal, document=document)
+    return TenantPolicy(policy, get_tenant(tenant_id=principal.tenant_id).timezone)
+
+
+def checked_policy(*, principal: Principal, document: object) -> Policy:
+    """The policy of a document. Raises BadInput, which says what is wrong where."""
+    try:
+        policy = read_policy(document)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"This is no such document: {error}", param="policy") from error
+    _check_once((rule.name for rule in policy.rules), "rules")
+    _check_once((chain.model for chain in policy.chains), "chains")
+    _check_once((canary.model for canary in policy.canaries), "canaries")
+    for rule in policy.rules:
+        _check_rule(rule)
+    for chain in policy.chains:
+        if chain.model in chain.then or len(set(chain.then)) < len(chain.then):
+            raise BadInput(f"A chain names each model once: {chain.model}.", param="chains")
+    for canary in policy.canaries:
+        if canary.model == canary.to:
+            raise BadInput(f"A trial puts another model in place of one: {canary.model}.", param="canaries")
+    for model in sorted(_named_models(policy)):
+        require_answering_model(
+            model_id=model, tenant_id=principal.tenant_id, closed=principal.closed, param="policy"
+        )
+    return policy
+
+
+def _check_once(names: Iterable[str], param: str) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise BadInput(f"This stands there twice: {twice[0]}.", param=param)
+
+
+def _check_rule(rule: Rule) -> None:
+    if (rule.use is Use.MODELS) != bool(rule.models):
+        raise BadInput(
+            f"The rule {rule.name} names models, or says light or heavy: one of both.", param="rules"
+        )
+    if len(set(rule.models)) < len(rule.models):
+        raise BadInput(f"The rule {rule.name} names a model twice.", param="rules")
+    if rule.max_tokens and rule.max_tokens < rule.min_tokens:
+        raise BadInput(
+            f"The rule {rule.name} can never hold: its longest is below its shortest.", param="rules"
+        )
+    if rule.from_time and rule.from_time == rule.until_time:
+        raise BadInput(f"The rule {rule.name} can never hold: it begins when it ends.", param="rules")
+    if any(parse_uuid(group) is None for group in rule.groups):
+        raise BadInput(f"The rule {rule.name} names groups by their ids.", param="rules")
+
+
+def _named_models(policy: Policy) -> set[str]:
+    named = set(policy.auto_models)
+    for rule in policy.rules:
+        named.update(rule.models)
+    for chain in policy.chains:
+        named.update((chain.model, *chain.then))
+    for canary in policy.canaries:
+        named.update((canary.model, canary.to))
+    return named
+
+
+def _recorded(policy: Policy) -> dict[str, object]:
+    return dict(written_policy(policy))
+
+
+def _view(row: ChoicePolicy) -> PolicyView:
+    return PolicyView(policy_of(row.document, row.tenant_id), row.updated_at, version_of(row.updated_at))

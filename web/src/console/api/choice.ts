@@ -1,0 +1,113 @@
+/** Calls and wire shapes of which model answers. */
+
+import { api } from "./client";
+import type { Explained } from "./engines";
+
+export const TASKS = ["code", "math", "translation", "summary", "extraction", "writing", "question", "other"] as const;
+export type Task = (typeof TASKS)[number];
+export type Use = "light" | "heavy" | "models";
+
+export interface Rule {
+  name: string;
+  use: Use;
+  models: string[];
+  strict: boolean;
+  enabled: boolean;
+  assistants: string[];
+  groups: string[];
+  tasks: Task[];
+  /** 0 is Monday. */
+  days: number[];
+  from_time: string;
+  until_time: string;
+  min_tokens: number;
+  max_tokens: number;
+}
+
+export interface Chain {
+  model: string;
+  then: string[];
+}
+
+export interface Canary {
+  model: string;
+  to: string;
+  percent: number;
+}
+
+export interface PolicyDocument {
+  rules: Rule[];
+  heavy_percent: number | null;
+  auto_models: string[];
+  chains: Chain[];
+  canaries: Canary[];
+}
+
+export interface Policy extends PolicyDocument {
+  updated_at: string | null;
+  version: string;
+}
+
+export type Why = "off" | "assistant" | "group" | "task" | "prompt_length" | "time" | "no_model";
+export type By = "named" | "order" | "rule" | "complexity" | "canary" | "context";
+
+export interface Tried extends Explained {
+  choice: {
+    by: By;
+    rule: string;
+    tier: "light" | "heavy";
+    task: Task;
+    complexity: number;
+    threshold: number | null;
+    heavy_percent: number | null;
+    passed: { rule: string; why: Why }[];
+  };
+}
+
+export interface Example {
+  model: string;
+  text: string;
+  assistant: string;
+  groups: string[];
+  /** ISO, or empty for now. */
+  at: string;
+}
+
+/** What rules may name. Lists that the reader may not see are empty. */
+export interface Names {
+  models: string[];
+  assistants: { slug: string; name: string }[];
+  groups: { id: string; name: string }[];
+}
+
+interface Page<T> {
+  results: T[];
+}
+
+export const fetchPolicy = (signal?: AbortSignal) => api.get<Policy>("/routing/policy", { signal });
+export const savePolicy = (document: PolicyDocument, ifMatch?: string) =>
+  api.put<Policy>("/routing/policy", document, { ifMatch });
+
+export const tryPolicy = (example: Example, policy: PolicyDocument) =>
+  api.post<Tried>("/routing/explain", {
+    model: example.model,
+    messages: [{ role: "user", content: example.text }],
+    ...(example.assistant ? { assistant: example.assistant } : {}),
+    ...(example.groups.length > 0 ? { groups: example.groups } : {}),
+    ...(example.at ? { at: example.at } : {}),
+    policy,
+  });
+
+export async function fetchNames(signal: AbortSignal): Promise<Names> {
+  const list = <T>(path: string) =>
+    api.get<Page<T>>(path, { signal }).then(
+      (page) => page.results,
+      () => [] as T[],
+    );
+  const [models, assistants, groups] = await Promise.all([
+    list<{ id: string; kind: string }>("/models?limit=200"),
+    list<{ slug: string; name: string }>("/assistants?limit=200"),
+    list<{ id: string; name: string }>("/groups?limit=200"),
+  ]);
+  return { models: models.filter((model) => model.kind === "chat").map((model) => model.id), assistants, groups };
+}
