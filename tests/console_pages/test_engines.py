@@ -214,6 +214,42 @@ def test_prices_access_and_two_editors(
     assert console.errors == []
 
 
+def test_answers_may_be_given_again_and_what_that_saved_is_seen(
+    open_console: OpenConsole, engine: EngineServer, installation: Any
+) -> None:
+    console = open_console("operator")
+    page = console.page
+    model = connect(console, engine, f"pool-{uuid7().hex[-8:]}", price="1000")
+    console.go(f"/console/models/{model}")
+    expect(page.get_by_test_id("model-savings")).to_have_count(0)
+    page.fill("input[name=cache_seconds]", "600")
+    page.fill("input[name=cached_price_percent]", "10")
+    page.get_by_test_id("model-settings").get_by_test_id("save").click()
+    expect(page.get_by_text("The model is saved.")).to_be_visible()
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "temperature": 0}
+    server, key = installation.demo.server, installation.demo.api_key
+    answers = [server.request("POST", "/v1/chat/completions", key=key, body=body) for _ in range(12)]
+    # The first ones may have come before the change had: from then on one is made and all others are the same.
+    assert {status for status, _ in answers} == {200}
+    saved = page.get_by_test_id("model-savings")
+    for _ in range(30):
+        console.go(f"/console/models/{model}")
+        expect(saved).to_be_visible()
+        if "Givenagain0" not in "".join((saved.text_content() or "").split()):
+            break
+        server.request("POST", "/v1/chat/completions", key=key, body=body)
+        page.wait_for_timeout(500)
+    expect(saved).to_contain_text("Tokens saved")
+    expect(saved).to_contain_text("%")
+    for width, appearance in ((1440, "light"), (360, "dark")):
+        console.resize(width)
+        console.wear(appearance)
+        assert console.overflow() <= 0
+        console.keep(f"model-savings-{width}-{appearance}")
+    assert console.axe() == []
+    assert console.errors == []
+
+
 def installation_patch(console: ConsolePage, model: str, body: Any) -> tuple[int, Any]:
     """A change by somebody else, in the same session."""
     found: list[Any] = console.page.evaluate(
