@@ -123,6 +123,10 @@ class UserAdmin(ServiceAdmin):
     search_fields = ("email", "name")
     ordering = ("email",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Service accounts are their tenants' to manage."""
+        return super().get_queryset(request).filter(service_of=None)
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """New users have a form of their own."""
         if obj is None:
@@ -167,6 +171,10 @@ class MembershipAdmin(ServiceAdmin):
     list_select_related = ("user", "tenant")
     autocomplete_fields = ("user", "tenant")
     fields: ClassVar[tuple[str, ...]] = ("user", "tenant", "role")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        """Service accounts are their tenants' to manage."""
+        return super().get_queryset(request).filter(user__service_of=None)
 
     @display(description="State", label={"open": "success", "disabled": "danger"})
     def shown_state(self, row: Membership) -> str:

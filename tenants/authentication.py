@@ -52,7 +52,7 @@ class SessionOrKeyAuthentication(BaseAuthentication):
         wanted = request.headers.get(TENANT_HEADER)
         if wanted and wanted != principal.tenant_slug:
             raise PermissionDenied("This API key belongs to another tenant.")
-        act_as(Actor("key", f"atr_{principal.api_key_prefix}", principal.user_id))
+        act_as(_actor_of_key(principal))
         note_asker(principal)
         return AnonymousUser(), principal
 
@@ -66,6 +66,13 @@ class SessionOrKeyAuthentication(BaseAuthentication):
         act_as(Actor("operator" if principal.visiting else "user", user.email, user.id))
         note_asker(principal)
         return user, principal
+
+
+def _actor_of_key(principal: Principal) -> Actor:
+    key = f"atr_{principal.api_key_prefix}"
+    if principal.service_account:
+        return Actor("service_account", f"{principal.service_account} ({key})", principal.user_id)
+    return Actor("key", key, principal.user_id)
 
 
 def _session_principal(request: HttpRequest, user: User) -> Principal:

@@ -8,7 +8,7 @@ from django.db.models import Case, CharField, F, IntegerField, QuerySet, Value, 
 from django.db.models.functions import Coalesce
 
 from tenants.models import ApiKey, Invitation, Membership, User
-from tenants.selectors import EXPIRING, api_keys, invitations, key_view, members
+from tenants.selectors import EXPIRING, api_keys, invitations, key_view, members, name_of_account
 from tenants.types import InvitationState, KeyState, KeyView, Role
 
 # Stand in for "never" where lists are sorted.
@@ -54,7 +54,8 @@ def listed_keys(now: datetime) -> QuerySet[ApiKey]:
 def key_views(keys: list[ApiKey], now: datetime) -> list[KeyView]:
     """What the outside sees of keys, with the people and the partners of rotations. Needs a tenant scope."""
     people = {each for key in keys for each in (key.user_id, key.created_by_id) if each is not None}
-    emails: dict[uuid.UUID | None, str] = dict(User.objects.filter(id__in=people).values_list("id", "email"))
+    users: dict[uuid.UUID | None, User] = {each.id: each for each in User.objects.filter(id__in=people)}
+    emails = {each: user.email for each, user in users.items()}
     replaced_by: dict[uuid.UUID | None, uuid.UUID] = {}
     if keys:
         # A key is younger than the one it replaces: so the index by creation leaves few rows to look at.
@@ -68,6 +69,7 @@ def key_views(keys: list[ApiKey], now: datetime) -> list[KeyView]:
             user=emails.get(each.user_id, ""),
             created_by=emails.get(each.created_by_id, ""),
             replaced_by=replaced_by.get(each.id),
+            service_account=name_of_account(users.get(each.user_id)),
         )
         for each in keys
     ]

@@ -28,6 +28,7 @@ from tenants.rollup_models import UsageDay as UsageDay
 from tenants.rollup_models import UsageHour as UsageHour
 from tenants.scim_models import Provisioned as Provisioned
 from tenants.scim_models import ScimToken as ScimToken
+from tenants.service_account_models import ServiceAccount as ServiceAccount
 from tenants.session_models import Session as Session
 from tenants.types import (
     EMAIL_LENGTH,
@@ -91,6 +92,9 @@ class UserQuerySetManager(BaseUserManager["User"]):
 class User(AbstractBaseUser):
     """A person, known by e-mail address, over all tenants. What they may do is in their memberships.
 
+    A tenant's service account (`service_of`) has a user too, which stands wherever a person does: it has no address but
+    a name in its place, no password, and one membership, in its own tenant.
+
     `is_operator` runs the platform: tenants, models, pools and the back-office. An inactive user's sessions and keys
     are dead at once. Tenants disable memberships, never users. A password that a tenant's administrator chose
     (`password_given_by`) opens that tenant alone: it does not prove whose address it is.
@@ -105,6 +109,8 @@ class User(AbstractBaseUser):
     password_given_by = models.UUIDField(null=True, blank=True, editable=False)
     # The bare id of the tenant whose directory made the account (`tenants.services.provisioning`).
     provisioned_by = models.UUIDField(null=True, blank=True, editable=False)
+    # The bare id of the tenant whose service account it is; null for a person.
+    service_of = models.UUIDField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -113,6 +119,16 @@ class User(AbstractBaseUser):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     objects = UserQuerySetManager()
+
+    class Meta:
+        """A service account never operates the platform."""
+
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(service_of=None) | models.Q(is_operator=False),
+                name="service_account_is_no_operator",
+            ),
+        ]
 
     def __str__(self) -> str:
         """The e-mail address."""

@@ -42,6 +42,9 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("users.write", "access", "Invite, change, disable and remove members", Role.ADMIN),
     Permission("groups.write", "access", "Make groups and say who is in them", Role.ADMIN),
     Permission("roles.write", "access", "Make roles out of the permissions they have themselves", Role.ADMIN),
+    Permission(
+        "service_accounts.write", "access", "Make, change, disable and delete service accounts", Role.ADMIN
+    ),
     Permission("keys.write", "access", "Make, rotate and revoke API keys", Role.ADMIN),
     Permission(
         "access.write", "access", "Say who may use an assistant, a knowledge base or a model", Role.ADMIN

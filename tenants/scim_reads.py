@@ -39,8 +39,9 @@ _LOOKUPS = {"eq": "exact", "ne": "exact", "co": "contains", "sw": "startswith", 
 
 
 def scim_members(filter_text: str = "") -> QuerySet[Any]:
-    """Members that the filter lets through, the oldest first. Raises InvalidFilter."""
-    rows = Membership.objects.select_related("user", "provisioned", "custom_role").annotate(
+    """People that the filter lets through, the oldest first: service accounts are no directory's. Raises InvalidFilter."""
+    people = Membership.objects.filter(user__service_of=None)
+    rows = people.select_related("user", "provisioned", "custom_role").annotate(
         directory_name=Coalesce(F("provisioned__user_name"), F("user__email"), output_field=CharField()),
         directory_id=Coalesce(F("provisioned__external_id"), Value("")),
         shown_name=Coalesce(NullIf(F("provisioned__display_name"), Value("")), F("user__name")),

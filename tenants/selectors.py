@@ -85,8 +85,14 @@ def _key_entry(key: ApiKey, membership: Membership | None, group_ids: frozenset[
         closed=_closed(key.tenant_id, membership, group_ids, permissions),
         custom_role=custom.name if custom else "",
         weight=key.tenant.weight,
+        service_account=name_of_account(key.user),
     )
     return KeyEntry(principal, key.name, key.fingerprint, key.pepper_version, key.expires_at, refusal)
+
+
+def name_of_account(user: User | None) -> str:
+    """The name of the service account that the user is, "" for a person."""
+    return user.email.rpartition("/")[2] if user is not None and user.service_of is not None else ""
 
 
 def _permissions_of_key(key: ApiKey, membership: Membership | None, *, is_operator: bool) -> frozenset[str]:
@@ -209,7 +215,8 @@ def tenant_figures(tenant_ids: Sequence[uuid.UUID], now: datetime) -> dict[uuid.
     """Open memberships and valid keys of each of the tenants. Opens a system scope."""
     valid = Q(expires_at=None) | Q(expires_at__gt=now)
     with system_scope("count a tenant's members and keys", read_only=True):
-        members = _counts(Membership.objects.filter(disabled_at=None, user__is_active=True), tenant_ids)
+        people = Membership.objects.filter(disabled_at=None, user__is_active=True, user__service_of=None)
+        members = _counts(people, tenant_ids)
         keys = _counts(ApiKey.objects.filter(valid, revoked_at=None), tenant_ids)
     return {each: (members.get(each, 0), keys.get(each, 0)) for each in tenant_ids}
 
@@ -233,8 +240,8 @@ def find_tenant(slug: str) -> Tenant | None:
 
 
 def members() -> QuerySet[Membership]:
-    """Members of the tenant at hand with their users and custom roles. Needs a tenant scope."""
-    return Membership.objects.select_related("user", "custom_role")
+    """People in the tenant at hand with their users and custom roles; no service accounts. Needs a tenant scope."""
+    return Membership.objects.filter(user__service_of=None).select_related("user", "custom_role")
 
 
 def api_keys() -> QuerySet[ApiKey]:

@@ -155,7 +155,10 @@ class NewTenantOutput(TenantOutput):
 
 
 class KeyInput(StrictSerializer):
-    """A new API key, with a built-in `role` or a `custom_role`. `personal` binds it to the user who makes it."""
+    """A new API key, with a built-in `role` or a `custom_role`. `personal` binds it to the user who makes it.
+
+    A key of a `service_account` (its id) has that account's role, and names none.
+    """
 
     name = serializers.CharField(max_length=NAME_LENGTH)
     role = serializers.ChoiceField(ROLES, required=False)
@@ -163,6 +166,7 @@ class KeyInput(StrictSerializer):
     priority_class = serializers.ChoiceField(PRIORITIES, required=False)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
     personal = serializers.BooleanField(required=False)
+    service_account = serializers.UUIDField(required=False)
 
 
 class KeyRotation(StrictSerializer):
@@ -175,7 +179,7 @@ class KeyOutput(serializers.Serializer[Any]):
     """An API key without its secret. `expiring`: it ends within two weeks.
 
     `replaces` and `replaced_by` name the other key of a rotation. `user` and `created_by` are e-mail addresses, empty
-    where there is none.
+    where there is none. `service_account` is the name of the account whose key it is; `user_id` is its id then.
     """
 
     id = serializers.CharField()
@@ -195,6 +199,7 @@ class KeyOutput(serializers.Serializer[Any]):
     replaces = serializers.CharField(allow_null=True)
     replaced_by = serializers.CharField(allow_null=True)
     custom_role = RoleNameOutput(allow_null=True)
+    service_account = serializers.CharField(allow_blank=True)
     version = serializers.CharField()
 
 

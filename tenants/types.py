@@ -104,8 +104,9 @@ class Principal:
     `confined` is a session that vouches for its user in this tenant alone: it shows nothing of others, and has no
     operator's rights. `weight` is the tenant's share of a contended pool, by the shares of the others that wait.
     `region` is where the tenant's content must stay: engines elsewhere never see it (empty: anywhere).
-    `break_glass` is the grant by which a visiting operator reads the tenant's content. `tenant_name` is the tenant's id
-    as text, `sharer` that of who shares the tenant's part of a queue: the user, else the key.
+    `break_glass` is the grant by which a visiting operator reads the tenant's content. `service_account` is the name of
+    the service account whose key it is; `user_id` is that account's id then. `tenant_name` is the tenant's id as text,
+    `sharer` that of who shares the tenant's part of a queue: the user, else the key.
     """
 
     tenant_id: uuid.UUID
@@ -126,6 +127,7 @@ class Principal:
     weight: int = 1
     region: str = ""
     break_glass: uuid.UUID | None = None
+    service_account: str = ""
     # Told once: the queue asks with every call.
     tenant_name: str = field(init=False, repr=False, compare=False)
     sharer: str = field(init=False, repr=False, compare=False)
@@ -232,7 +234,8 @@ class KeyView:
     """An API key as the outside sees it: never its secret.
 
     `replaces` and `replaced_by` tie the two keys of a rotation together, by their ids. `user` and `created_by` are
-    e-mail addresses, empty where there is none.
+    e-mail addresses, empty where there is none. Of a service account's key `service_account` is the account's name and
+    `user_id` its id.
     """
 
     id: uuid.UUID
@@ -253,6 +256,7 @@ class KeyView:
     replaces: uuid.UUID | None = None
     replaced_by: uuid.UUID | None = None
     custom_role: RoleName | None = None
+    service_account: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ from tenants.views.scim import (
     ScimUsersView,
     ScimUserView,
 )
+from tenants.views.service_accounts import ServiceAccountsView, ServiceAccountView
 from tenants.views.sessions import MemberSessionsView, MemberSessionView, OwnSessionsView, OwnSessionView
 from tenants.views.sharing import AccessView, ExplainView, SubjectsView
 from tenants.views.sign_in import SignInRulesView
@@ -97,6 +98,8 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^groups/(?P<group_id>[^/]+)/?$", GroupView.as_view()),
     re_path(r"^groups/(?P<group_id>[^/]+)/members/?$", GroupMembersView.as_view()),
     re_path(r"^groups/(?P<group_id>[^/]+)/members/(?P<user_id>[^/]+)/?$", GroupMemberView.as_view()),
+    re_path(r"^service-accounts/?$", ServiceAccountsView.as_view()),
+    re_path(r"^service-accounts/(?P<account_id>[^/]+)/?$", ServiceAccountView.as_view()),
     re_path(r"^invitations/?$", InvitationsView.as_view()),
     re_path(r"^invitations/(?P<invitation_id>[^/]+)/?$", InvitationView.as_view()),
     re_path(r"^invitations/(?P<invitation_id>[^/]+)/resend/?$", ResendView.as_view()),

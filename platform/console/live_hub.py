@@ -27,6 +27,7 @@ HEARD_BY: Mapping[str, str] = {
     "api_key": "keys.write",
     "membership": "users.write",
     "invitation": "users.write",
+    "service_account": "service_accounts.write",
     "group": "groups.write",
     "quota": "usage.read",
     "role": "users.write",

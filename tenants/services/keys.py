@@ -15,9 +15,10 @@ from substrate.scoping import tenant_scope
 from tenants import selectors
 from tenants.keys import make_key
 from tenants.listed import key_views
-from tenants.models import ApiKey, CustomRole
+from tenants.models import ApiKey, CustomRole, ServiceAccount
 from tenants.permissions import refuse_visit, require, require_rank
 from tenants.services.roles import wanted_role
+from tenants.services.service_accounts import account_for_key
 from tenants.types import NAME_LENGTH, IssuedKey, KeyState, KeyView, Principal, PriorityClass, Role
 
 LONGEST_GRACE = timedelta(days=30)
@@ -93,25 +94,34 @@ def create_key(
     expires_at: datetime | None = None,
     priority_class: PriorityClass = PriorityClass.CRITICAL,
     personal: bool = False,
+    service_account_id: uuid.UUID | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[IssuedKey, KeyView]:
     """Make a key in the principal's tenant that may at most what the principal may; `personal` binds it to its user.
 
-    It has the built-in role (member, where none is named) or the custom one. Raises PermissionDenied, BadInput.
+    It has the built-in role (member, where none is named) or the custom one; a service account's key has the account's.
+    Raises PermissionDenied, BadInput, NotFound and Conflict of `account_for_key`.
     """
     require(principal, "keys.write")
     refuse_visit(principal, "making a key")
     if personal and principal.user_id is None:
         raise BadInput("Only a person can make a personal key.", param="personal")
+    if service_account_id is not None and (personal or role or custom_role_id):
+        raise BadInput("A service account's key has the account's own role.", param="service_account")
     default = None if custom_role_id else Role.MEMBER
     with tenant_scope(principal.tenant_id):
-        wanted = wanted_role(principal, role or default, custom_role_id)
+        owner = principal.user_id if personal else None
+        if service_account_id is not None:
+            account = account_for_key(principal=principal, account_id=service_account_id)
+            wanted, owner = (account.role, account.custom_role), account.user_id
+        else:
+            wanted = wanted_role(principal, role or default, custom_role_id)
         issued = issue_api_key(
             tenant_id=principal.tenant_id,
             name=name,
             role=wanted[0],
             custom_role=wanted[1],
-            user_id=principal.user_id if personal else None,
+            user_id=owner,
             expires_at=expires_at,
             priority_class=priority_class,
             created_by_id=principal.user_id,
@@ -162,8 +172,10 @@ def _rotatable(principal: Principal, key_id: uuid.UUID, now: datetime) -> tuple[
     if key is None:
         raise NotFound("There is no such key.")
     _require_rank(principal, key)
+    if key.user_id is not None and ServiceAccount.objects.filter(id=key.user_id).exists():
+        account_for_key(principal=principal, account_id=key.user_id)
     # Its text acts as that person: it goes to nobody else's hands.
-    if key.user_id is not None and key.user_id != principal.user_id:
+    elif key.user_id is not None and key.user_id != principal.user_id:
         raise PermissionDenied("A personal key is rotated by its own user.")
     if selectors.key_state(key, now) not in (KeyState.VALID, KeyState.EXPIRING):
         raise Conflict("This key no longer works: make a new one.", code="key_ended")

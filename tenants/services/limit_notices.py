@@ -208,7 +208,7 @@ def _queue_letters(tenant: Tenant, passed: Passed, name: str) -> None:
 
 
 def _recipients(rule: Limit) -> Sequence[str]:
-    open_ones = Membership.objects.filter(disabled_at=None, user__is_active=True)
+    open_ones = Membership.objects.filter(disabled_at=None, user__is_active=True, user__service_of=None)
     heads = open_ones.filter(role__in=[Role.OWNER, Role.ADMIN], custom_role=None).order_by("created_at")
     found = list(heads.values_list("user__email", flat=True)[:MOST_LETTERS])
     if rule.level is Level.USER:

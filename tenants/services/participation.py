@@ -47,7 +47,7 @@ class TenantsParticipant(TableParticipant):
     def delete_rows(self, model: type[Model], tenant_id: uuid.UUID, limit: int) -> int:
         """With memberships go their sessions, and people who are nowhere else."""
         if model is Membership:
-            return _delete_members(tenant_id, limit)
+            return _delete_members(tenant_id, limit) or _delete_accounts(tenant_id, limit)
         return super().delete_rows(model, tenant_id, limit)
 
     async def delete_outside(self, tenant_id: uuid.UUID) -> None:
@@ -60,6 +60,7 @@ class TenantsParticipant(TableParticipant):
         counters: CountersOfTenant = backends["counters"]
         return {
             "sessions": await run_unit(_count_sessions, tenant_id),
+            "users of service accounts": await run_unit(_count_accounts, tenant_id),
             "counters": await counters.known(str(tenant_id)),
         }
 
@@ -84,6 +85,18 @@ def _count_sessions(tenant_id: uuid.UUID) -> int:
         Session.objects.filter(membership_id__in=ids[start : start + 500]).count()
         for start in range(0, len(ids), 500)
     )
+
+
+def _count_accounts(tenant_id: uuid.UUID) -> int:
+    return User.objects.filter(service_of=tenant_id).count()
+
+
+def _delete_accounts(tenant_id: uuid.UUID, limit: int) -> int:
+    """Users of service accounts that were deleted before: no membership leads to them."""
+    with system_scope("delete the service accounts of a deleted tenant"):
+        found = list(User.objects.filter(service_of=tenant_id).values_list("id", flat=True)[:limit])
+        User.objects.filter(id__in=found).delete()
+        return len(found)
 
 
 def _delete_members(tenant_id: uuid.UUID, limit: int) -> int:

@@ -131,13 +131,14 @@ def _save(row: Group) -> None:
 def _set_members(row: Group, wanted: Sequence[str]) -> None:
     """The group's members are these from now on. Raises InvalidValue for an id that is no member's of the tenant."""
     ids = {parse_uuid(each) for each in wanted}
-    members = {
-        each.id: each
-        for each in Membership.objects.filter(id__in=[each for each in ids if each]).select_related("user")
-    }
+    people = Membership.objects.filter(id__in=[each for each in ids if each], user__service_of=None)
+    members = {each.id: each for each in people.select_related("user")}
     if set(members) != ids:
         raise InvalidValue("A member of the group is no user of this tenant.")
-    inside = GroupMember.objects.filter(group=row).select_related("membership__user")
+    # Service accounts are put in by hand, and stay.
+    inside = GroupMember.objects.filter(group=row, membership__user__service_of=None).select_related(
+        "membership__user"
+    )
     there = {each.membership_id: each.membership for each in inside}
     gone = [there[each] for each in there.keys() - members.keys()]
     fresh = [members[each] for each in members.keys() - there.keys()]

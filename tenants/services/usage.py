@@ -125,7 +125,7 @@ def summarise_platform(*, clock: Clock = SYSTEM_CLOCK) -> PlatformSummary:
         return PlatformSummary(
             tenants=Tenant.objects.count(),
             suspended_tenants=Tenant.objects.filter(state=TenantState.SUSPENDED).count(),
-            users=User.objects.filter(is_active=True).count(),
+            users=User.objects.filter(is_active=True, service_of=None).count(),
             valid_keys=ApiKey.objects.filter(valid, revoked_at=None).count(),
             requests=sum(calls),
             failed_requests=calls[-1],

@@ -40,6 +40,7 @@ KEYS = Listing(
         "role": choice_filter("role", ROLES),
         "state": choice_filter("state", KEY_STATES),
         "created_by": uuid_filter("created_by_id", "Who made it."),
+        "service_account": uuid_filter("user_id", "Whose key it is: a service account, or a user, by id."),
         "used_since": moment_filter("used__gte", "Used at this moment or later."),
         "unused_since": moment_filter("used__lt", "Not used since this moment, or never."),
     },
@@ -51,6 +52,7 @@ KEYS = Listing(
         "priority_class",
         "state",
         "user",
+        "service_account",
         "created_by",
         "created_at",
         "expires_at",
@@ -93,6 +95,7 @@ class KeysView(AtriumView):
             expires_at=values.get("expires_at"),
             priority_class=PriorityClass(values.get("priority_class", PriorityClass.CRITICAL)),
             personal=values.get("personal", False),
+            service_account_id=values.get("service_account"),
         )
         return _shown_once(issued, key)
 

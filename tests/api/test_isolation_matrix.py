@@ -54,6 +54,7 @@ OWNERS = {
     "provider_id": ("tenants.IdentityProvider", "id"),
     "grant_id": ("tenants.BreakGlass", "id"),
     "token_id": ("tenants.ScimToken", "id"),
+    "account_id": ("tenants.ServiceAccount", "id"),
 }
 # Things that all tenants share: who may touch them is the operators' business and has its own tests.
 SHARED = {

@@ -15,7 +15,7 @@ from substrate.audit import record_act
 from substrate.models import Job, TenantAct, TenantChain
 from substrate.participation import owned_models
 from substrate.scoping import tenant_scope
-from tenants.models import Membership, Session, Tenant
+from tenants.models import Membership, Session, Tenant, User
 from tenants.services.exporting import participants
 
 DIMENSIONS = 4
@@ -46,6 +46,8 @@ def furnish_rows(canary: str, slug: str | None = None) -> Tenant:
         record_act(act="made", kind="tests", object_id=canary, label=canary, tenant_id=tenant.id)
         person = make_user(f"{canary}-alone@example.com")
         alone = Membership.objects.create(tenant=tenant, user=person)
+        # A service account that was deleted: its user alone is left.
+        User.objects.create(email=f"service:{canary}/gone", service_of=tenant.id)
     session = Session(session_key=f"{canary}-key", session_data=canary, expire_date="2099-01-01T00:00Z")
     session.membership_id, session.user_id = alone.id, person.id
     session.save()

@@ -16,6 +16,7 @@ export type PageId =
   | "choice"
   | "conversations"
   | "members"
+  | "accounts"
   | "groups"
   | "roles"
   | "keys"
@@ -125,6 +126,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "users.write",
     scope: "tenant",
     load: () => import("./people/MembersPage.svelte"),
+  },
+  {
+    id: "accounts",
+    path: "/console/service-accounts",
+    area: "accounts",
+    icon: "bolt",
+    group: "access",
+    permission: "service_accounts.write",
+    scope: "tenant",
+    load: () => import("./accounts/AccountsPage.svelte"),
   },
   {
     id: "groups",

@@ -32,6 +32,25 @@ export const addGroupMembers = (id: string, userIds: string[]) =>
   api.post<MemberGroup>(`/groups/${id}/members`, { user_ids: userIds });
 export const removeGroupMember = (id: string, userId: string) => api.delete(`/groups/${id}/members/${userId}`);
 
+/** Members and service accounts whose name or address holds the text; the latter for those who may see them. */
+export async function findWhoever(
+  query: string,
+  signal: AbortSignal,
+  programs: boolean,
+): Promise<{ value: string; label: string; hint: string }[]> {
+  const text = encodeURIComponent(query);
+  const [people, accounts] = await Promise.all([
+    api.get<Page<{ id: string; email: string; name: string }>>(`/users?limit=10&sort=email&q=${text}`, { signal }),
+    programs
+      ? api.get<Page<{ id: string; name: string; description: string }>>(`/service-accounts?limit=5&q=${text}`, { signal })
+      : { results: [] },
+  ]);
+  return [
+    ...people.results.map((one) => ({ value: one.id, label: one.email, hint: one.name })),
+    ...accounts.results.map((one) => ({ value: one.id, label: one.name, hint: one.description })),
+  ];
+}
+
 export interface Permission {
   name: string;
   area: string;

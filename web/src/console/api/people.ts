@@ -89,6 +89,8 @@ export interface ApiKey {
   priority_class: Priority;
   user_id: string | null;
   user: string;
+  /** The name of the service account whose key it is, else empty. */
+  service_account: string;
   created_by_id: string | null;
   created_by: string;
   created_at: string;
@@ -122,6 +124,7 @@ export interface KeyInput {
   priority_class: Priority;
   expires_at: string | null;
   personal: boolean;
+  service_account?: string;
 }
 
 /** Another tenant than the scope's: for the tenants page, which stands over all of them. */

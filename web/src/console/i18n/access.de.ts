@@ -88,6 +88,7 @@ export const access: typeof english = {
       "users.write": "Mitglieder einladen, ändern, abschalten und entfernen",
       "groups.write": "Gruppen anlegen und sagen, wer darin ist",
       "roles.write": "Rollen aus den Rechten machen, die man selbst hat",
+      "service_accounts.write": "Dienstkonten anlegen, ändern, abschalten und löschen",
       "keys.write": "API-Schlüssel anlegen, wechseln und widerrufen",
       "access.write": "Sagen, wer Assistenten, Wissensbasen und Modelle benutzen darf",
       "access.all": "Auch benutzen, was auf andere Leute oder Gruppen beschränkt ist",

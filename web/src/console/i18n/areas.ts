@@ -1,6 +1,7 @@
 /** The catalogues of the areas: which exist, and where each language of them is. */
 
 import type { access } from "./access.en";
+import type { accounts } from "./accounts.en";
 import type { assistants } from "./assistants.en";
 import type { audit } from "./audit.en";
 import type { backups } from "./backups.en";
@@ -22,6 +23,7 @@ import type { usage } from "./usage.en";
 
 export interface Areas {
   access: typeof access;
+  accounts: typeof accounts;
   assistants: typeof assistants;
   audit: typeof audit;
   backups: typeof backups;
@@ -48,6 +50,7 @@ type Loader<A extends Area> = () => Promise<Record<A, Areas[A]>>;
 
 export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
   access: { en: () => import("./access.en"), de: () => import("./access.de") },
+  accounts: { en: () => import("./accounts.en"), de: () => import("./accounts.de") },
   assistants: { en: () => import("./assistants.en"), de: () => import("./assistants.de") },
   audit: { en: () => import("./audit.en"), de: () => import("./audit.de") },
   backups: { en: () => import("./backups.en"), de: () => import("./backups.de") },

@@ -42,7 +42,7 @@ export const audit: typeof english = {
   openIt: "Handlung öffnen",
   emptyTitle: "Noch wurde nichts getan",
   emptyText: "Jede Änderung an Einstellungen, Personen, Schlüsseln und Wissen wird hier festgehalten.",
-  actorKinds: { user: "Person", key: "API-Schlüssel", directory: "Verzeichnis (SCIM)", operator: "Betreiber ohne Mitgliedschaft", command: "Befehl", system: "Atrium selbst" },
+  actorKinds: { user: "Person", key: "API-Schlüssel", service_account: "Dienstkonto", directory: "Verzeichnis (SCIM)", operator: "Betreiber ohne Mitgliedschaft", command: "Befehl", system: "Atrium selbst" },
   kinds: {
     counters: "Zähler der Limits",
     break_glass: "Zugriff eines Betreibers auf Inhalte",
@@ -52,6 +52,7 @@ export const audit: typeof english = {
     quota: "Limit",
     scim_token: "SCIM-Token",
     api_key: "API-Schlüssel",
+    service_account: "Dienstkonto",
     assistant: "Assistent",
     backup: "Sicherung",
     conversation: "Unterhaltung",

@@ -40,7 +40,7 @@ export const audit = {
   openIt: "Open the act",
   emptyTitle: "Nothing was done yet",
   emptyText: "Every change of settings, people, keys and knowledge is written down here.",
-  actorKinds: { user: "person", key: "API key", directory: "directory (SCIM)", operator: "operator who is no member", command: "command", system: "Atrium itself" } as Record<string, string>,
+  actorKinds: { user: "person", key: "API key", service_account: "service account", directory: "directory (SCIM)", operator: "operator who is no member", command: "command", system: "Atrium itself" } as Record<string, string>,
   kinds: {
     counters: "counters of limits",
     break_glass: "operator's access to content",
@@ -50,6 +50,7 @@ export const audit = {
     quota: "limit",
     scim_token: "SCIM token",
     api_key: "API key",
+    service_account: "service account",
     assistant: "assistant",
     backup: "backup",
     conversation: "conversation",
