@@ -28,6 +28,7 @@ export const accounts: typeof english = {
   back: "Alle Dienstkonten",
   facts: "Über dieses Konto",
   placesNote: "Nehmen Sie es in Gruppen auf, teilen Sie Dinge mit ihm und setzen Sie ihm Grenzen der Ebene „Benutzer“ wie einem Menschen; Verbrauch und Protokoll nennen es.",
+  keysTitle: "Seine Schlüssel",
   keysLead: "Jeder darf, was das Konto darf.",
   newKey: "Neuer Schlüssel",
   noKeysTitle: "Noch keine Schlüssel",

@@ -27,6 +27,7 @@ export const accounts = {
   back: "All service accounts",
   facts: "About this account",
   placesNote: "Put it into groups, share things with it and set limits of its level “user” as for a person; usage and audit name it.",
+  keysTitle: "Its keys",
   keysLead: "Each may what the account may.",
   newKey: "New key",
   noKeysTitle: "No keys yet",
