@@ -13,11 +13,13 @@ from kernel.errors import NotSignedIn, PermissionDenied
 from kernel.hops import note_asker
 from tenants.models import User
 from tenants.selectors import principal_of_membership
+from tenants.services.refusals import ANOTHER_TENANT, note_refusal
 from tenants.services.sign_in import (
     SESSION_MEMBERSHIP,
     authenticate_key_now,
     choose_membership,
     only_tenant,
+    refuse_key_in_address_now,
     switched_session,
     visit_tenant,
 )
@@ -38,6 +40,7 @@ class SessionOrKeyAuthentication(BaseAuthentication):
         header = request.headers.get("Authorization", "")
         if header:
             return self._by_key(request, header)
+        refuse_key_in_address_now(request.META.get("QUERY_STRING", ""))
         return self._by_session(request)
 
     def authenticate_header(self, request: Request) -> str:
@@ -51,6 +54,7 @@ class SessionOrKeyAuthentication(BaseAuthentication):
         principal = authenticate_key_now(key.strip())
         wanted = request.headers.get(TENANT_HEADER)
         if wanted and wanted != principal.tenant_slug:
+            note_refusal(principal, ANOTHER_TENANT)
             raise PermissionDenied("This API key belongs to another tenant.")
         act_as(_actor_of_key(principal))
         note_asker(principal)

@@ -36,13 +36,9 @@ EXPIRING = timedelta(days=14)
 
 
 def load_key_entry(prefix: str) -> KeyEntry | None:
-    """The entry of a key that is not revoked, else None. Opens a system scope."""
+    """The entry of a key, of a revoked one too, which it refuses; None where there is none. Opens a system scope."""
     with system_scope("look up an API key", read_only=True):
-        key = (
-            ApiKey.objects.filter(prefix=prefix, revoked_at=None)
-            .select_related("tenant", "user", "custom_role")
-            .first()
-        )
+        key = ApiKey.objects.filter(prefix=prefix).select_related("tenant", "user", "custom_role").first()
         if key is None:
             return None
         return _key_entry(key, *_membership_of_key(key))
@@ -59,7 +55,9 @@ def _membership_of_key(key: ApiKey) -> tuple[Membership | None, frozenset[uuid.U
 
 def _key_entry(key: ApiKey, membership: Membership | None, group_ids: frozenset[uuid.UUID]) -> KeyEntry:
     refusal = ""
-    if key.user is not None and not key.user.is_active:
+    if key.revoked_at is not None:
+        refusal = "revoked"
+    elif key.user is not None and not key.user.is_active:
         refusal = "inactive"
     elif key.tenant.state != TenantState.ACTIVE:
         refusal = "suspended"

@@ -172,8 +172,8 @@ class UsageEntry(Struct, frozen=True):
 class KeyEntry:
     """What a process remembers of one API key: who it is, and how to check the secret.
 
-    `refusal` is empty, or why the key is refused although it is genuine: "inactive" (its user), "suspended" (its
-    tenant) or "disabled" (the membership of its user).
+    `refusal` is empty, or why the key is refused although it is genuine: "revoked", "inactive" (its user), "suspended"
+    (its tenant) or "disabled" (the membership of its user).
     """
 
     principal: Principal

@@ -10,7 +10,7 @@ from inference.services import list_models
 from inference.types import ModelSpec
 from routing.services import dispatch, embed
 from substrate.units import run_unit
-from tenants.services import authenticate_key, require, until_refused
+from tenants.services import authenticate_key, refuse_key_in_address, require, until_refused
 from tenants.types import Principal
 
 
@@ -32,5 +32,6 @@ application = Gateway(
         answer=answer,
         list_models=_models_of,
         list_assistants=_assistants_of,
+        refuse_key_in_address=refuse_key_in_address,
     )
 )

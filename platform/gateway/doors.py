@@ -74,3 +74,4 @@ class Doors:
     answer: Callable[[TurnRequest], AbstractAsyncContextManager[CitedFlow]]
     list_models: Callable[[Principal], Sequence[ModelSpec]]
     list_assistants: Callable[[Principal], Awaitable[Sequence[ListedAssistant]]]
+    refuse_key_in_address: Callable[[bytes], Awaitable[None]]

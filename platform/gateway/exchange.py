@@ -29,7 +29,7 @@ class Exchange:
     """The request at hand. What becomes known on the way (tenant, model, times) is noted for the access log."""
 
     __slots__ = ("_attendance", "_receive", "_send", "arrived", "assistant", "body_ms", "ended", "error", "first_byte_at",
-                 "headers", "key_prefix", "limits", "method", "model", "path", "queue_ms", "replica", "request_id",
+                 "headers", "key_prefix", "limits", "method", "model", "path", "query", "queue_ms", "replica", "request_id",
                  "status", "stream", "tenant", "trace_id", "traceparent", "trail", "until_refused")  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: GatewayLimits) -> None:
@@ -38,6 +38,7 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
         self.limits = limits
         self._receive = receive
         self._send = send

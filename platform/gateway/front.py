@@ -89,6 +89,8 @@ class Gateway:
         try:
             permission, route = _find_route(exchange)
             began = perf_counter()
+            if b"atr_" in exchange.query:
+                await self._doors.refuse_key_in_address(exchange.query)
             key = bearer_key(exchange.headers)
             principal = await self._doors.authenticate(key)
             exchange.trail.note("authenticate", began)

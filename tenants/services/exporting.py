@@ -18,7 +18,7 @@ from typing import IO, Any
 from kernel.actors import current_actor
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
-from kernel.errors import BadInput, Conflict, NotFound
+from kernel.errors import BadInput, Conflict, NotFound, PermissionDenied
 from substrate.audit import record_act
 from substrate.changes import record_change
 from substrate.job_progress import JobProgress
@@ -29,6 +29,7 @@ from substrate.units import run_unit
 from tenants.lifecycle_types import ARCHIVE_KEPT, REASON_LENGTH, ExportState, ExportView
 from tenants.models import Tenant, TenantExport
 from tenants.permissions import OPERATE, require
+from tenants.selectors import open_break_glasses
 from tenants.types import Principal
 
 FORMAT = 1
@@ -46,7 +47,7 @@ def participants() -> dict[str, TenantParticipant]:
 
 
 def ask_export(*, principal: Principal, tenant_id: uuid.UUID | None = None, reason: str = "") -> ExportView:
-    """Queue an archive of the principal's tenant; an operator, with a reason, of another one.
+    """Queue an archive of the principal's tenant; an operator, with a reason and under break-glass, of another one.
 
     Raises PermissionDenied, NotFound, BadInput, Conflict while one is being made.
     """
@@ -56,6 +57,7 @@ def ask_export(*, principal: Principal, tenant_id: uuid.UUID | None = None, reas
     if len(reason) > REASON_LENGTH:
         raise BadInput(f"A reason has at most {REASON_LENGTH} characters.", param="reason")
     with tenant_scope(target):
+        _require_break_glass(principal, target, SYSTEM_CLOCK.now())
         if TenantExport.objects.filter(state__in=_AT_WORK).exists():
             raise Conflict("An archive is being made already.", code="export_at_work")
         row = TenantExport.objects.create(
@@ -99,12 +101,13 @@ def open_archive(
     tenant_id: uuid.UUID | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[ExportView, str]:
-    """An archive and the key of its file, written down as downloaded.
+    """An archive and the key of its file, written down as downloaded; an operator's, of another tenant, under break-glass.
 
     Raises PermissionDenied, NotFound, Conflict when it is not there yet or not any more.
     """
     with tenant_scope(_reachable(principal, tenant_id)):
         row = _row(export_id)
+        _require_break_glass(principal, row.tenant_id, clock.now())
         if row.state != ExportState.READY or row.expires_at is None or row.expires_at <= clock.now():
             raise Conflict("This archive cannot be downloaded.", code="export_not_ready")
         _record(row, "downloaded", row.reason)
@@ -222,6 +225,20 @@ def _reachable(principal: Principal, tenant_id: uuid.UUID | None) -> uuid.UUID:
     if not Tenant.objects.filter(id=tenant_id).exists():
         raise NotFound("There is no such tenant.")
     return tenant_id
+
+
+def _require_break_glass(principal: Principal, tenant_id: uuid.UUID, now: datetime) -> None:
+    """An archive is all content there is: of another tenant an operator takes it as they read it.
+
+    Needs that tenant's scope. Raises PermissionDenied.
+    """
+    if tenant_id == principal.tenant_id:
+        return
+    if principal.user_id is None or not open_break_glasses(principal.user_id, now).exists():
+        raise PermissionDenied(
+            "An archive holds what the tenant's people wrote: open break-glass in that tenant first.",
+            code="break_glass_needed",
+        )
 
 
 def _row(export_id: uuid.UUID) -> TenantExport:

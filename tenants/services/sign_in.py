@@ -23,6 +23,7 @@ from tenants.keys import prefix_of
 from tenants.models import ApiKey, Membership, Tenant, User
 from tenants.permissions import EVERYTHING, OPERATE, permissions_of
 from tenants.ports import KeyFinder
+from tenants.services.refusals import IN_ADDRESS, key_in, note_refusal, note_refusal_soon, reason_of
 from tenants.services.sign_in_rules import SecondFactorRequired, used_second_factor
 from tenants.session_engine import SESSION_MEMBERSHIP as SESSION_MEMBERSHIP
 from tenants.session_engine import SESSION_ONLY_TENANT, SessionStore
@@ -32,6 +33,7 @@ from tenants.types import KeyEntry, Principal, PriorityClass, Role, TenantState
 TOUCH_EVERY = timedelta(seconds=60)
 # Compared against when a prefix is unknown, so that a hit and a miss take the same time.
 _NO_FINGERPRINT = "0" * 64
+KEY_IN_ADDRESS = "A key in an address is refused, for addresses are written down: send it as `Authorization: Bearer atr_…`, and rotate this one."
 
 
 async def authenticate_key(key: str, *, clock: Clock = SYSTEM_CLOCK) -> Principal:
@@ -43,7 +45,13 @@ async def authenticate_key(key: str, *, clock: Clock = SYSTEM_CLOCK) -> Principa
     if prefix is None:
         raise NotSignedIn
     finder: KeyFinder = backends["key_directory"]
-    return _checked(key, await finder.find(prefix), clock)
+    entry = _genuine(key, await finder.find(prefix))
+    try:
+        return refuse_entry(entry, clock)
+    except (NotSignedIn, PermissionDenied):
+        if reason := reason_of(entry, clock):
+            await note_refusal_soon(entry.principal, reason, clock=clock)
+        raise
 
 
 def authenticate_key_now(key: str, *, clock: Clock = SYSTEM_CLOCK) -> Principal:
@@ -51,21 +59,59 @@ def authenticate_key_now(key: str, *, clock: Clock = SYSTEM_CLOCK) -> Principal:
     prefix = prefix_of(key)
     if prefix is None:
         raise NotSignedIn
-    principal = _checked(key, selectors.load_key_entry(prefix), clock)
+    entry = _genuine(key, selectors.load_key_entry(prefix))
+    try:
+        principal = refuse_entry(entry, clock)
+    except (NotSignedIn, PermissionDenied):
+        if reason := reason_of(entry, clock):
+            note_refusal(entry.principal, reason, clock=clock)
+        raise
     _touch_key(principal, clock)
     return principal
 
 
-def _checked(key: str, entry: KeyEntry | None, clock: Clock) -> Principal:
+async def refuse_key_in_address(query: bytes, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    """Return when the query of an address holds no key. A genuine one is written down, for logs may hold it now.
+
+    Raises NotSignedIn for any key in it, Unavailable.
+    """
+    key = key_in(query.decode("latin-1"))
+    prefix = prefix_of(key) if key else None
+    if key is None:
+        return
+    finder: KeyFinder = backends["key_directory"]
+    found = await finder.find(prefix) if prefix else None
+    if found is not None and _is_genuine(key, found):
+        await note_refusal_soon(found.principal, IN_ADDRESS, clock=clock)
+    raise NotSignedIn(KEY_IN_ADDRESS)
+
+
+def refuse_key_in_address_now(query: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    """As `refuse_key_in_address`, for synchronous code."""
+    key = key_in(query)
+    prefix = prefix_of(key) if key else None
+    if key is None:
+        return
+    found = selectors.load_key_entry(prefix) if prefix else None
+    if found is not None and _is_genuine(key, found):
+        note_refusal(found.principal, IN_ADDRESS, clock=clock)
+    raise NotSignedIn(KEY_IN_ADDRESS)
+
+
+def _genuine(key: str, entry: KeyEntry | None) -> KeyEntry:
+    """The entry, if the key is the one it was made of. Raises NotSignedIn."""
+    if not _is_genuine(key, entry) or entry is None:
+        raise NotSignedIn
+    return entry
+
+
+def _is_genuine(key: str, entry: KeyEntry | None) -> bool:
     version = entry.pepper_version if entry else keyring().newest
     ring = keyring()
     if not ring.knows(version):
-        raise NotSignedIn
+        return False
     expected = entry.fingerprint if entry else _NO_FINGERPRINT
-    genuine = hmac.compare_digest(ring.fingerprint(key, version=version), expected)
-    if not genuine:
-        raise NotSignedIn
-    return refuse_entry(entry, clock)
+    return hmac.compare_digest(ring.fingerprint(key, version=version), expected)
 
 
 def refuse_entry(entry: KeyEntry | None, clock: Clock) -> Principal:
@@ -79,7 +125,7 @@ def refuse_entry(entry: KeyEntry | None, clock: Clock) -> Principal:
 
 
 def _refuse(refusal: str) -> None:
-    if refusal == "inactive":
+    if refusal in ("inactive", "revoked"):
         raise NotSignedIn
     if refusal == "suspended":
         raise TenantSuspended

@@ -107,7 +107,12 @@ class FakeDoors:
             answer=self._answer,
             list_models=self._list_models,
             list_assistants=self._list_assistants,
+            refuse_key_in_address=self._refuse_key_in_address,
         )
+
+    async def _refuse_key_in_address(self, query: bytes) -> None:
+        if self.known_key.encode() in query:
+            raise NotSignedIn
 
     async def _authenticate(self, key: str) -> Principal:
         if key != self.known_key:

@@ -4,18 +4,21 @@ import asyncio
 import hashlib
 import io
 import json
+import uuid
 import zipfile
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from factories.tenants import key_client, make_key, make_membership, make_tenant, make_user, session_client
 from fakes.library import Library
 from fakes.whole_tenant import furnish_rows
 
 from substrate.audit import acts_of_tenant
 from substrate.scoping import tenant_scope
-from tenants.models import ApiKey, Tenant, TenantExport
+from tenants.models import ApiKey, BreakGlass, Tenant, TenantExport, User
 from tenants.types import Role
 
 
@@ -130,12 +133,33 @@ def test_an_owner_removes_it_before(library: Library) -> None:
     assert library.blobs() == []
 
 
+def break_the_glass(tenant: Tenant) -> uuid.UUID:
+    """An open grant of the one operator there is."""
+    with tenant_scope(tenant.id):
+        who = User.objects.get(is_operator=True)
+        grant = BreakGlass.objects.create(
+            operator=who,
+            operator_email=who.email,
+            reason="They ask for all they have",
+            expires_at=timezone.now() + timedelta(minutes=30),
+        )
+    return grant.id
+
+
 def test_operators_say_why_and_the_tenant_sees_it(library: Library) -> None:
     client, path = operator(), f"/tenants/{library.tenant.id}/exports"
     refused = post(client, path, {})
     assert (refused.status_code, refused.json()["param"]) == (400, "reason")
-    asked = post(client, path, {"reason": "they move to their own house"}).json()
+    why = {"reason": "they move to their own house"}
+    shut = post(client, path, why)
+    assert (shut.status_code, shut.json()["code"]) == (403, "break_glass_needed")
+    grant = break_the_glass(library.tenant)
+    asked = post(client, path, why).json()
     library.work(later=False)
+    with tenant_scope(library.tenant.id):
+        BreakGlass.objects.filter(id=grant).update(ended_at=timezone.now())
+    assert client.get(f"/api/v1{path}/{asked['id']}/file").status_code == 403
+    break_the_glass(library.tenant)
     assert download(client, f"{path}/{asked['id']}/file").testzip() is None
     acts = [
         each for each in acts_of_tenant(tenant_id=library.tenant.id, limit=50) if each.kind == "tenant_export"

@@ -67,9 +67,20 @@ class TestCommand:
         with tenant_scope(tenant.id):
             assert TenantAct.objects.filter(kind="quota").count() == 7
 
+    def test_it_limits_what_is_kept(self) -> None:
+        make_tenant("acme")
+        told = run(
+            "--tenant", "acme", "--storage-bytes", "5000000000", "--documents", "100", "--warn-at", "90"
+        )
+        assert told["limits"] == {
+            "documents": {"hard": 100, "soft": 90},
+            "storage_bytes": {"hard": 5_000_000_000, "soft": 4_500_000_000},
+        }
+
     @pytest.mark.parametrize(
         "arguments",
         [
+            ["--documents", "-1"],
             ["--requests-per-minute", "0"],
             ["--requests-per-minute", "-5"],
             ["--requests-per-minute", "many"],

@@ -46,6 +46,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         **_audit_forward(environment),
         "change_tail": BackendSpec("substrate.changes.ChangeTail", "substrate.changes.ChangeTail"),
         "key_directory": BackendSpec("substrate.ports.Directory", "tenants.directory.KeyDirectory"),
+        "refused_keys": BackendSpec("tenants.refusals.RefusedKeys", "tenants.refusals.RefusedKeys"),
         "access_watch": BackendSpec("substrate.ports.Directory", "tenants.attending.AccessWatch"),
         "limit_directory": BackendSpec("substrate.ports.Directory", "tenants.limit_directory.LimitDirectory"),
         "choice_directory": BackendSpec(

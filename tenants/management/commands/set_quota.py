@@ -19,6 +19,8 @@ _OPTIONS = {
     "tokens_per_month": Measure.TOKENS_PER_MONTH,
     "daily_budget": Measure.MONEY_PER_DAY,
     "monthly_budget": Measure.MONEY_PER_MONTH,
+    "storage_bytes": Measure.STORAGE_BYTES,
+    "documents": Measure.DOCUMENTS,
 }
 
 
