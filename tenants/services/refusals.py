@@ -30,7 +30,7 @@ EVERY = timedelta(hours=1)
 # Why a genuine key was refused, as the record says it.
 EXPIRED, REVOKED, INACTIVE, DISABLED = "expired", "revoked", "inactive", "disabled"
 ANOTHER_TENANT, IN_ADDRESS = "another_tenant", "in_address"
-_IN_TEXT = re.compile(r"atr_[0-9A-Za-z]{56}")
+_IN_TEXT = re.compile(r"atr_[0-9A-Za-z]{10}_[0-9A-Za-z]{46}")
 LONGEST_QUERY = 4096
 
 
