@@ -74,10 +74,13 @@ def _is_first(principal: Principal, reason: str) -> bool:
 
 
 def _write(principal: Principal, reason: str, clock: Clock) -> None:
+    key_id = principal.api_key_id
+    if key_id is None:
+        return
     actor = Actor("key", f"atr_{principal.api_key_prefix}", principal.user_id)
     with giving_way(), acting(actor), tenant_scope(principal.tenant_id):
         # The key's row is the lock: of two processes that see the same one writes.
-        key = ApiKey.objects.select_for_update().filter(id=principal.api_key_id).first()
+        key = ApiKey.objects.select_for_update().filter(id=key_id).first()
         # Nothing is written for a tenant that is being deleted.
         going = Tenant.objects.filter(id=principal.tenant_id, state=TenantState.DELETING).exists()
         if key is None or going or _is_noted(key.id, reason, clock):
