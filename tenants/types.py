@@ -104,9 +104,8 @@ class Principal:
     `confined` is a session that vouches for its user in this tenant alone: it shows nothing of others, and has no
     operator's rights. `weight` is the tenant's share of a contended pool, by the shares of the others that wait.
     `region` is where the tenant's content must stay: engines elsewhere never see it (empty: anywhere).
-    `break_glass` is the grant by which a visiting operator reads the tenant's content. `service_account` is the name of
-    the service account whose key it is; `user_id` is that account's id then. `tenant_name` is the tenant's id as text,
-    `sharer` that of who shares the tenant's part of a queue: the user, else the key.
+    `break_glass` is the grant by which a visiting operator reads content. `service_account` is the name of the one whose
+    key it is (`user_id` its id). `tenant_name` is the tenant's id as text, `sharer` that of the user, else the key.
     """
 
     tenant_id: uuid.UUID
@@ -172,8 +171,7 @@ class UsageEntry(Struct, frozen=True):
 class KeyEntry:
     """What a process remembers of one API key: who it is, and how to check the secret.
 
-    `refusal` is empty, or why the key is refused although it is genuine: "revoked", "inactive" (its user), "suspended"
-    (its tenant) or "disabled" (the membership of its user).
+    `refusal` says why a genuine key is refused, else "": "revoked", or its user "inactive", tenant "suspended", membership "disabled".
     """
 
     principal: Principal
@@ -233,9 +231,8 @@ class MembershipView:
 class KeyView:
     """An API key as the outside sees it: never its secret.
 
-    `replaces` and `replaced_by` tie the two keys of a rotation together, by their ids. `user` and `created_by` are
-    e-mail addresses, empty where there is none. Of a service account's key `service_account` is the account's name and
-    `user_id` its id.
+    `replaces` and `replaced_by` are the two keys of a rotation. `user` and `created_by` are e-mail addresses, empty where
+    there is none; `service_account` is the name of the account whose key it is, `user_id` its id then.
     """
 
     id: uuid.UUID
