@@ -195,7 +195,11 @@ def test_a_key_is_issued_shown_once_and_revoked(operator: Client) -> None:
         authenticate_key_now(text)
     assert kinds().count("api_key") == 2
     acts = [(each.act, each.actor_kind, each.actor) for each in acts_of_tenant(tenant_id=tenant.id, limit=9)]
-    assert acts == [("revoked", "operator", "op@example.com"), ("created", "operator", "op@example.com")]
+    assert acts == [
+        ("refused", "key", f"atr_{key.prefix}"),
+        ("revoked", "operator", "op@example.com"),
+        ("created", "operator", "op@example.com"),
+    ]
 
 
 def test_no_page_writes_past_the_services(operator: Client) -> None:

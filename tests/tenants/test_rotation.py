@@ -69,7 +69,7 @@ def test_both_work_until_the_grace_is_over(admin: Principal) -> None:
         authenticate_key_now(old.key, clock=clock)
     assert get_key(principal=admin, key_id=old.id, clock=clock).state is KeyState.EXPIRED
     acts = [each.act for each in acts_of_tenant(tenant_id=admin.tenant_id, limit=9)]
-    assert acts == ["rotated", "created", "created"]
+    assert acts == ["refused", "rotated", "created", "created"]
 
 
 def test_a_key_is_rotated_once_unless_its_replacement_was_revoked(admin: Principal) -> None:
