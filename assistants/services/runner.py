@@ -131,6 +131,7 @@ class Runner:
             except AtriumError as failure:
                 error = failure
             except Exception:
+                # The edge of a Run's task: whoever listens must hear of its end, whatever went wrong.
                 log.exception("run_crashed", message_id=str(run.message_id))
                 error = Internal()
             await self._end(run, error)

@@ -93,6 +93,7 @@ class Trial:
         except AtriumError as failure:
             error = failure
         except Exception:
+            # The edge of a trial's task: whoever listens must hear of its end, whatever went wrong.
             log.exception("trial_crashed", message_id=str(self.message_id))
             error = Internal()
         text = "".join(self._said)
