@@ -199,13 +199,14 @@ def choose_named(
     if fallbacks and not fits(spec, prompt_tokens, max_tokens):
         longer = [
             Candidate(each.model, each.pool, each.replicas, f"longer context than {spec.id}")
-            for each in fallbacks
+            for each in sorted(fallbacks, key=lambda each: not reachable(each.model, available))
         ]
         return Choice(longer, By.CONTEXT, tier=longer[0].model.tier.value)
     if fallbacks and not reachable(spec, available):
         found = sorted([*found, *fallbacks], key=lambda each: not reachable(each.model, available))
         fallbacks = []
-    if canary is not None and fits(canary[1], prompt_tokens, max_tokens):
+    # A trial of a model that is away would spend the retries that all share.
+    if canary and fits(canary[1], prompt_tokens, max_tokens) and reachable(canary[1], available):
         trial, other = canary
         reason = f"canary: {trial.percent} % of {spec.id}"
         mine = named_candidates(other, surface, available, reason)

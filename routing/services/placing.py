@@ -121,7 +121,8 @@ async def place_again(
         raise NoReplica(retry_after_s=RETRY_AFTER_S)
     if not progress.memory.budget.take():
         raise NoReplica("Too many attempts fail at the moment.", retry_after_s=RETRY_AFTER_S)
-    now = get_model(model.id, tenant_id=call.principal.tenant_id, closed=call.principal.closed)
+    principal = call.principal
+    now = get_model(model.id, tenant_id=principal.tenant_id, region=principal.region, closed=principal.closed)
     candidates = named_candidates(now, call.surface, replica_available)
     # An engine that cannot continue a message would begin the answer anew.
     if call.surface is Surface.CHAT:
@@ -143,10 +144,12 @@ async def _begin_at_one(
     tried: dict[str, int] = {}
     problem: Exception | None = None
     engine_ms = 0.0
+    # The longest context that an engine said is too short for the prompt.
+    too_short = 0
     for at, candidate in enumerate(candidates):
         model = candidate.model.id
-        if tried.get(model, 0) >= MOST_ATTEMPTS:
-            # In another of its pools.
+        if tried.get(model, 0) >= MOST_ATTEMPTS or 0 < candidate.model.context_length <= too_short:
+            # In another of its pools, or no better than one that refused.
             continue
         if call.stream and len(candidate.replicas) > 1:
             request = replace(request, idle_timeout_s=SILENT_S)
@@ -165,8 +168,7 @@ async def _begin_at_one(
                 problem = error
                 avoid.add(replica.id)
                 await give_back(progress, unused=True)
-                late = time.perf_counter() - started > RETRY_WITHIN_S
-                if late or progress.attempts >= most or not progress.memory.budget.take():
+                if not _may_try_again(progress, started, most):
                     raise _gave_up(error) from error
                 # The next attempt is another span of the trace.
                 request = replace(request, traceparent=another_span(request.traceparent))
@@ -177,10 +179,13 @@ async def _begin_at_one(
             except BaseException as error:
                 note_hop("attempt", begun_at, _attempt_facts(replica, request, _outcome(error)))
                 if not (
-                    isinstance(error, EngineRefused) and _longer(candidates[at + 1 :], candidate.model, error)
+                    isinstance(error, EngineRefused)
+                    and _longer(candidates[at + 1 :], candidate.model, error)
+                    and _may_try_again(progress, started, most)
                 ):
                     raise
                 problem, tried[model] = error, MOST_ATTEMPTS
+                too_short = max(too_short, candidate.model.context_length)
                 await give_back(progress, unused=True)
                 request = replace(request, traceparent=another_span(request.traceparent))
                 break
@@ -195,6 +200,12 @@ async def _begin_at_one(
                 progress.vital.note_first(now, now - begun_at)
             return Placed(begun, replica, request, _decision(candidate, replica, progress, engine_ms))
     raise _gave_up(problem)
+
+
+def _may_try_again(progress: Progress, started: float, most: int) -> bool:
+    """Whether time, attempts and the process's budget of retries are left for one more; takes it from the budget."""
+    late = time.perf_counter() - started > RETRY_WITHIN_S
+    return not late and progress.attempts < most and progress.memory.budget.take()
 
 
 def _longer(later: Sequence[Candidate], than: ModelSpec, error: EngineRefused) -> bool:
@@ -275,6 +286,8 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     except BaseException as error:
         if waiting is not None:
             waiting.over()
+        # What was waited in vain is not waited again for the next candidate.
+        progress.queue_ms += (time.perf_counter() - began) * 1000
         note_hop("queue", began, {"pool": candidate.pool, "outcome": _outcome(error)})
         raise
     note_hop("queue", began, {"pool": candidate.pool, "outcome": "ok"})

@@ -1,5 +1,6 @@
 """The choice of a model: conditions of rules, their order, the dial, chains, trials; and that none of them opens a door."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -11,13 +12,20 @@ from fakes.engines import Act, RememberingSpool, ScriptedEngine, model_spec, rep
 from inference.directory import ModelDirectory
 from inference.types import Surface, Tier
 from kernel.backends import backends
-from kernel.errors import EngineRefused, EngineUnavailable, ModelNotFound, NoReplica
+from kernel.errors import (
+    ContextTooLong,
+    EngineRefused,
+    EngineUnavailable,
+    ModelNotFound,
+    NoReplica,
+    ServerOverloaded,
+)
 from routing.adapters.memory_scheduler import MemoryScheduler
 from routing.choice_types import Canary, Chain, Policy, Rule, Task, TenantPolicy, Use
 from routing.choosing import Asked, failing, in_canary
 from routing.services import dispatch, explain_call
 from routing.services.memory import RoutingMemory
-from routing.types import ModelCall, RoutingDecision
+from routing.types import Lease, ModelCall, RoutingDecision, Ticket
 from tenants.types import Principal, Role
 
 TENANT, GROUP = uuid.UUID(int=1), uuid.UUID(int=5)
@@ -79,6 +87,28 @@ def call(model: str, text: str, **fields: object) -> ModelCall:
         "origin": "v1",
     }
     return ModelCall(**{**values, **fields})  # type: ignore[arg-type]
+
+
+def too_long() -> EngineRefused:
+    """What an engine says of a prompt that is longer than its context."""
+    refused = EngineRefused("This model's maximum context length is 1000 tokens.", status=400)
+    refused.code = ContextTooLong.code
+    return refused
+
+
+class Full(MemoryScheduler):
+    """Every place is taken for as long as anybody waits; `waits` is how long each would."""
+
+    SPENT_S = 0.05
+
+    def __init__(self) -> None:
+        super().__init__(queue_limit=5)
+        self.waits: list[float] = []
+
+    async def acquire(self, ticket: Ticket) -> Lease:
+        self.waits.append(ticket.wait_s)
+        await asyncio.sleep(self.SPENT_S)
+        raise ServerOverloaded("Nobody leaves.")
 
 
 @pytest.fixture
@@ -267,10 +297,35 @@ class TestChains:
 
     async def test_an_engine_that_finds_it_too_long_is_followed_by_a_longer_one(self, house: House) -> None:
         house.say(chains=(Chain(model="light", then=("heavy",)),))
-        refused = EngineRefused("This model's maximum context length is 1000 tokens.", status=400)
-        refused.code = "context_length_exceeded"
-        house.engine.script("l1", Act(error=refused))
+        house.engine.script("l1", Act(error=too_long()))
         assert (await house.ask("light")).model == "heavy"
+
+    async def test_one_that_is_no_longer_is_not_asked_as_well(self, house: House) -> None:
+        directory: ModelDirectory = backends["model_directory"]
+        twin = model_spec("twin", replica_spec("t1", model="twin"), context_length=1_000)
+        directory.show((*directory.snapshot.models.values(), twin))
+        house.say(chains=(Chain(model="light", then=("twin", "heavy")),))
+        house.engine.script("l1", Act(error=too_long()))
+        assert (await house.ask("light")).model == "heavy"
+        assert [replica for replica, _ in house.engine.calls] == ["l1", "h1"]
+
+    async def test_a_longer_one_is_asked_within_the_budget_of_retries(self, house: House) -> None:
+        house.say(chains=(Chain(model="light", then=("heavy",)),))
+        while house.memory.budget.take():
+            pass
+        house.engine.script("l1", Act(error=too_long()))
+        with pytest.raises(EngineRefused):
+            await house.ask("light")
+        assert [replica for replica, _ in house.engine.calls] == ["l1"]
+
+    async def test_what_was_waited_in_vain_is_not_waited_again(self, house: House) -> None:
+        house.say(chains=(Chain(model="light", then=("heavy",)),))
+        scheduler = Full()
+        backends.replace("scheduler", scheduler)
+        with pytest.raises(ServerOverloaded):
+            await house.ask("light")
+        first, second = scheduler.waits
+        assert second <= first - Full.SPENT_S
 
     async def test_other_refusals_are_final(self, house: House) -> None:
         house.say(chains=(Chain(model="light", then=("heavy",)),))
@@ -308,3 +363,10 @@ class TestTrials:
         house.say(canaries=(Canary(model="light", to="heavy", percent=99),))
         house.engine.script("h1", Act(error=EngineUnavailable("away")))
         assert (await house.ask("light")).model == "light"
+
+    async def test_a_trial_that_is_known_to_be_away_spends_no_retry(self, house: House) -> None:
+        house.say(canaries=(Canary(model="light", to="heavy", percent=99),))
+        directory: ModelDirectory = backends["model_directory"]
+        directory.health.leave_alone("h1", "away")
+        decision = await house.ask("light")
+        assert (decision.model, decision.attempts, house.memory.budget.spent) == ("light", 1, 0)

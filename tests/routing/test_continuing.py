@@ -39,14 +39,14 @@ class Pair:
         for engine in self.engines:
             engine._script = _Shared(self.script_left)  # type: ignore[assignment]
 
-    async def read(self, surface: Surface = Surface.CHAT, **fields: Any) -> str:
+    async def read(self, surface: Surface = Surface.CHAT, *, region: str = "", **fields: Any) -> str:
         """The text that a reader gets."""
         chat = surface is Surface.CHAT
         body: dict[str, Any] = (
             {"messages": [{"role": "user", "content": "hi"}]} if chat else {"prompt": "go: "}
         )
         call = ModelCall(
-            principal=Principal(uuid.UUID(int=7), "acme", Role.MEMBER),
+            principal=Principal(uuid.UUID(int=7), "acme", Role.MEMBER, region=region),
             surface=surface,
             model="tiny",
             body=body | fields,
@@ -141,6 +141,19 @@ async def test_what_cannot_be_continued_ends_with_an_error(pair: Pair, fields: d
     assert pair.text() == "word0 word1 word2 "
     assert [entry.state for entry in pair.spool.entries] == [UsageState.FAILED]
     assert sum(len(engine.requests) for engine in pair.engines) == 1
+
+
+async def test_the_rest_stays_in_the_region_of_the_tenant(pair: Pair) -> None:
+    directory: ModelDirectory = backends["model_directory"]
+    replicas = [
+        replica_spec(f"r{number}", engine="openai", url=engine.url, served_name="tiny", region=region)
+        for number, (engine, region) in enumerate(zip(pair.engines, ("eu", "us"), strict=True))
+    ]
+    directory.show((model_spec("tiny", *replicas),))
+    pair.script(Behaviour(words=WORDS, die_after=3), Behaviour(words=WORDS))
+    with pytest.raises(UpstreamFailed):
+        await pair.read(region="eu")
+    assert [len(engine.requests) for engine in pair.engines] == [1, 0]
 
 
 async def test_a_stream_that_dies_everywhere_ends_with_an_error(pair: Pair) -> None:
