@@ -67,6 +67,9 @@ def keep_seconds(call: ModelCall, model: ModelSpec) -> int:
         return 0
     if call.question or call.passages:
         return 0
+    # Of several answers at once only the first's end is told: another may have been cut.
+    if (call.body.get("n") or 1) != 1 or (call.body.get("best_of") or 1) != 1:
+        return 0
     if wish.age_s is not None:
         return min(model.cache_seconds, wish.age_s)
     return model.cache_seconds if _repeatable(call.body) else 0
@@ -79,8 +82,9 @@ def _repeatable(body: Mapping[str, Any]) -> bool:
 def key_of(call: ModelCall, model: ModelSpec) -> str:
     """What a kept answer is found by, among those of the tenant: 64 hex characters."""
     served = sorted({replica.served_name for replica in model.replicas})
-    exact = [call.surface.value, call.model, model.id, served, call.stream, call.body]
-    told = orjson.dumps(exact, option=orjson.OPT_SORT_KEYS)
+    # The order of fields within them may change the answer: a schema's is that in which fields are written.
+    body = sorted(call.body.items())
+    told = orjson.dumps([call.surface.value, call.model, model.id, served, call.stream, body])
     return blake2b(
         told, digest_size=32, person=b"atrium-answer", key=call.principal.tenant_id.bytes
     ).hexdigest()

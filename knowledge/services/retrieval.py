@@ -5,7 +5,7 @@ become passages by joining the live chunks, so that nothing of a version that is
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -23,7 +23,7 @@ from knowledge.bridge import wait_for
 from knowledge.limits import MAX_FILTERED_DOCUMENTS, MAX_HITS, MAX_QUERY_CHARS
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.ports import VectorStore
-from knowledge.remembered import RememberedSearches
+from knowledge.remembered import RememberedSearches, SearchKey
 from knowledge.scoring import places
 from knowledge.types import Collection, Hit, Passage, SearchFilters, SearchMode, VectorQuery
 from routing.services import embed
@@ -47,6 +47,15 @@ class _Group:
     collection: Collection
     base_ids: tuple[uuid.UUID, ...]
     alpha: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The hits of a group: by what they may be remembered, whether they are."""
+
+    hits: Sequence[Hit]
+    key: SearchKey | None = None
+    remembered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +93,17 @@ async def retrieve(
         found = await together(
             *(_find(principal, each, plan, text, limit, mode, alpha, origin) for each in plan.groups)
         )
-        hits = sorted((hit for hits, _ in found for hit in hits), key=lambda hit: -hit.score)
-        passages = await run_unit(_passages, principal.tenant_id, hits, limit) if hits else []
+        hits = sorted((hit for each in found for hit in each.hits), key=lambda hit: -hit.score)
+        chunks = await run_unit(_live, principal.tenant_id, hits) if hits else {}
+        for each in found:
+            _remember(each, chunks)
+        passages = _passages([hit for hit in hits if hit.chunk_id in chunks], chunks, limit)
         on_the_way.facts |= {
             "mode": mode.value,
             "knowledge_bases": len(base_ids),
             "hits": len(hits),
             "passages": len(passages),
-            "remembered": sum(remembered for _, remembered in found),
+            "remembered": sum(each.remembered for each in found),
         }
     return passages
 
@@ -131,8 +143,8 @@ async def _find(
     mode: SearchMode,
     alpha: float | None,
     origin: str,
-) -> tuple[Sequence[Hit], bool]:
-    """The hits of a group, and whether they were remembered. Rights were asked before, what is live will be after."""
+) -> _Found:
+    """The hits of a group, remembered or searched. Rights were asked before, what is live will be after."""
     remembered: RememberedSearches = backends["remembered_searches"]
     alpha = group.alpha if alpha is None else alpha
     key = None
@@ -140,11 +152,16 @@ async def _find(
         key = remembered.key(group.collection, group.base_ids, text, limit=limit, mode=mode, alpha=alpha)
     known = remembered.get(key) if key is not None else None
     if known is not None:
-        return known, True
+        return _Found(known, remembered=True)
     hits, whole = await _search_group(principal, group, plan, text, limit, mode, alpha, origin)
-    if key is not None and whole:
-        remembered.put(key, hits)
-    return hits, False
+    return _Found(hits, key if whole else None)
+
+
+def _remember(found: _Found, live: Mapping[uuid.UUID, Chunk]) -> None:
+    """Remember a search all of whose hits are live: one that points to what is being removed hides what comes after."""
+    if found.key is not None and all(hit.chunk_id in live for hit in found.hits):
+        remembered: RememberedSearches = backends["remembered_searches"]
+        remembered.put(found.key, found.hits)
 
 
 async def _search_group(
@@ -249,15 +266,17 @@ def _grouped(tenant_id: uuid.UUID, bases: Sequence[KnowledgeBase]) -> tuple[_Gro
     )
 
 
-def _passages(tenant_id: uuid.UUID, hits: Sequence[Hit], limit: int) -> list[Passage]:
+def _live(tenant_id: uuid.UUID, hits: Sequence[Hit]) -> Mapping[uuid.UUID, Chunk]:
     with tenant_scope(tenant_id, read_only=True):
-        chunks = selectors.live_chunks(hit.chunk_id for hit in hits)
-    there = [hit for hit in hits if hit.chunk_id in chunks]
-    meaning = places({hit.chunk_id: hit.vector_score for hit in there})
-    words = places({hit.chunk_id: hit.keyword_score for hit in there})
+        return selectors.live_chunks(hit.chunk_id for hit in hits)
+
+
+def _passages(hits: Sequence[Hit], chunks: Mapping[uuid.UUID, Chunk], limit: int) -> list[Passage]:
+    meaning = places({hit.chunk_id: hit.vector_score for hit in hits})
+    words = places({hit.chunk_id: hit.keyword_score for hit in hits})
     return [
         _passage(hit, chunks[hit.chunk_id], meaning.get(hit.chunk_id), words.get(hit.chunk_id))
-        for hit in there[:limit]
+        for hit in hits[:limit]
     ]
 
 

@@ -9,11 +9,12 @@ import redis.asyncio
 import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 
 log = structlog.get_logger(__name__)
 
 TIMEOUT_S = 0.25
+CONNECTIONS = 100
 # Until Redis answers again it is not asked for this long.
 AWAY_S = 2.0
 PREFIX = "atrium:answers"
@@ -27,12 +28,14 @@ class RedisResponseCache:
         """`url` is the cache instance of Redis."""
         self._redis = redis.asyncio.Redis.from_url(
             url,
+            max_connections=CONNECTIONS,
             protocol=2,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )
         self._away_until = 0.0
+        self._said_until = 0.0
 
     async def get(self, tenant: str, key: str) -> bytes | None:
         """What is kept under `key` for the tenant; None while Redis is away."""
@@ -71,8 +74,13 @@ class RedisResponseCache:
         await self._redis.aclose()
 
     def _gone(self, error: Exception) -> None:
-        self._away_until = time.monotonic() + AWAY_S
-        log.warning("response_cache_away", error=str(error))
+        now = time.monotonic()
+        # Too many at once, or a refusal (no memory left): it is there, and the next call may be answered.
+        if not isinstance(error, ResponseError | MaxConnectionsError):
+            self._away_until = now + AWAY_S
+        if now >= self._said_until:
+            self._said_until = now + AWAY_S
+            log.warning("response_cache_away", error=str(error))
 
 
 def _name(tenant: str, key: str) -> str:

@@ -94,7 +94,6 @@ async def admit(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
     Raises the errors of eligibility, RateLimited, QuotaExhausted, Unavailable.
     """
     await ensure_models()
-    progress.memory.budget.earn()
     return await _admitted(call, progress)
 
 
@@ -106,6 +105,8 @@ async def place(
     The lease is left in `progress` for whoever settles the call. Raises ServerOverloaded, QueueShareFull, NoReplica,
     EngineRefused, UpstreamFailed.
     """
+    # Here, so that answers that were given before earn no attempts at engines.
+    progress.memory.budget.earn()
     return await _begin_at_one(call, begin, progress, _request(call), candidates, set())
 
 

@@ -36,12 +36,18 @@ async def recall(call: ModelCall, model: ModelSpec) -> Remembering | None:
     began = time.perf_counter()
     cache: ResponseCache = backends["response_cache"]
     made = Remembering(
-        call.principal.tenant_name, key_of(call, model), seconds, model.id, cache, keep=wish.keep
+        call.principal.tenant_name,
+        key_of(call, model),
+        # What one caller takes at most does not shorten how long others find it.
+        model.cache_seconds,
+        model.id,
+        cache,
+        keep=wish.keep,
     )
     if wish.read:
         raw = await cache.get(made.tenant, made.key)
         if raw is not None:
-            made.found = decode(raw, now=_now(), age_s=wish.age_s)
+            made.found = decode(raw, now=_now(), age_s=seconds)
     if made.found is None:
         note_hop("cache", began, {"outcome": "miss", "model": model.id})
         if call.stream and made.keep:

@@ -163,6 +163,17 @@ def test_what_is_gone_is_not_shown_and_what_is_new_is_found_once_it_is_told(sear
     assert ([each.text for each in passages], remembered) == (["The lighthouse keeper is new."], False)
 
 
+def test_a_search_that_finds_what_is_being_removed_is_not_remembered(searching: Searching) -> None:
+    library = searching.library
+    base = library.base("Payroll")
+    document = library.text(base, TEXT)
+    library.work()
+    delete_document(principal=library.principal, document_id=document.id)
+    # Its points are removed by a later job; until then they are found, and are not live.
+    assert searching.find(library.principal, base.id) == ([], False)
+    assert searching.find(library.principal, base.id) == ([], False)
+
+
 def test_a_search_by_words_alone_in_place_of_a_better_one_is_not_remembered(searching: Searching) -> None:
     library = searching.library
     base = library.base("Payroll")

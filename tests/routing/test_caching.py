@@ -16,7 +16,8 @@ from kernel.hops import Trail, on_trail
 from routing.adapters.memory_answers import MemoryResponseCache
 from routing.adapters.memory_scheduler import MemoryScheduler
 from routing.caching import MOST_ANSWER_BYTES, StreamRecord, worth_keeping
-from routing.services import dispatch
+from routing.services import dispatch, remembering
+from routing.services.memory import RoutingMemory
 from routing.types import CacheWish, ModelCall, RoutingDecision
 from tenants.types import Principal, Role, UsageState
 
@@ -130,6 +131,55 @@ async def test_the_way_of_a_request_tells_what_was_saved(house: House) -> None:
     }
     (settled,) = [each for each in trail.hops if each[0] == "settle"]
     assert settled[3]["prompt_tokens"] == 0
+
+
+def schema(*names: str) -> dict[str, Any]:
+    """The body of a call that asks for an object with these fields, in this order."""
+    fields = {"type": "object", "properties": {name: {"type": "string"} for name in names}}
+    return {
+        **BODY,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": fields}},
+    }
+
+
+async def test_the_order_of_a_schemas_fields_matters(house: House) -> None:
+    await ask(call(body=schema("reasoning", "answer")))
+    decision, _ = await ask(call(body=schema("answer", "reasoning")))
+    assert decision.cache == "miss"
+
+
+@pytest.mark.parametrize("several", [{"n": 2}, {"best_of": 3}])
+async def test_of_several_answers_at_once_none_is_kept(house: House, several: dict[str, int]) -> None:
+    asked = call(body={**BODY, **several})
+    await ask(asked)
+    decision, _ = await ask(asked)
+    assert decision.cache == "off"
+
+
+async def test_a_shorter_time_holds_for_what_is_kept_already(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(call())
+    later = remembering._now() + 120
+    monkeypatch.setattr(remembering, "_now", lambda: later)
+    assert (await ask(call()))[0].cache == "hit"
+    house.show(cache_seconds=60)
+    assert (await ask(call()))[0].cache == "miss"
+
+
+async def test_what_one_caller_takes_at_most_does_not_shorten_it_for_others(house: House) -> None:
+    await ask(call(cache=CacheWish(age_s=1)))
+    ((_, until),) = house.cache._kept.values()
+    assert until > house.cache._clock.monotonic() + 60
+
+
+async def test_a_kept_answer_earns_no_retry(house: House) -> None:
+    await ask(call())
+    memory: RoutingMemory = backends["routing_memory"]
+    assert memory.budget.take()
+    left = memory.budget._left
+    await ask(call())
+    assert memory.budget._left == left
 
 
 OTHERS: dict[str, dict[str, Any]] = {

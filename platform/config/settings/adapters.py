@@ -161,6 +161,16 @@ def _in_process(environment: Environment) -> dict[str, BackendSpec]:
     }
 
 
+def _response_cache(environment: Environment) -> BackendSpec:
+    """In the Redis that may lose what it holds; without one in each process, for the other one must not fill up."""
+    port = "routing.ports.ResponseCache"
+    if environment.cache_redis_url == environment.redis_url:
+        return BackendSpec(port, "routing.adapters.memory_answers.MemoryResponseCache")
+    return BackendSpec(
+        port, "routing.adapters.redis_answers.RedisResponseCache", {"url": environment.cache_redis_url}
+    )
+
+
 def _full(environment: Environment) -> dict[str, BackendSpec]:
     redis = environment.redis_url
     return {
@@ -185,11 +195,7 @@ def _full(environment: Environment) -> dict[str, BackendSpec]:
             "routing.adapters.redis_scheduler.RedisScheduler",
             {"url": redis, "queue_limit": QUEUE_LIMIT},
         ),
-        "response_cache": BackendSpec(
-            "routing.ports.ResponseCache",
-            "routing.adapters.redis_answers.RedisResponseCache",
-            {"url": environment.cache_redis_url},
-        ),
+        "response_cache": _response_cache(environment),
         "vector_store": BackendSpec(
             "knowledge.ports.VectorStore",
             "knowledge.adapters.weaviate_store.WeaviateVectorStore",
