@@ -100,6 +100,10 @@ class TenantCount:
         self._soonest_ms = min(self._soonest_ms, now_ms + lease_ms)
         return Verdict(Outcome.ADMITTED, standings, running=look.room)
 
+    def forget_sums(self) -> None:
+        """Nothing is seeded again. Rates stay what they are, and what calls hold is freed as ever."""
+        self._sums.clear()
+
     def renew(self, ids: Iterable[str], *, now_ms: int, lease_ms: int) -> list[bool]:
         """Hold calls longer; False for each that is not held any more."""
         found = [self._calls.get(each) for each in ids]

@@ -84,6 +84,7 @@ class RedisCounters:
         self._seen: OrderedDict[tuple[str, str, int], int] = OrderedDict()
         self._local: dict[str, TenantCount] = {}
         self._local_claims: dict[str, Claim] = {}
+        self._counted_here = False
         self._kept: dict[str, Settlement] = {}
         self._background = Supervisor(limit=2, on_error=_report)
         self._again: asyncio.Task[None] | None = None
@@ -205,10 +206,22 @@ class RedisCounters:
             return Verdict(Outcome.REFUSED, _standings(answer[3:]), refused=answer[1], wait_ms=answer[2])
         standings = _standings(answer[2:])
         self._remember(claim, standings)
-        if self._local and not self._local_claims:
-            # What was counted here is told: the next absence begins with a new share.
-            self._local.clear()
+        if self._counted_here:
+            self._begin_anew()
         return Verdict(Outcome.ADMITTED, standings, running=bool(answer[1]))
+
+    def _begin_anew(self) -> None:
+        """What remains was told after everything that was counted here: the next absence begins with a new share of it.
+
+        Rates go on where they are, for nobody is told of them: a Redis that comes and goes would give a share each time.
+        """
+        if self._local_claims or self._again is not None:
+            return
+        if len(self._local) > REMEMBERED:
+            self._local.clear()
+        for count in self._local.values():
+            count.forget_sums()
+        self._counted_here = False
 
     def _remember(self, claim: Claim, standings: Sequence[Standing]) -> None:
         """What remains of days and months: the measure of this process's share, should Redis go away."""
@@ -222,6 +235,7 @@ class RedisCounters:
         count = self._local.get(claim.tenant)
         if count is None:
             count = self._local[claim.tenant] = TenantCount()
+        self._counted_here = True
         now_ms = _here_ms()
         lines = tuple(self._share(claim.tenant, line) for line in claim.lines)
         own = structs.replace(

@@ -123,6 +123,28 @@ async def test_a_second_absence_begins_with_a_new_share(
         own_redis.process.send_signal(signal.SIGCONT)
         await until_exact(counters, tenant)
         await until_used(counters, tenant, total)
+        # Only a call tells this process what remains now.
+        await used(counters, tenant, 0)
+
+
+async def test_a_redis_that_comes_and_goes_gives_no_new_share_of_a_rate_each_time(
+    own_redis: RedisServer, counters: RedisCounters, tenant: str
+) -> None:
+    line = Line(LineKind.RATE, "tenant::requests_per_minute", 40)
+    assert own_redis.process is not None
+    taken = 0
+    for _ in range(3):
+        own_redis.process.send_signal(signal.SIGSTOP)
+        for _ in range(30):
+            asked = claim(tenant, 1, line)
+            if (await counters.reserve(asked)).outcome is Outcome.ADMITTED:
+                taken += 1
+                await counters.settle(Settlement(asked, (1,), now_ms()))
+        own_redis.process.send_signal(signal.SIGCONT)
+        await until_exact(counters, tenant)
+        await asyncio.sleep(1.0)
+    # One share of ten at once, and what refills of it within the seconds that this takes.
+    assert 10 <= taken <= 14
 
 
 async def test_an_emptied_redis_is_noticed_and_admits_nothing_before_it_is_seeded(
