@@ -26,7 +26,7 @@ from routing.limits import estimate_answer, estimate_tokens
 from routing.ports import Scheduler
 from routing.services.places import Lines, Place
 from routing.types import Lease, ModelCall, Ticket
-from tenants.limit_types import Claim, Level, LineKind, Outcome, Settlement, Verdict
+from tenants.limit_types import Claim, Level, LineKind, Measure, Outcome, Settlement, Verdict
 from tenants.ports import Counters
 from tenants.services import Plan, Plans, seed_counters
 
@@ -38,6 +38,16 @@ PATIENCE_S = 0.05
 # An emptied Redis may lose what it was just told.
 MOST_SEEDINGS = 3
 BUSY_RETRY_S = 1.0
+# What a call holds of these depends on the model.
+_BY_MODEL = frozenset(
+    {
+        Measure.TOKENS_PER_MINUTE,
+        Measure.TOKENS_PER_DAY,
+        Measure.TOKENS_PER_MONTH,
+        Measure.MONEY_PER_DAY,
+        Measure.MONEY_PER_MONTH,
+    }
+)
 
 
 class Admissions:
@@ -58,7 +68,8 @@ class Admissions:
     ) -> "Admission | None":
         """What `call` holds of its limits, None when it has none.
 
-        A candidate whose own limit is used up is left out while there are others. Raises RateLimited, QuotaExhausted,
+        A candidate whose own limit is used up is left out while there are others; so is the dearest that only stands in
+        for the first, where the budget does not hold as much as it might use. Raises RateLimited, QuotaExhausted,
         Unavailable.
         """
         models = {candidate.model.id: candidate.model for candidate in candidates}
@@ -77,9 +88,12 @@ class Admissions:
                     self.run("limits_heartbeat", self._beat_forever())
                 return admission
             rule = plan.rules[verdict.refused]
-            if rule.level is not Level.MODEL or len(models) == 1:
+            if len(models) > 1 and rule.level is Level.MODEL:
+                del models[rule.subject]
+            elif len(models) > 1 and rule.measure in _BY_MODEL:
+                del models[_dearest_stand_in(call, models)]
+            else:
                 raise _refusal(plan, verdict)
-            del models[rule.subject]
 
     async def seed(self, plan: Plan) -> None:
         """Tell the counters what the plan's days and months have counted. Raises Unavailable.
@@ -235,6 +249,16 @@ class Admission:
         self._running = False
         await self._counters.renew(self.claim, running=False)
         self._all.lines.wake(self.claim.tenant)
+
+
+def _dearest_stand_in(call: ModelCall, models: Mapping[str, ModelSpec]) -> str:
+    """Of several models the one, the first left out, that might cost the call most."""
+
+    def most(id: str) -> tuple[int, int]:
+        tokens, cost = _estimate(call, {id: models[id]})
+        return cost, tokens
+
+    return max(list(models)[1:], key=most)
 
 
 def _estimate(call: ModelCall, models: Mapping[str, ModelSpec]) -> tuple[int, int]:

@@ -250,6 +250,27 @@ async def test_a_candidate_whose_own_limit_is_used_up_is_left_out(house: House) 
         await read(call(model="cheap"))
 
 
+async def test_a_budget_that_holds_the_first_is_not_refused_for_a_dearer_one_that_may_stand_in(
+    house: House,
+) -> None:
+    house.directory.show(
+        (
+            model_spec("cheap", replica_spec("r1", model="cheap"), input_price_nano=1, output_price_nano=1),
+            model_spec("dear", replica_spec("r2", model="dear"), input_price_nano=900, output_price_nano=900),
+        )
+    )
+    await house.limit(MONEY)
+    async with dispatch(call(model="auto")) as flow:
+        assert [chunk async for chunk in flow.chunks()]
+        assert flow.decision.model == "cheap"
+    # What the dear one might have cost is not held, and it cannot stand in.
+    house.engine.script("r1", *[Act(error=EngineUnavailable("away"))] * 3)
+    with pytest.raises(NoReplica):
+        await read(call(model="auto"))
+    with pytest.raises(QuotaExhausted):
+        await read(call(model="dear"))
+
+
 async def test_over_the_concurrency_limit_calls_wait_in_line(house: House) -> None:
     await house.limit(AT_ONCE)
     house.engine.usual = Act(words=2, gap_s=0.01)
