@@ -37,10 +37,10 @@ class SessionOrKeyAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[User | AnonymousUser, Principal] | None:
         """None without any credential. Raises NotSignedIn, PermissionDenied, TenantSuspended."""
+        refuse_key_in_address_now(request.META.get("QUERY_STRING", ""))
         header = request.headers.get("Authorization", "")
         if header:
             return self._by_key(request, header)
-        refuse_key_in_address_now(request.META.get("QUERY_STRING", ""))
         return self._by_session(request)
 
     def authenticate_header(self, request: Request) -> str:

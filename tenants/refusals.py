@@ -29,3 +29,7 @@ class RefusedKeys:
         while len(self._noted) > self._most:
             del self._noted[next(iter(self._noted))]
         return fresh
+
+    def forget(self, key_id: uuid.UUID, reason: str) -> None:
+        """It could not be written down: the next such refusal is the first again."""
+        self._noted.pop((key_id, reason), None)

@@ -48,7 +48,13 @@ from kernel.hops import Trail, current_trail, meters, on_trail
 from kernel.ids import accept_request_id, new_request_id, new_trace_id, parse_uuid
 from kernel.streams import Supervisor
 from substrate.wording import in_language, language_of
-from tenants.services import authenticate_key, authenticate_session, require, until_refused
+from tenants.services import (
+    authenticate_key,
+    authenticate_session,
+    refuse_key_in_address,
+    require,
+    until_refused,
+)
 from tenants.types import Principal
 
 log = structlog.get_logger(__name__)
@@ -77,6 +83,7 @@ class SocketDoors:
 
     authenticate_key: Callable[[str], Awaitable[Principal]] = authenticate_key
     authenticate_session: Callable[[str, str | None], Awaitable[Principal]] = authenticate_session
+    refuse_key_in_address: Callable[[bytes], Awaitable[None]] = refuse_key_in_address
     until_refused: Callable[..., Awaitable[AtriumError]] = until_refused
     start_run: Callable[..., Awaitable[StartedRun]] = assistants.start_run
     follow_run: Callable[..., AsyncGenerator[RunEvent, None]] = assistants.follow_run
@@ -109,6 +116,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         """Accept who is signed in; refuse pages of other sites; tell the others by the close code why."""
         try:
+            await self._doors.refuse_key_in_address(self.scope.get("query_string", b""))
             self._credential = credential_of(
                 self.scope,
                 cookie_name=settings.SESSION_COOKIE_NAME,
@@ -118,9 +126,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
             log.warning("socket_refused", reason="origin")
             await self.close()
             return
-        except NotSignedIn:
+        except (NotSignedIn, Unavailable) as error:
             await self.accept(chosen_subprotocol(self.scope))
-            await self._end(NOT_SIGNED_IN)
+            await self._end(NOT_SIGNED_IN if isinstance(error, NotSignedIn) else TRY_LATER)
             return
         self._language = language_of(self.scope["headers"])
         # Accepted first: a browser sees a close code only of a socket that stood.

@@ -87,10 +87,11 @@ class Gateway:
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
-            permission, route = _find_route(exchange)
-            began = perf_counter()
+            # Before anything else: a mistyped path is written into logs as well.
             if b"atr_" in exchange.query:
                 await self._doors.refuse_key_in_address(exchange.query)
+            permission, route = _find_route(exchange)
+            began = perf_counter()
             key = bearer_key(exchange.headers)
             principal = await self._doors.authenticate(key)
             exchange.trail.note("authenticate", began)

@@ -6,6 +6,8 @@ tenant. Each key is written once an hour for each reason, however often it comes
 
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import structlog
@@ -13,7 +15,7 @@ import structlog
 from kernel.actors import Actor, acting
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
-from kernel.errors import AtriumError
+from kernel.errors import AtriumError, Unavailable
 from substrate.audit import record_act
 from substrate.models import TenantAct
 from substrate.patience import giving_way
@@ -44,22 +46,19 @@ def reason_of(entry: KeyEntry, clock: Clock) -> str:
 def note_refusal(principal: Principal, reason: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
     """Write the refusal into the audit of the key's tenant, unless that was done within the hour.
 
-    Never raises for a database that is away or held by somebody else: the refusal stands without its record.
+    Never raises for a database that is away or held by somebody else: the refusal stands without its record, and the next
+    one tries again.
     """
     if _is_first(principal, reason):
-        try:
+        with _forgotten_unless_written(principal, reason):
             _write(principal, reason, clock)
-        except AtriumError as error:
-            log.warning("refusal_not_noted", reason=reason, error=str(error))
 
 
 async def note_refusal_soon(principal: Principal, reason: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
     """As `note_refusal`, for the data plane."""
     if _is_first(principal, reason):
-        try:
+        with _forgotten_unless_written(principal, reason):
             await run_unit(_write, principal, reason, clock)
-        except AtriumError as error:
-            log.warning("refusal_not_noted", reason=reason, error=str(error))
 
 
 def key_in(query: str) -> str | None:
@@ -73,26 +72,45 @@ def _is_first(principal: Principal, reason: str) -> bool:
     return principal.api_key_id is not None and noted.is_first(principal.api_key_id, reason)
 
 
+@contextmanager
+def _forgotten_unless_written(principal: Principal, reason: str) -> Iterator[None]:
+    """What is written inside counts as noted only when it was: else the key would be silent for an hour."""
+    written = False
+    try:
+        yield
+        written = True
+    except AtriumError as error:
+        log.warning("refusal_not_noted", reason=reason, error=str(error))
+    finally:
+        if not written and principal.api_key_id is not None:
+            noted: RefusedKeys = backends["refused_keys"]
+            noted.forget(principal.api_key_id, reason)
+
+
 def _write(principal: Principal, reason: str, clock: Clock) -> None:
+    """Raises Unavailable where somebody else's transaction stands in the way."""
     key_id = principal.api_key_id
     if key_id is None:
         return
     actor = Actor("key", f"atr_{principal.api_key_prefix}", principal.user_id)
+    gave_way = True
     with giving_way(), acting(actor), tenant_scope(principal.tenant_id):
         # The key's row is the lock: of two processes that see the same one writes.
         key = ApiKey.objects.select_for_update().filter(id=key_id).first()
         # Nothing is written for a tenant that is being deleted.
         going = Tenant.objects.filter(id=principal.tenant_id, state=TenantState.DELETING).exists()
-        if key is None or going or _is_noted(key.id, reason, clock):
-            return
-        record_act(
-            act=ACT,
-            kind="api_key",
-            object_id=key.id,
-            label=f"{key.name} (atr_{key.prefix})",
-            tenant_id=principal.tenant_id,
-            after={"reason": reason},
-        )
+        if key is not None and not going and not _is_noted(key.id, reason, clock):
+            record_act(
+                act=ACT,
+                kind="api_key",
+                object_id=key.id,
+                label=f"{key.name} (atr_{key.prefix})",
+                tenant_id=principal.tenant_id,
+                after={"reason": reason},
+            )
+        gave_way = False
+    if gave_way:
+        raise Unavailable
 
 
 def _is_noted(key_id: uuid.UUID, reason: str, clock: Clock) -> bool:

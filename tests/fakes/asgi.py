@@ -72,10 +72,12 @@ class AsgiClient:
         sent = {"content-length": str(len(raw)), **(headers or {})}
         if self._key:
             sent["authorization"] = f"Bearer {self._key}"
+        path, _, query = path.partition("?")
         scope = {
             "type": "http",
             "method": method,
             "path": path,
+            "query_string": query.encode(),
             "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
         }
         step = max(1, -(-len(raw) // pieces))

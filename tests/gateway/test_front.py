@@ -213,6 +213,14 @@ async def test_without_a_valid_key_nothing_is_said(
     assert answered.json()["error"]["code"] == "invalid_api_key"
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/nothing", CHAT])
+async def test_a_key_in_an_address_is_refused_whatever_the_address_is(
+    make_client: Callable[..., AsgiClient], path: str
+) -> None:
+    answered = await make_client(FakeDoors()).get(f"{path}?key=atr_test")
+    assert (answered.status, answered.json()["error"]["code"]) == (401, "invalid_api_key")
+
+
 async def test_permission_is_asked(make_client: Callable[..., AsgiClient]) -> None:
     answered = await make_client(FakeDoors(refused=frozenset({"chat.use"}))).post(CHAT, HELLO)
     assert (answered.status, answered.json()["error"]["code"]) == (403, "permission_denied")

@@ -1,17 +1,23 @@
 """Refused keys are in the audit of their tenant: genuine ones alone, once an hour, at every door."""
 
+import asyncio
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 from factories.tenants import make_key, make_membership, make_tenant, make_user
 from fakes.clocks import FrozenClock
+from fakes.sockets import FakeRuns, SocketClient
+from structlog.testing import capture_logs
 
+from console.api.live import Live
 from kernel.backends import backends
-from kernel.errors import NotSignedIn, PermissionDenied
+from kernel.errors import NotSignedIn, PermissionDenied, Unavailable
 from substrate.audit import ActView, acts_of_tenant
 from substrate.crossing import system_scope
 from tenants.keys import checksum
@@ -104,6 +110,40 @@ def test_the_memory_is_bounded() -> None:
     assert memory.is_first(first, "expired")
 
 
+def test_what_could_not_be_written_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant = make_tenant("acme")
+    key = make_key(tenant)
+    revoke_api_key(prefix=key.prefix)
+
+    def away(**_: object) -> None:
+        raise Unavailable
+
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr("tenants.services.refusals.record_act", away)
+        knock(key.key)
+    assert [(each["event"], each["log_level"]) for each in logs] == [("refusal_not_noted", "warning")]
+    assert reasons(tenant) == []
+    knock(key.key, 2)
+    assert reasons(tenant) == ["revoked"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_gave_way_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant = make_tenant("acme")
+    key = make_key(tenant)
+    revoke_api_key(prefix=key.prefix)
+
+    def held(**_: object) -> None:
+        raise OperationalError("database is locked")
+
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr("tenants.services.refusals.record_act", held)
+        knock(key.key)
+    assert ("refusal_not_noted", "warning") in [(each["event"], each["log_level"]) for each in logs]
+    knock(key.key, 2)
+    assert reasons(tenant) == ["revoked"]
+
+
 def test_a_key_that_asks_for_another_tenant() -> None:
     tenant = make_tenant("acme")
     make_tenant("rival")
@@ -121,6 +161,45 @@ def test_a_key_in_an_address_is_refused_at_rest() -> None:
     assert "address" in answer.json()["detail"]
     assert key.key not in answer.content.decode()
     assert reasons(tenant) == ["in_address"]
+
+
+def test_a_key_in_an_address_is_refused_beside_a_good_header_too() -> None:
+    tenant = make_tenant("acme")
+    key = make_key(tenant)
+    client = Client(headers={"authorization": f"Bearer {key.key}"})
+    assert client.get("/api/v1/me").status_code == 200
+    assert client.get(f"/api/v1/me?api_key={key.key}").status_code == 401
+    assert reasons(tenant) == ["in_address"]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_key_in_an_address_opens_no_socket_and_no_stream() -> None:
+    tenant, good, other = await sync_to_async(_two_keys)()
+    runs = FakeRuns()
+    socket = SocketClient(runs, query=f"key={good.key}")
+    assert (await socket.open())["type"] == "websocket.accept"
+    assert await socket.close_code() == 4401
+    assert runs.keys == []
+    await socket.leave()
+    assert await sync_to_async(reasons)(tenant) == ["in_address"]
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "method": "GET",
+        "query_string": f"key={other.key}".encode(),
+        "headers": [(b"authorization", f"Bearer {good.key}".encode())],
+    }
+    async with asyncio.timeout(5):
+        await Live()(scope, _nothing, send)
+    assert sent[0]["status"] == 401
+    assert await sync_to_async(reasons)(tenant) == ["in_address", "in_address"]
+
+
+async def _nothing() -> Any:
+    return {"type": "http.disconnect"}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -34,7 +34,7 @@ from substrate.openapi import answers
 from substrate.rest import AtriumView
 from substrate.wording import in_language, language_of
 from tenants.rest import SIGNED_IN
-from tenants.services import authenticate_key, authenticate_session, require
+from tenants.services import authenticate_key, authenticate_session, refuse_key_in_address, require
 from tenants.types import Principal
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -109,6 +109,7 @@ class Live:
         try:
             if scope["method"] != "GET":
                 raise MethodNotAllowed
+            await refuse_key_in_address(scope.get("query_string", b""))
             credential, platform = _asked(scope, headers)
             principal = await self._who_is(credential)
             if platform:
