@@ -59,6 +59,11 @@ def scim_groups(filter_text: str = "") -> QuerySet[Group]:
     return rows.order_by("created_at", "id")
 
 
+def people_inside() -> QuerySet[GroupMember]:
+    """Who is in which group, as a directory sees it: service accounts are put in by hand, and stay."""
+    return GroupMember.objects.filter(membership__user__service_of=None)
+
+
 def scim_users(rows: QuerySet[Any]) -> list[ScimUser]:
     """What the directory sees of members, their groups by one query."""
     inside = GroupMember.objects.select_related("group").order_by("group__name")
@@ -69,7 +74,7 @@ def scim_group_views(rows: Sequence[Group], *, members: bool = True) -> list[Sci
     """What the directory sees of groups; their members, if wanted, by one query."""
     held: dict[uuid.UUID, list[Reference]] = {each.id: [] for each in rows}
     if members:
-        inside = GroupMember.objects.filter(group__in=held).order_by("created_at", "id")
+        inside = people_inside().filter(group__in=held).order_by("created_at", "id")
         for group_id, member_id, email in inside.values_list(
             "group_id", "membership_id", "membership__user__email"
         ):
@@ -145,7 +150,7 @@ def _by_id(asked: Compare, column: str) -> Q:
     # The nil id is nobody's: an id that is none matches nothing.
     target = wanted or uuid.UUID(int=0)
     if column == "members":
-        found = Q(Exists(GroupMember.objects.filter(group=OuterRef("pk"), membership_id=target)))
+        found = Q(Exists(people_inside().filter(group=OuterRef("pk"), membership_id=target)))
     else:
         found = Q(id=target)
     return ~found if asked.operator == "ne" else found

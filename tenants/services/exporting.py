@@ -33,6 +33,7 @@ from tenants.selectors import open_break_glasses
 from tenants.types import Principal
 
 FORMAT = 1
+TAKE_OUT = "tenant.export"
 KIND, FORGET = "tenants.export", "tenants.forget_export"
 SHOWN = 50
 PIECE = 1024 * 1024
@@ -47,12 +48,12 @@ def participants() -> dict[str, TenantParticipant]:
 
 
 def ask_export(*, principal: Principal, tenant_id: uuid.UUID | None = None, reason: str = "") -> ExportView:
-    """Queue an archive of the principal's tenant; an operator, with a reason and under break-glass, of another one.
+    """Queue an archive of the principal's tenant; an operator's, of any tenant, with a reason and under break-glass.
 
     Raises PermissionDenied, NotFound, BadInput, Conflict while one is being made.
     """
     target = _reachable(principal, tenant_id)
-    if target != principal.tenant_id and not reason.strip():
+    if not _is_their_own(principal, target) and not reason.strip():
         raise BadInput("Say why you take out this tenant's content.", param="reason")
     if len(reason) > REASON_LENGTH:
         raise BadInput(f"A reason has at most {REASON_LENGTH} characters.", param="reason")
@@ -101,7 +102,7 @@ def open_archive(
     tenant_id: uuid.UUID | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> tuple[ExportView, str]:
-    """An archive and the key of its file, written down as downloaded; an operator's, of another tenant, under break-glass.
+    """An archive and the key of its file, written down as downloaded; for an operator under break-glass.
 
     Raises PermissionDenied, NotFound, Conflict when it is not there yet or not any more.
     """
@@ -219,7 +220,7 @@ async def _read(file: IO[bytes], digest: Any) -> AsyncIterator[bytes]:
 def _reachable(principal: Principal, tenant_id: uuid.UUID | None) -> uuid.UUID:
     """Whose archives the principal deals with. Raises PermissionDenied, NotFound."""
     if tenant_id is None:
-        require(principal, "tenant.export")
+        require(principal, TAKE_OUT)
         return principal.tenant_id
     require(principal, OPERATE)
     if not Tenant.objects.filter(id=tenant_id).exists():
@@ -227,12 +228,21 @@ def _reachable(principal: Principal, tenant_id: uuid.UUID | None) -> uuid.UUID:
     return tenant_id
 
 
+def _is_their_own(principal: Principal, tenant_id: uuid.UUID) -> bool:
+    """Whether the principal takes the archive by the right of its own membership, and not as an operator.
+
+    The same tenant alone says nothing: a visit is in the tenant visited, and an operator may be a mere viewer there.
+    """
+    at_home = tenant_id == principal.tenant_id and not principal.visiting
+    return at_home and TAKE_OUT in principal.permissions
+
+
 def _require_break_glass(principal: Principal, tenant_id: uuid.UUID, now: datetime) -> None:
-    """An archive is all content there is: of another tenant an operator takes it as they read it.
+    """An archive is all content there is: an operator takes it as they read it.
 
     Needs that tenant's scope. Raises PermissionDenied.
     """
-    if tenant_id == principal.tenant_id:
+    if _is_their_own(principal, tenant_id):
         return
     if principal.user_id is None or not open_break_glasses(principal.user_id, now).exists():
         raise PermissionDenied(

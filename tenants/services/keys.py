@@ -16,7 +16,7 @@ from tenants import selectors
 from tenants.keys import make_key
 from tenants.listed import key_views
 from tenants.models import ApiKey, CustomRole, ServiceAccount
-from tenants.permissions import refuse_visit, require, require_rank
+from tenants.permissions import permissions_of, refuse_visit, require, require_rank, require_within
 from tenants.services.roles import wanted_role
 from tenants.services.service_accounts import account_for_key
 from tenants.types import NAME_LENGTH, IssuedKey, KeyState, KeyView, Principal, PriorityClass, Role
@@ -116,6 +116,7 @@ def create_key(
             wanted, owner = (account.role, account.custom_role), account.user_id
         else:
             wanted = wanted_role(principal, role or default, custom_role_id)
+            _require_within(principal, *wanted)
         issued = issue_api_key(
             tenant_id=principal.tenant_id,
             name=name,
@@ -171,7 +172,7 @@ def _rotatable(principal: Principal, key_id: uuid.UUID, now: datetime) -> tuple[
     key = selectors.api_keys().select_for_update().filter(id=key_id).first()
     if key is None:
         raise NotFound("There is no such key.")
-    _require_rank(principal, key)
+    _require_within(principal, key.role, key.custom_role)
     if key.user_id is not None and ServiceAccount.objects.filter(id=key.user_id).exists():
         account_for_key(principal=principal, account_id=key.user_id)
     # Its text acts as that person: it goes to nobody else's hands.
@@ -231,6 +232,11 @@ def _revoke(key: ApiKey, clock: Clock) -> None:
 def _require_rank(principal: Principal, key: ApiKey) -> None:
     custom = key.custom_role
     require_rank(principal, Role(key.role), custom.permissions if custom else None)
+
+
+def _require_within(principal: Principal, role: str, custom: CustomRole | None) -> None:
+    """A key's text is handed over: operators, who deal with all roles, get none that may more than they do."""
+    require_within(principal, permissions_of(Role(role), custom=custom.permissions if custom else None))
 
 
 def _record(act: str, key: ApiKey, before: dict[str, object] | None = None) -> None:

@@ -135,10 +135,7 @@ def _set_members(row: Group, wanted: Sequence[str]) -> None:
     members = {each.id: each for each in people.select_related("user")}
     if set(members) != ids:
         raise InvalidValue("A member of the group is no user of this tenant.")
-    # Service accounts are put in by hand, and stay.
-    inside = GroupMember.objects.filter(group=row, membership__user__service_of=None).select_related(
-        "membership__user"
-    )
+    inside = scim_reads.people_inside().filter(group=row).select_related("membership__user")
     there = {each.membership_id: each.membership for each in inside}
     gone = [there[each] for each in there.keys() - members.keys()]
     fresh = [members[each] for each in members.keys() - there.keys()]

@@ -19,7 +19,7 @@ from substrate.versions import check_version
 from tenants import account_reads
 from tenants.access_types import DESCRIPTION_LENGTH
 from tenants.models import ApiKey, CustomRole, Membership, ServiceAccount, Tenant, User
-from tenants.permissions import require, require_rank
+from tenants.permissions import permissions_of, require, require_rank, require_within
 from tenants.service_account_types import MARK, ServiceAccountView, address_of
 from tenants.services.roles import wanted_role
 from tenants.types import SLUG_PATTERN, Principal, Role
@@ -105,7 +105,8 @@ def change_service_account(
         if description is not None:
             row.description = _text(description)
         if role is not None or custom_role_id is not None:
-            member.role, member.custom_role = _role(principal, role, custom_role_id)
+            held = _rights(member.role, member.custom_role)
+            member.role, member.custom_role = _role(principal, role, custom_role_id, held)
             keys = ApiKey.objects.filter(user_id=row.id, revoked_at=None)
             keys.update(role=member.role, custom_role=member.custom_role, updated_at=clock.now())
         if disabled is not None and disabled != (member.disabled_at is not None):
@@ -159,7 +160,7 @@ def account_for_key(*, principal: Principal, account_id: uuid.UUID) -> Membershi
     """
     row = _found(account_id)
     member = row.membership
-    require_rank(principal, Role(member.role), _permissions(member.custom_role))
+    require_within(principal, _rights(member.role, member.custom_role))
     if principal.closed - account_reads.closed_to_account(member):
         raise PermissionDenied(
             "This service account may use things that you may not: ask somebody who may.",
@@ -171,11 +172,17 @@ def account_for_key(*, principal: Principal, account_id: uuid.UUID) -> Membershi
 
 
 def _role(
-    principal: Principal, role: Role | None, custom_role_id: uuid.UUID | None
+    principal: Principal,
+    role: Role | None,
+    custom_role_id: uuid.UUID | None,
+    held: frozenset[str] = frozenset(),
 ) -> tuple[str, CustomRole | None]:
+    """The role asked for. What it adds to `held` must be the principal's own: keys that are out have it at once."""
     if role is Role.OWNER:
         raise BadInput("A service account is never an owner.", param="role")
-    return wanted_role(principal, role, custom_role_id)
+    wanted = wanted_role(principal, role, custom_role_id)
+    require_within(principal, _rights(*wanted) - held)
+    return wanted
 
 
 def _found(account_id: uuid.UUID) -> ServiceAccount:
@@ -193,6 +200,10 @@ def _locked(principal: Principal, account_id: uuid.UUID) -> ServiceAccount:
     custom = row.membership.custom_role
     require_rank(principal, Role(row.membership.role), _permissions(custom))
     return row
+
+
+def _rights(role: str, custom: CustomRole | None) -> frozenset[str]:
+    return permissions_of(Role(role), custom=_permissions(custom))
 
 
 def _permissions(custom: CustomRole | None) -> list[str] | None:

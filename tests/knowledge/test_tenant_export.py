@@ -197,3 +197,38 @@ def test_a_visit_opens_no_archive() -> None:
         headers={"X-Atrium-Tenant": tenant.slug},
     )
     assert answer.status_code == 403
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("role", [None, Role.VIEWER, Role.ADMIN])
+def test_an_operator_inside_the_tenant_breaks_the_glass_as_well(role: Role | None) -> None:
+    """On a visit (None) and as a member without the right the tenant at hand is the tenant asked for."""
+    tenant = make_tenant()
+    client = operator()
+    if role is not None:
+        make_membership(tenant, User.objects.get(is_operator=True), role=role)
+    with tenant_scope(tenant.id):
+        row = TenantExport.objects.create(
+            tenant=tenant, state="ready", blob_key="k", expires_at=timezone.now() + timedelta(days=1)
+        )
+    path, inside = f"/api/v1/tenants/{tenant.id}/exports", {"x-atrium-tenant": tenant.slug}
+
+    def ask(body: dict[str, str]) -> Any:
+        return client.post(path, json.dumps(body), content_type="application/json", headers=inside)
+
+    assert (ask({}).status_code, ask({}).json()["param"]) == (400, "reason")
+    shut = ask({"reason": "they asked for it"})
+    assert (shut.status_code, shut.json()["code"]) == (403, "break_glass_needed")
+    file = client.get(f"{path}/{row.id}/file", headers=inside)
+    assert (file.status_code, file.json()["code"]) == (403, "break_glass_needed")
+    with tenant_scope(tenant.id):
+        assert TenantExport.objects.count() == 1
+    break_the_glass(tenant)
+    assert ask({"reason": "they asked for it"}).status_code in (201, 202)
+
+
+@pytest.mark.django_db
+def test_an_operator_who_is_the_owner_needs_no_reason() -> None:
+    client = operator()
+    tenant = Tenant.objects.get()
+    assert post(client, f"/tenants/{tenant.id}/exports", {}).status_code in (201, 202)

@@ -119,6 +119,46 @@ def test_it_never_is_an_owner_and_nobody_rises_by_it(tenant: Tenant, admin: Clie
     assert send(mine, "GET", "/service-accounts").status_code == 403
 
 
+def test_an_operator_does_not_rise_by_a_key_either(tenant: Tenant, admin: Client) -> None:
+    """Operators deal with all roles; a key's text is another matter: it acts as what it may."""
+    account = make(admin, role="admin")
+    key_of(admin, account)
+    rights = ["keys.write", "service_accounts.write"]
+    role = send(admin, "POST", "/roles", {"name": "Keys", "permissions": rights}).json()
+    clerk = make_membership(tenant, make_user("op@acme.test", is_operator=True), role=Role.VIEWER)
+    send(admin, "PATCH", f"/users/{clerk.user_id}", {"custom_role": role["id"]})
+    mine = session_client(clerk)
+    plain = send(admin, "POST", "/api-keys", {"name": "k", "role": "admin"}).json()
+    listed = send(admin, "GET", f"/api-keys?service_account={account['id']}").json()["results"]
+    weak = send(admin, "POST", "/service-accounts", {"name": "weak", "custom_role": role["id"]}).json()
+    for method, path, body in (
+        ("POST", "/api-keys", {"name": "k", "service_account": account["id"]}),
+        ("POST", "/api-keys", {"name": "k", "role": "admin"}),
+        ("POST", f"/api-keys/{plain['id']}/rotate", {}),
+        ("POST", f"/api-keys/{listed[0]['id']}/rotate", {}),
+        ("PATCH", f"/service-accounts/{weak['id']}", {"role": "admin"}),
+    ):
+        answer = send(mine, method, path, body)
+        assert (answer.status_code, answer.json()["code"]) == (403, "beyond_own_rights"), path
+    assert send(mine, "POST", "/api-keys", {"name": "k", "custom_role": role["id"]}).status_code == 201
+    assert send(mine, "POST", "/api-keys", {"name": "k", "service_account": weak["id"]}).status_code == 201
+    assert send(mine, "DELETE", f"/api-keys/{plain['id']}").status_code == 204
+
+
+def test_a_visit_gives_no_account_what_opens_content(tenant: Tenant, admin: Client) -> None:
+    account = make(admin, role="viewer")
+    key = key_of(admin, account)
+    operator = make_membership(make_tenant("home"), make_user(is_operator=True), role=Role.OWNER)
+    visit, inside = session_client(operator), {"x-atrium-tenant": "acme"}
+    path = f"/service-accounts/{account['id']}"
+    raised = send(visit, "PATCH", path, {"role": "admin"}, **inside)
+    assert (raised.status_code, raised.json()["code"]) == (403, "beyond_own_rights")
+    assert authenticate_key_now(key).role is Role.VIEWER
+    send(admin, "PATCH", path, {"role": "admin"})
+    assert send(visit, "PATCH", path, {"role": "viewer"}, **inside).status_code == 200
+    assert send(visit, "PATCH", path, {"disabled": True}, **inside).status_code == 200
+
+
 def test_what_is_shut_to_the_maker_is_not_opened_by_its_key(tenant: Tenant, admin: Client) -> None:
     account = make(admin)
     role = send(admin, "POST", "/roles", {"name": "Keys", "permissions": ["keys.write", "chat.use"]}).json()
@@ -183,6 +223,32 @@ def test_a_directory_leaves_it_in_its_groups(tenant: Tenant, admin: Client) -> N
         assert GroupMember.objects.filter(membership__user_id=account["id"]).count() == 1
         membership = Membership.objects.get(user_id=account["id"])
     assert scim.delete(f"/scim/v2/acme/Users/{membership.id}").status_code == 404
+
+
+def test_a_directory_changes_a_group_without_seeing_it(tenant: Tenant, admin: Client) -> None:
+    account, leaver = make(admin), make_membership(tenant)
+    group = send(admin, "POST", "/groups", {"name": "Robots"}).json()
+    members = {"user_ids": [account["id"], str(leaver.user_id)]}
+    assert send(admin, "POST", f"/groups/{group['id']}/members", members).status_code == 201
+    owner = session_client(make_membership(tenant, role=Role.OWNER))
+    token = send(owner, "POST", "/provisioning/tokens", {"name": "entra"}).json()
+    scim = Client(headers={"authorization": f"Bearer {token['token']}"})
+    path, form = f"/scim/v2/acme/Groups/{group['id']}", "application/scim+json"
+    assert [each["value"] for each in scim.get(path).json()["members"]] == [str(leaver.id)]
+    with tenant_scope(tenant.id):
+        program = Membership.objects.get(user_id=account["id"])
+    for member, found in ((leaver, 1), (program, 0)):
+        query = {"filter": f'members.value eq "{member.id}"'}
+        assert scim.get("/scim/v2/acme/Groups", query).json()["totalResults"] == found
+    change = {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "remove", "path": f'members[value eq "{leaver.id}"]'}],
+    }
+    answer = scim.patch(path, json.dumps(change), content_type=form)
+    assert answer.status_code in (200, 204), answer.content
+    with tenant_scope(tenant.id):
+        left = GroupMember.objects.filter(group_id=group["id"]).values_list("membership_id", flat=True)
+        assert list(left) == [program.id]
 
 
 def test_a_change_of_role_reaches_its_keys(admin: Client) -> None:
