@@ -31,7 +31,7 @@ from config.server import SERVER_OPTIONS  # noqa: E402
 from inference.types import Surface, TokenUsage  # noqa: E402
 from kernel.backends import backends, import_object  # noqa: E402
 from kernel.ids import uuid7  # noqa: E402
-from routing.services.placing import candidates_of  # noqa: E402
+from routing.services.choosing import choose  # noqa: E402
 from routing.types import ModelCall  # noqa: E402
 from substrate.scoping import tenant_scope  # noqa: E402
 from tenants.limit_types import Level, Measure  # noqa: E402
@@ -132,7 +132,7 @@ async def steps(key: str) -> dict[str, float]:
         principal = await authenticate_key(key)
         known = time.perf_counter()
         call = ModelCall(principal, Surface.CHAT, "bench", body, 60, str(number), "v1", max_tokens=64)
-        candidates = candidates_of(call)
+        candidates = choose(call, None).candidates
         asked = time.perf_counter()
         admission = await admissions.admit(call, candidates, uuid7())
         admitted = time.perf_counter()
