@@ -41,6 +41,8 @@ class Lifespan:
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
         except Exception as error:
+            # Whatever it is: a server that only sees the exception takes the protocol for unsupported and serves
+            # without having started. So it is told, and then the error goes on.
             log.exception("startup_failed")
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
             raise
@@ -96,6 +98,8 @@ async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
             await work()
             return
         except Exception:
+            # The edge of a background task: any work of any app, and nobody above who could decide. A bug in one
+            # sweep must not end it for the life of the process; what is cancelled still ends.
             log.exception("background_failed", work=name, again_in_s=pause)
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_S)

@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 from fakes.console import ConsolePage
+from fakes.engine_server import Behaviour, engine_thread
 from playwright.sync_api import expect
+
+from kernel.ids import uuid7
 
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(240)]
 
@@ -40,3 +43,40 @@ def test_a_rule_is_tried_then_saved(open_console: OpenConsole, installation: Any
     page.get_by_test_id("policy").get_by_test_id("save").click()
     expect(page.get_by_test_id("policy").get_by_test_id("save")).to_be_disabled()
     assert console.errors == []
+
+
+def test_a_stand_in_and_a_trial_are_kept_and_taken_back(open_console: OpenConsole, installation: Any) -> None:
+    with engine_thread(Behaviour(words=2, context=2048)) as engine:
+        model = f"org/model-{uuid7().hex[-8:]}"
+        engine.served_models = (model,)
+        server = installation.demo.server
+        server.manage("register_engine", "--pool", f"p-{model[-8:]}", "--model", model, "--url", engine.url)
+        try:
+            console = open_console("operator")
+            console.go(f"/console/choice?in={installation.second}")
+            page = console.page
+            page.get_by_test_id("new-chain").click()
+            page.get_by_test_id("chain").get_by_label("In place of").select_option(model)
+            page.get_by_test_id("new-canary").click()
+            trial = page.get_by_test_id("canary")
+            trial.get_by_label("Instead of").select_option("atrium-extractive")
+            trial.get_by_label("try").select_option(model)
+            trial.get_by_label("Percent of conversations").fill("140")
+            trial.get_by_label("Percent of conversations").press("Tab")
+            assert console.axe() == []
+            page.get_by_test_id("policy").get_by_test_id("save").click()
+            expect(page.get_by_test_id("policy").get_by_test_id("save")).to_be_disabled()
+            page.reload()
+            chain = page.get_by_test_id("chain")
+            expect(chain.get_by_label("In place of")).to_have_value(model)
+            expect(chain.get_by_label("answers")).to_have_value("atrium-extractive")
+            expect(page.get_by_test_id("canary").get_by_label("Percent of conversations")).to_have_value("99")
+            # As it was before.
+            page.get_by_role("button", name=f"Delete the stand-ins of {model}").click()
+            page.get_by_role("button", name="End the trial for atrium-extractive").click()
+            page.get_by_test_id("policy").get_by_test_id("save").click()
+            expect(page.get_by_test_id("policy").get_by_test_id("save")).to_be_disabled()
+            expect(page.get_by_test_id("chain")).to_have_count(0)
+            assert console.errors == []
+        finally:
+            server.manage("remove_engine", engine.url)
