@@ -44,6 +44,8 @@ from tenants.types import (
     UsageState,
     normal_email,
 )
+from tenants.webhook_models import Webhook as Webhook
+from tenants.webhook_models import WebhookDelivery as WebhookDelivery
 
 
 def _choices(
@@ -230,6 +232,8 @@ class ApiKey(TenantOwned):
     last_used_at = models.DateTimeField(null=True, blank=True)
     # The bare id: the pair is shown while both rows are there, and nothing hangs on it.
     replaces = models.UUIDField(null=True, blank=True)
+    # When webhooks were told that it ends soon.
+    end_told_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta(TenantOwned.Meta):
         """Listed by tenant, the newest first."""

@@ -56,6 +56,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("jobs.read", "activity", "See background jobs", Role.ADMIN),
     Permission("quotas.write", "tenant", "Limit users, keys and models within the tenant", Role.ADMIN),
     Permission("routing.write", "tenant", "Say which model answers when", Role.ADMIN),
+    Permission("webhooks.write", "tenant", "Say where events of the tenant are sent", Role.ADMIN),
     Permission("retention.write", "tenant", "Say how long conversations and files are kept", Role.OWNER),
     Permission("tenant.write", "tenant", "Change the tenant itself", Role.OWNER),
     Permission(

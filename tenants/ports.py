@@ -18,6 +18,7 @@ from tenants.limit_types import (
     Verdict,
 )
 from tenants.types import Expiring, KeyEntry, SpoolBacklog, SpoolEntry
+from tenants.webhook_types import WebhookAnswer
 
 
 class KeyFinder(Protocol):
@@ -184,4 +185,16 @@ class ProviderFetch(Protocol):
         self, url: str, fields: Mapping[str, str], *, basic: tuple[str, str] | None = None
     ) -> Mapping[str, Any]:
         """The JSON object that answers a form; `basic` is user and password. Raises UpstreamFailed."""
+        ...
+
+
+class WebhookSend(Protocol):
+    """Sends events to addresses that tenants name."""
+
+    def check(self, url: str) -> None:
+        """Return when the address may be named; nothing is looked up. Raises BadInput, worded for who names it."""
+        ...
+
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> WebhookAnswer:
+        """One request, which ends within seconds whatever the other side does; how it ended, never an error."""
         ...

@@ -60,6 +60,13 @@ from tenants.views.sso_pages import come_back, find_provider, start
 from tenants.views.tenants import TenantsView, TenantView
 from tenants.views.usage import UsageView
 from tenants.views.users import UsersView, UserView
+from tenants.views.webhooks import (
+    DeliveriesView,
+    RotateWebhookView,
+    WebhooksView,
+    WebhookTestView,
+    WebhookView,
+)
 
 urlpatterns: list[URLPattern] = [
     re_path(r"^me/?$", MeView.as_view()),
@@ -116,6 +123,11 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^usage/?$", UsageView.as_view()),
     re_path(r"^quotas/?$", QuotasView.as_view()),
     re_path(r"^quotas/(?P<quota_id>[^/]+)/?$", QuotaRuleView.as_view()),
+    re_path(r"^webhooks/?$", WebhooksView.as_view()),
+    re_path(r"^webhooks/(?P<webhook_id>[^/]+)/?$", WebhookView.as_view()),
+    re_path(r"^webhooks/(?P<webhook_id>[^/]+)/rotate/?$", RotateWebhookView.as_view()),
+    re_path(r"^webhooks/(?P<webhook_id>[^/]+)/test/?$", WebhookTestView.as_view()),
+    re_path(r"^webhooks/(?P<webhook_id>[^/]+)/deliveries/?$", DeliveriesView.as_view()),
     re_path(r"^retention/?$", RetentionRulesView.as_view()),
     re_path(r"^retention/preview/?$", RetentionPreviewView.as_view()),
 ]

@@ -15,7 +15,7 @@ from knowledge.naming import chunk_id
 from knowledge.types import Collection, DocumentState
 from substrate.changes import record_change
 from substrate.scoping import tenant_scope
-from tenants.services import principal_for_jobs
+from tenants.services import emit_event, principal_for_jobs
 from tenants.types import Principal
 
 
@@ -137,10 +137,19 @@ def note_failure(
     with tenant_scope(tenant_id):
         row = Document.objects.filter(id=document_id, version=version).exclude(live_version=version).first()
         if row is not None:
+            known = row.state == DocumentState.FAILED
             row.state, row.error = DocumentState.FAILED.value, reason
             row.error_code = code or row.error_code or "ingestion_failed"
             row.save(update_fields=["state", "error", "error_code", "updated_at"])
             _tell(row.knowledge_base_id, tenant_id)
+            told = {
+                "document_id": row.id,
+                "knowledge_base_id": row.knowledge_base_id,
+                "version": version,
+                "code": row.error_code,
+            }
+            if not known:
+                emit_event(tenant_id=tenant_id, event="document.failed", told=told)
 
 
 def note_waiting(tenant_id: uuid.UUID, document_id: uuid.UUID, version: int, *, code: str) -> None:

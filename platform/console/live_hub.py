@@ -41,6 +41,7 @@ HEARD_BY: Mapping[str, str] = {
     "identity_provider": "tenant.write",
     "scim_token": "tenant.write",
     "break_glass": "audit.read",
+    "webhook": "webhooks.write",
     "usage": "usage.read",
 }
 # Changes after which the rights of some are others, and those that touch everybody in the tenant.

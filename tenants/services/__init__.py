@@ -100,6 +100,8 @@ from tenants.services.users import (
     remove_member,
     set_password,
 )
+from tenants.services.webhook_keys import watch_ending_keys_forever
+from tenants.services.webhook_sending import emit_event
 
 __all__ = [
     "GROUPS",
@@ -139,6 +141,7 @@ __all__ = [
     "drain_usage_forever",
     "drain_usage_once",
     "drifted_lines",
+    "emit_event",
     "end_every_session",
     "ending_keys",
     "explain_access",
@@ -210,6 +213,7 @@ __all__ = [
     "usage_figures",
     "user_of_session",
     "visit_tenant",
+    "watch_ending_keys_forever",
     "watch_limits_forever",
     "withdraw_invitation",
     "within_limits",

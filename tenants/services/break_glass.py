@@ -24,6 +24,7 @@ from tenants.models import BreakGlass, Membership, Tenant, User
 from tenants.permissions import OPERATE, require
 from tenants.selectors import open_break_glasses
 from tenants.services.mailing import Letter, send_letter
+from tenants.services.webhook_sending import emit_event
 from tenants.types import Principal, Role
 
 KIND = "break_glass"
@@ -69,6 +70,8 @@ def open_break_glass(
             operator=user, operator_email=user.email, reason=why, expires_at=now + timedelta(minutes=minutes)
         )
         _tell("began", row, f"{user.email}, {minutes} min: {why}")
+        told = {"id": row.id, "expires_at": row.expires_at}
+        emit_event(tenant_id=row.tenant_id, event="break_glass.began", told=told)
     _send_letters(row)
     return _view(row, principal, now)
 

@@ -37,6 +37,7 @@ from tenants.lifecycle_types import (
 from tenants.models import Tenant, TenantDeletion
 from tenants.permissions import OPERATE, require
 from tenants.services.exporting import participants
+from tenants.services.webhook_sending import emit_event
 from tenants.types import Principal, TenantState
 
 log = structlog.get_logger(__name__)
@@ -92,6 +93,7 @@ def ask_deletion(
             raise Conflict("This tenant is to be deleted already.", code="deleting") from error
         _set_state(tenant, TenantState.DELETING)
         _record(row, "deletion_asked", both=True)
+        emit_event(tenant_id=target, event="tenant.deletion_asked", told={"due_at": row.due_at})
         return view_of(row)
 
 
@@ -108,6 +110,7 @@ def withdraw_deletion(*, principal: Principal, tenant_id: uuid.UUID) -> Deletion
         row.save(update_fields=["state", "updated_at"])
         _set_state(Tenant.objects.select_for_update().get(id=tenant_id), TenantState(row.was))
         _record(row, "deletion_withdrawn", both=True)
+        emit_event(tenant_id=tenant_id, event="tenant.deletion_withdrawn", told={})
         return view_of(row)
 
 

@@ -2,7 +2,7 @@
 
 Every minute the limits of days and months, and what a tenant keeps, are compared with what is used. What is passed for
 the first time in its period is written down as an act of the tenant, and in the same transaction one job for each letter
-is queued: to the owners and administrators, and to the user whose limit it is. Callers are told by a header besides
+is queued: to the owners and administrators, and to the user whose limit it is; and the tenant's webhooks are told. Callers are told by a header besides
 (`tenants.planning`), people by a banner (`/quotas`).
 """
 
@@ -19,9 +19,8 @@ from django.conf import settings
 
 from kernel.actors import SYSTEM, acting
 from kernel.clock import SYSTEM_CLOCK, Clock
-from kernel.errors import AtriumError, Unavailable
+from kernel.errors import AtriumError
 from substrate.audit import record_act
-from substrate.jobs import ClaimedJob, enqueue_job
 from substrate.models import TenantAct
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
@@ -30,20 +29,18 @@ from tenants.models import Membership, Quota, Tenant
 from tenants.periods import period_name
 from tenants.planning import line_of
 from tenants.services.limits import limited_tenants, load_limits
-from tenants.services.mailing import Letter, send_letter
+from tenants.services.mailing import head_addresses, queue_letter
 from tenants.services.quotas import names_of
 from tenants.services.standings import OK, read_standings, state_of
 from tenants.services.stocks import stocks_used
-from tenants.types import Role, TenantState
+from tenants.services.webhook_sending import emit_event
+from tenants.types import TenantState
 
 log = structlog.get_logger(__name__)
 
 EVERY_S = 60.0
-MOST_LETTERS = 20
-KIND = "tenants.limit_letter"
+TEMPLATE = "account/email/limit.txt"
 ACT = "warned"
-# A mail server that is away is asked again after these pauses; the letter is given up then.
-PAUSES_S = (5.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,26 +112,6 @@ async def find_passed(tenant_id: uuid.UUID, *, clock: Clock = SYSTEM_CLOCK) -> l
     return [each for each in found if each is not None]
 
 
-async def send_limit_letter(job: ClaimedJob) -> None:
-    """The job: one letter to one person. It is tried in this one attempt alone, so that it is never sent twice.
-
-    Raises Unavailable when no mail server took it.
-    """
-    given = job.payload
-    letter = Letter(
-        to=given["to"],
-        subject=given["subject"],
-        template="account/email/limit.txt",
-        words=given["words"],
-    )
-    for pause in (*PAUSES_S, None):
-        if await asyncio.to_thread(send_letter, letter):
-            return
-        if pause is not None:
-            await asyncio.sleep(pause)
-    raise Unavailable("No mail server took the letter.")
-
-
 def _watched(limits: TenantLimits) -> list[Limit]:
     """Rules of somebody in particular that count a day, a month or a stock."""
     every = [rule for by_subject in limits.rules.values() for each in by_subject.values() for rule in each]
@@ -181,9 +158,24 @@ def _tell(tenant_id: uuid.UUID, passed: Passed) -> int:
             tenant_id=tenant_id,
             after={"used": passed.used, "state": passed.state, "hard": rule.hard, "soft": rule.soft},
         )
+        emit_event(tenant_id=tenant_id, event=f"limit.{passed.state}", told=_told(passed))
         if settings.MAIL_CONFIGURED:
             _queue_letters(active, passed, name)
     return 1
+
+
+def _told(passed: Passed) -> dict[str, object]:
+    """What webhooks hold of it."""
+    rule = passed.limit
+    return {
+        "level": rule.level.value,
+        "subject": rule.subject,
+        "measure": rule.measure.value,
+        "used": passed.used,
+        "hard": rule.hard,
+        "soft": rule.soft,
+        "period": passed.period,
+    }
 
 
 def _queue_letters(tenant: Tenant, passed: Passed, name: str) -> None:
@@ -199,19 +191,19 @@ def _queue_letters(tenant: Tenant, passed: Passed, name: str) -> None:
         "reached": passed.state == "reached",
     }
     for address in _recipients(rule):
-        enqueue_job(
+        queue_letter(
             tenant_id=tenant.id,
-            kind=KIND,
-            payload={"to": address, "subject": f"{tenant.name}: a limit {step}", "words": words},
-            max_attempts=1,
+            to=address,
+            subject=f"{tenant.name}: a limit {step}",
+            template=TEMPLATE,
+            words=words,
         )
 
 
 def _recipients(rule: Limit) -> Sequence[str]:
-    open_ones = Membership.objects.filter(disabled_at=None, user__is_active=True, user__service_of=None)
-    heads = open_ones.filter(role__in=[Role.OWNER, Role.ADMIN], custom_role=None).order_by("created_at")
-    found = list(heads.values_list("user__email", flat=True)[:MOST_LETTERS])
+    found = list(head_addresses())
     if rule.level is Level.USER:
+        open_ones = Membership.objects.filter(disabled_at=None, user__is_active=True, user__service_of=None)
         found += open_ones.filter(user_id=rule.subject).values_list("user__email", flat=True)
     return list(dict.fromkeys(found))
 

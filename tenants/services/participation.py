@@ -27,6 +27,7 @@ class TenantsParticipant(TableParticipant):
         "tenants.Invitation": frozenset({"token_hash"}),
         "tenants.IdentityProvider": frozenset({"client_secret"}),
         "tenants.ScimToken": frozenset({"token_hash"}),
+        "tenants.Webhook": frozenset({"secret", "second_secret"}),
     }
     kept_in: ClassVar[Mapping[str, str]] = {
         "tenants.TenantExport": "archives themselves",

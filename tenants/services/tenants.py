@@ -16,6 +16,7 @@ from tenants.lifecycle_types import REGION_LENGTH
 from tenants.models import Tenant
 from tenants.periods import zone_of
 from tenants.permissions import require
+from tenants.services.webhook_sending import emit_event
 from tenants.types import (
     NAME_LENGTH,
     SLUG_PATTERN,
@@ -119,6 +120,8 @@ def change_tenant(
                 before=before,
                 after=after,
             )
+            if act in ("suspended", "resumed"):
+                emit_event(tenant_id=tenant.id, event=f"tenant.{act}", told={})
         tenant.save()
         record_change(kind="tenant", object_id=tenant.id, tenant_id=tenant.id)
     return get_tenant(tenant_id=tenant.id)

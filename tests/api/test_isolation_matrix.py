@@ -55,6 +55,7 @@ OWNERS = {
     "grant_id": ("tenants.BreakGlass", "id"),
     "token_id": ("tenants.ScimToken", "id"),
     "account_id": ("tenants.ServiceAccount", "id"),
+    "webhook_id": ("tenants.Webhook", "id"),
 }
 # Things that all tenants share: who may touch them is the operators' business and has its own tests.
 SHARED = {
@@ -71,6 +72,8 @@ HIDDEN_FROM_VIEWERS = {
     "tenants.RequestTrace",
     "tenants.TenantExport",
     "tenants.UsageRecord",
+    "tenants.Webhook",
+    "tenants.WebhookDelivery",
     "substrate.TenantAct",
     "assistants.Conversation",
     "assistants.Message",

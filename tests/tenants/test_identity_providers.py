@@ -476,6 +476,7 @@ def test_the_sign_in_page_offers_what_the_organisation_has(provider: OidcServer,
         "https://[::1]/", "https://[::ffff:127.0.0.1]/", "https://2130706433/", "https://0x7f.1/",
         "https://100.64.0.1/", "https://[fd00:ec2::254]/", "https://0.0.0.0/", "https://[64:ff9b::7f00:1]/",
         "http://example.com/", "ftp://example.com/", "https://user@example.com/", "https:///x", "file:///etc/passwd",
+        "https://[::1/", "https://example.com:99999/",
     ],
 )  # fmt: skip
 def test_tenants_do_not_send_the_server_into_its_own_network(url: str) -> None:

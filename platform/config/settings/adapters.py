@@ -37,6 +37,11 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
             "tenants.adapters.provider_http.HttpProviderFetch",
             {"private_hosts": environment.sign_in_hosts},
         ),
+        "webhook_send": BackendSpec(
+            "tenants.ports.WebhookSend",
+            "tenants.adapters.webhook_http.HttpWebhookSend",
+            {"private_hosts": environment.webhook_hosts},
+        ),
         "meters": BackendSpec(
             "kernel.hops.Meters",
             "config.seeing.meters.PrometheusMeters",
@@ -283,7 +288,8 @@ JOB_HANDLERS = {
     "knowledge.delete_document": ("knowledge.tasks.delete_document", "knowledge.tasks.give_up_deletion"),
     "knowledge.purge": ("knowledge.tasks.purge", "knowledge.tasks.give_up_purge"),
     "tenants.export": ("tenants.tasks.make_archive", "tenants.tasks.give_up_export"),
-    "tenants.limit_letter": ("tenants.tasks.send_limit_letter", "tenants.tasks.say_nothing"),
+    "tenants.limit_letter": ("tenants.tasks.send_queued_letter", "tenants.tasks.say_nothing"),
+    "tenants.webhook": ("tenants.tasks.send_due", "tenants.tasks.give_up_sending"),
     "tenants.forget_export": ("tenants.tasks.forget_archive", "tenants.tasks.say_nothing"),
 }
 
@@ -331,6 +337,7 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
             "tenants.services.keep_retention_forever",
             "tenants.services.keep_deletions_forever",
             "tenants.services.watch_limits_forever",
+            "tenants.services.watch_ending_keys_forever",
             "tenants.services.compare_counters_forever",
             "config.keeping.schedule.keep_backups_forever",
         ),

@@ -52,6 +52,7 @@ class Environment:
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     sign_in_hosts: tuple[str, ...] = ()
+    webhook_hosts: tuple[str, ...] = ()
     email_url: str = field(default="", repr=False)
     metrics_token: str = field(default="", repr=False)
     audit_forward: str = ""
@@ -107,6 +108,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         allowed_origins=_origins(variables, public_url),
         trusted_proxies=_networks(variables, "ATRIUM_TRUSTED_PROXIES"),
         sign_in_hosts=_list(variables, "ATRIUM_SIGN_IN_HOSTS"),
+        webhook_hosts=_list(variables, "ATRIUM_WEBHOOK_HOSTS"),
         email_url=_url(variables, "ATRIUM_EMAIL_URL", ("smtp", "smtps", "console")),
         metrics_token=_metrics_token(variables),
         audit_forward=_audit_forward(variables),

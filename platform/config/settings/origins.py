@@ -28,6 +28,7 @@ VARIABLES: Mapping[str, str] = {
     "ATRIUM_ALLOWED_ORIGINS": "allowed_origins",
     "ATRIUM_TRUSTED_PROXIES": "trusted_proxies",
     "ATRIUM_SIGN_IN_HOSTS": "sign_in_hosts",
+    "ATRIUM_WEBHOOK_HOSTS": "webhook_hosts",
     "ATRIUM_SECRET_KEY": "secret_key",
     "ATRIUM_KEYRING": "keyring",
     "ATRIUM_DATABASE_URL": "database_url",

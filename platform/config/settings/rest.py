@@ -41,6 +41,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "PoolState": "inference.serializers.POOL_STATES",
         "PartState": "console.home.health.STATES",
         "WorkKind": "routing.serializers.TASKS",
+        "WebhookEvent": "tenants.webhook_types.EVENT_NAMES",
+        "DeliveryState": "tenants.webhook_serializers.DELIVERY_STATES",
     },
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
