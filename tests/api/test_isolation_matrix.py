@@ -28,7 +28,7 @@ from tenants.models import Tenant
 from tenants.services import revoke_api_key
 from tenants.types import Role
 
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.sweep, pytest.mark.django_db, pytest.mark.timeout(300)]
 
 OWNED: list[type[TenantOwned]] = [model for model in apps.get_models() if issubclass(model, TenantOwned)]
 METHODS = ("get", "post", "put", "patch", "delete")

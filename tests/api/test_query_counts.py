@@ -21,7 +21,7 @@ from tenants.models import Tenant
 from tenants.services import issue_api_key, store_usage
 from tenants.types import Role
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.sweep]
 
 FEW, MANY = 3, 23
 BASE = uuid.UUID("01a20bda-92ef-7578-b7dd-19b7295d71a2")

@@ -75,6 +75,7 @@ def test_the_index_shows_the_figures(operator: Client) -> None:
     assert system_scope_uses["back-office"] == before + 1
 
 
+@pytest.mark.sweep
 def test_every_page_lists_searches_and_filters(operator: Client) -> None:
     tenant = make_tenant("acme")
     make_membership(tenant)

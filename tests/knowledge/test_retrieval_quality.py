@@ -13,6 +13,7 @@ from knowledge.ports import VectorStore
 from knowledge.types import ChunkPoint, Collection, SearchMode, VectorQuery
 
 pytestmark = [
+    pytest.mark.sweep,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the Cranfield collection is not at {FOLDER}"),
 ]

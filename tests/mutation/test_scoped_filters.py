@@ -17,6 +17,7 @@ def names(site: Site) -> set[str]:
     return {*code.co_names, *(str(each) for each in code.co_consts)}
 
 
+@pytest.mark.sweep
 def test_filters_of_every_app_are_found() -> None:
     sites = find_sites()
     assert {site.path.partition("/")[0] for site in sites} >= {
@@ -31,6 +32,7 @@ def test_filters_of_every_app_are_found() -> None:
     assert any(site.path == "platform/substrate/scoping.py" and site.kind == "filter" for site in sites)
 
 
+@pytest.mark.sweep
 def test_the_changed_code_lacks_the_filter_and_nothing_else() -> None:
     for site in find_sites()[::12]:
         assert site.function in mutated_code(site)

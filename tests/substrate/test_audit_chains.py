@@ -55,6 +55,7 @@ def test_an_untouched_chain_is_whole_and_says_how_far_it_goes() -> None:
     assert verify_tenant_acts(tenant_id=make_tenant().id).rows == 0
 
 
+@pytest.mark.sweep
 def test_every_one_of_a_thousand_random_tamperings_is_found() -> None:
     tenant = make_tenant()
     write_acts(tenant.id, ACTS)

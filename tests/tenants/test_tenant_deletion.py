@@ -178,6 +178,7 @@ async def furnished(canary: str) -> Tenant:
     return tenant
 
 
+@pytest.mark.sweep
 class TestCarryingOut:
     async def test_nothing_of_it_is_left_anywhere_and_others_keep_everything(self, house: Path) -> None:
         tenant, other = await furnished("canary-gone"), await furnished("canary-stays")

@@ -142,6 +142,7 @@ def test_a_visit_hands_out_no_keys_but_may_revoke_them(operator: Client, foreign
     assert send(operator, "DELETE", f"/api-keys/{key.id}").status_code == 204
 
 
+@pytest.mark.sweep
 def test_every_write_of_a_visit_is_in_the_tenants_record(operator: Client, foreign: Tenant) -> None:
     member, key = make_membership(foreign), make_key(foreign)
     writes: list[tuple[str, str, object, int]] = [
@@ -211,6 +212,7 @@ def _fill(tenant: Tenant) -> dict[str, str]:
     }
 
 
+@pytest.mark.sweep
 def test_a_visit_reads_no_content_over_any_operation(operator: Client, foreign: Tenant) -> None:
     ids = _fill(foreign)
     schema = published_schema()
