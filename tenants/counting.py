@@ -7,7 +7,7 @@ was settled and what is held by calls under way. A running line counts calls tha
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tenants.limit_types import (
     MINUTE_MS,
@@ -25,14 +25,10 @@ from tenants.limit_types import (
 # A call that was settled is known for this long; settling it again does nothing.
 REMEMBER_MS = 300_000
 _NEVER_MS = 1 << 62
+# Callers of one tenant whose lines are looked up once.
+_MOST_BOUND = 1_024
+_UNKNOWN = Standing(0, 0, 0)
 _RATE, _RUNNING = LineKind.RATE, LineKind.RUNNING
-
-
-def remaining_debt(debt: int, since_ms: int, limit: int) -> int:
-    """What is left of a bucket's debt after `since_ms` milliseconds; never below 0."""
-    if since_ms > 0:
-        debt -= limit * since_ms
-    return debt if debt > 0 else 0
 
 
 @dataclass(slots=True)
@@ -45,32 +41,75 @@ class _Sum:
 
 
 @dataclass(slots=True)
+class _Bucket:
+    """A rate: the debt that it had at `at_ms`."""
+
+    debt: int = 0
+    at_ms: int = 0
+
+    def debt_at(self, now_ms: int, limit: int) -> int:
+        """The debt that is left; never below 0."""
+        debt, since_ms = self.debt, now_ms - self.at_ms
+        if since_ms > 0:
+            debt -= limit * since_ms
+        return debt if debt > 0 else 0
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How many calls of a line run."""
+
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """Lines with the counters that they mean, each with its place among the lines and its limit, kind by kind.
+
+    Calls of one caller bring the same lines, so it is looked up once and holds for `from_ms` ≤ now < `until_ms`.
+    Sums come with the end of their day or month; `unseeded` are the places of those that nobody has told yet.
+    """
+
+    lines: tuple[Line, ...]
+    rates: tuple[tuple[int, _Bucket, int], ...]
+    running: tuple[tuple[int, _Tally, int], ...]
+    sums: tuple[tuple[int, _Sum, int, int], ...]
+    unseeded: tuple[int, ...]
+    from_ms: int
+    until_ms: int
+
+    def has_room(self) -> bool:
+        """Whether one more call may run."""
+        return all(tally.calls < limit for _, tally, limit in self.running)
+
+    def run(self, change: int) -> None:
+        """So many more calls run."""
+        for _, tally, _ in self.running:
+            tally.calls += change
+
+
+@dataclass(slots=True)
 class _Held:
-    """A call under way: what it holds, and until when. `sums` stand beside the lines, None where none is counted."""
+    """A call under way: what it holds, and until when."""
 
     claim: Claim
-    sums: list[_Sum | None]
+    bound: _Bound
     running: bool
     expires_ms: int
 
 
 @dataclass(slots=True)
-class _Look:
-    """What a claim finds, line by line, before anything is changed. `debts` of rates, `sums` and `ends` of periods."""
+class _Refusal:
+    """The line that says no: its place, and the wait until it would say yes. None has spoken yet at -1."""
 
-    debts: list[int] = field(default_factory=list)
-    sums: list[_Sum | None] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    unseeded: list[int] = field(default_factory=list)
-    room: bool = True
-    refused: int = -1
+    index: int = -1
     wait_ms: int = -1
     terminal: bool = False
 
-    def refuse(self, index: int, wait_ms: int, *, terminal: bool) -> None:
-        """A line says no. One that a wait of seconds does not help stands before those that it helps."""
+    def speak(self, index: int, wait_ms: int, *, terminal: bool) -> None:
+        """One that a wait of seconds does not help stands before those that it helps, then the longest wait."""
         if terminal > self.terminal or (terminal == self.terminal and wait_ms > self.wait_ms):
-            self.refused, self.wait_ms, self.terminal = index, wait_ms, terminal
+            self.index, self.wait_ms, self.terminal = index, wait_ms, terminal
 
 
 class TenantCount:
@@ -78,31 +117,40 @@ class TenantCount:
 
     def __init__(self) -> None:
         """Nothing is counted and nothing seeded."""
-        self._rates: dict[str, tuple[int, int]] = {}
+        self._rates: dict[str, _Bucket] = {}
         self._sums: dict[tuple[LineKind, int, str], _Sum] = {}
-        self._running: dict[str, int] = {}
+        self._running: dict[str, _Tally] = {}
         self._calls: dict[str, _Held] = {}
         self._done: dict[str, int] = {}
+        # By the identity of the lines, which are kept with it.
+        self._bound: dict[int, _Bound] = {}
         # No reservation expires before this.
         self._soonest_ms = _NEVER_MS
 
     def reserve(self, claim: Claim, *, now_ms: int, lease_ms: int) -> Verdict:
         """Hold all that `claim` asks for, or nothing."""
-        self._sweep(now_ms)
-        look = self._look(claim, now_ms)
-        if look.unseeded:
-            return Verdict(Outcome.UNSEEDED, (), unseeded=tuple(look.unseeded))
-        if look.refused >= 0:
+        if now_ms >= self._soonest_ms:
+            self._sweep(now_ms)
+        bound = self._bind(claim.lines, now_ms)
+        if bound.unseeded:
+            return Verdict(Outcome.UNSEEDED, (), unseeded=bound.unseeded)
+        debts = [bucket.debt_at(now_ms, limit) for _, bucket, limit in bound.rates]
+        refusal = _refused(bound, claim.values, debts, now_ms)
+        if refusal is not None:
             standings = self.read(claim.lines, now_ms=now_ms)
-            return Verdict(Outcome.REFUSED, standings, refused=look.refused, wait_ms=look.wait_ms)
-        standings = self._hold(claim, look, now_ms)
-        self._calls[claim.id] = _Held(claim, look.sums, look.room, now_ms + lease_ms)
-        self._soonest_ms = min(self._soonest_ms, now_ms + lease_ms)
-        return Verdict(Outcome.ADMITTED, standings, running=look.room)
+            return Verdict(Outcome.REFUSED, standings, refused=refusal.index, wait_ms=refusal.wait_ms)
+        room = bound.has_room()
+        standings = _hold(bound, claim.values, debts, now_ms, running=room)
+        expires_ms = now_ms + lease_ms
+        self._calls[claim.id] = _Held(claim, bound, room, expires_ms)
+        if expires_ms < self._soonest_ms:
+            self._soonest_ms = expires_ms
+        return Verdict(Outcome.ADMITTED, standings, running=room)
 
     def forget_sums(self) -> None:
         """Nothing is seeded again. Rates stay what they are, and what calls hold is freed as ever."""
         self._sums.clear()
+        self._bound.clear()
 
     def renew(self, ids: Iterable[str], *, now_ms: int, lease_ms: int) -> list[bool]:
         """Hold calls longer; False for each that is not held any more."""
@@ -120,11 +168,9 @@ class TenantCount:
             return False
         if call.running == wanted:
             return True
-        lines = [line for line in call.claim.lines if line.kind is LineKind.RUNNING]
-        if wanted and any(self._running.get(line.field, 0) >= line.limit for line in lines):
+        if wanted and not call.bound.has_room():
             return False
-        for line in lines:
-            self._count(line.field, 1 if wanted else -1)
+        call.bound.run(1 if wanted else -1)
         call.running = wanted
         return True
 
@@ -137,7 +183,7 @@ class TenantCount:
         if call is None:
             self._book_late(settlement)
         else:
-            self._free(call, settlement.values, now_ms)
+            _free(call, settlement.values, now_ms)
         return True
 
     def read(self, lines: Sequence[Line], *, now_ms: int) -> tuple[Standing, ...]:
@@ -160,94 +206,53 @@ class TenantCount:
         oldest = now_ms - 40 * 86_400_000
         for key in [key for key in self._sums if key[1] < oldest]:
             del self._sums[key]
+        self._bound.clear()
 
-    def _look(self, claim: Claim, now_ms: int) -> _Look:
-        look = _Look()
-        debts, sums, ends = look.debts, look.sums, look.ends
-        rates, counted = self._rates, self._sums
-        for index, (line, value) in enumerate(zip(claim.lines, claim.values, strict=True)):
-            kind, limit, debt, end = line.kind, line.limit, 0, 0
-            known: _Sum | None = None
-            if kind is _RATE:
-                owed = rates.get(line.field)
-                if owed is not None:
-                    debt = remaining_debt(owed[0], now_ms - owed[1], limit)
-                over = debt + (value - limit) * MINUTE_MS
-                if over > 0:
-                    look.refuse(index, -(-over // limit), terminal=False)
-            elif kind is _RUNNING:
-                look.room = look.room and self._running.get(line.field, 0) < limit
+    def _bind(self, lines: tuple[Line, ...], now_ms: int) -> _Bound:
+        """The counters that `lines` mean now."""
+        known = self._bound.get(id(lines))
+        if known is not None and known.from_ms <= now_ms < known.until_ms:
+            return known
+        rates, running, sums, unseeded = [], [], [], []
+        from_ms, until_ms = -_NEVER_MS, _NEVER_MS
+        for index, line in enumerate(lines):
+            if line.kind is _RATE:
+                rates.append((index, self._rates.setdefault(line.field, _Bucket()), line.limit))
+            elif line.kind is _RUNNING:
+                running.append((index, self._running.setdefault(line.field, _Tally()), line.limit))
             else:
-                end = line.end_ms
-                if now_ms < end:
-                    known = counted.get((kind, line.start_ms, line.field))
+                start_ms, end_ms = period_at(line, now_ms)
+                if start_ms != line.start_ms:
+                    # The period after the one that the line was made in.
+                    from_ms = max(from_ms, start_ms)
+                if now_ms < end_ms:
+                    until_ms = min(until_ms, end_ms)
+                found = self._sums.get((line.kind, start_ms, line.field))
+                if found is None:
+                    unseeded.append(index)
                 else:
-                    start, end = period_at(line, now_ms)
-                    known = counted.get((kind, start, line.field))
-                if known is None:
-                    look.unseeded.append(index)
-                elif known.settled + known.held + value > limit:
-                    look.refuse(index, max(0, end - now_ms), terminal=True)
-            debts.append(debt)
-            sums.append(known)
-            ends.append(end)
-        return look
-
-    def _hold(self, claim: Claim, look: _Look, now_ms: int) -> tuple[Standing, ...]:
-        """Take what the look found room for; how the lines stand then."""
-        standings = []
-        rows = zip(claim.lines, claim.values, look.debts, look.sums, look.ends, strict=True)
-        for line, value, debt, known, end in rows:
-            reset_ms = 0
-            if known is not None:
-                known.held += value
-                used = known.settled + known.held
-                reset_ms = end - now_ms if end > now_ms else 0
-            elif line.kind is _RATE:
-                owed = debt + value * MINUTE_MS
-                self._rates[line.field] = (owed, now_ms)
-                used, reset_ms = -(-owed // MINUTE_MS), -(-owed // line.limit)
-            else:
-                used = self._running.get(line.field, 0)
-                if look.room:
-                    used += 1
-                    self._running[line.field] = used
-            left = line.limit - used
-            standings.append(Standing(used, left if left > 0 else 0, reset_ms))
-        return tuple(standings)
+                    sums.append((index, found, line.limit, end_ms))
+        bound = _Bound(lines, tuple(rates), tuple(running), tuple(sums), tuple(unseeded), from_ms, until_ms)
+        if not unseeded:
+            if len(self._bound) >= _MOST_BOUND:
+                self._bound.clear()
+            self._bound[id(lines)] = bound
+        return bound
 
     def _standing(self, line: Line, now_ms: int) -> Standing:
         if line.kind is LineKind.RATE:
-            debt = self._debt(line, now_ms)
+            bucket = self._rates.get(line.field)
+            debt = bucket.debt_at(now_ms, line.limit) if bucket is not None else 0
             used = -(-debt // MINUTE_MS)
             return Standing(used, max(0, line.limit - used), -(-debt // line.limit))
         if line.kind is LineKind.RUNNING:
-            used = self._running.get(line.field, 0)
+            tally = self._running.get(line.field)
+            used = tally.calls if tally is not None else 0
             return Standing(used, max(0, line.limit - used), 0)
         start, end = period_at(line, now_ms)
         known = self._sums.get((line.kind, start, line.field))
         used = known.settled + known.held if known else 0
         return Standing(used, max(0, line.limit - used), max(0, end - now_ms), seeded=known is not None)
-
-    def _debt(self, line: Line, now_ms: int) -> int:
-        found = self._rates.get(line.field)
-        return 0 if found is None else remaining_debt(found[0], now_ms - found[1], line.limit)
-
-    def _free(self, call: _Held, used: Sequence[int] | None, now_ms: int) -> None:
-        """What the call held is free; `used` is booked. Without it (the call's process died) rates stay as they are."""
-        claim = call.claim
-        booked = claim.values if used is None else used
-        for line, held, amount, known in zip(claim.lines, claim.values, booked, call.sums, strict=True):
-            if known is not None:
-                known.held -= held
-                if used is not None:
-                    known.settled += amount
-            elif line.kind is _RATE:
-                if amount != held:
-                    debt = self._debt(line, now_ms) + (amount - held) * MINUTE_MS
-                    self._rates[line.field] = (debt if debt > 0 else 0, now_ms)
-            elif call.running:
-                self._count(line.field, -1)
 
     def _book_late(self, settlement: Settlement) -> None:
         """The reservation is gone (expired, or never made here): what was used still counts, unless a seed knew of it."""
@@ -262,7 +267,7 @@ class TenantCount:
         if now_ms < self._soonest_ms:
             return
         for each in [each for each, call in self._calls.items() if call.expires_ms <= now_ms]:
-            self._free(self._calls.pop(each), None, now_ms)
+            _free(self._calls.pop(each), None, now_ms)
         self._soonest_ms = min((call.expires_ms for call in self._calls.values()), default=_NEVER_MS)
 
     def _was_done(self, call_id: str, now_ms: int) -> bool:
@@ -277,9 +282,56 @@ class TenantCount:
         self._done[call_id] = now_ms + REMEMBER_MS
         return False
 
-    def _count(self, name: str, change: int) -> None:
-        count = self._running.get(name, 0) + change
-        if count > 0:
-            self._running[name] = count
-        else:
-            self._running.pop(name, None)
+
+def _refused(bound: _Bound, values: Sequence[int], debts: Sequence[int], now_ms: int) -> _Refusal | None:
+    """What says no to a call that asks for `values`, None when nothing does. `debts` stand beside the rates."""
+    refusal: _Refusal | None = None
+    for (index, _, limit), debt in zip(bound.rates, debts, strict=True):
+        over = debt + (values[index] - limit) * MINUTE_MS
+        if over > 0:
+            refusal = refusal or _Refusal()
+            refusal.speak(index, -(-over // limit), terminal=False)
+    for index, known, limit, end_ms in bound.sums:
+        if known.settled + known.held + values[index] > limit:
+            refusal = refusal or _Refusal()
+            refusal.speak(index, max(0, end_ms - now_ms), terminal=True)
+    return refusal
+
+
+def _hold(
+    bound: _Bound, values: Sequence[int], debts: Sequence[int], now_ms: int, *, running: bool
+) -> tuple[Standing, ...]:
+    """Take what nothing says no to; how the lines stand then. `debts` stand beside the rates."""
+    standings: list[Standing] = [_UNKNOWN] * len(bound.lines)
+    for (index, bucket, limit), owed in zip(bound.rates, debts, strict=True):
+        debt = owed + values[index] * MINUTE_MS
+        bucket.debt, bucket.at_ms = debt, now_ms
+        used = -(-debt // MINUTE_MS)
+        standings[index] = Standing(used, limit - used if used < limit else 0, -(-debt // limit))
+    for index, known, limit, end_ms in bound.sums:
+        known.held += values[index]
+        used = known.settled + known.held
+        reset_ms = end_ms - now_ms
+        standings[index] = Standing(used, limit - used, reset_ms if reset_ms > 0 else 0)
+    if running:
+        bound.run(1)
+    for index, tally, limit in bound.running:
+        used = tally.calls
+        standings[index] = Standing(used, limit - used if used < limit else 0, 0)
+    return tuple(standings)
+
+
+def _free(call: _Held, used: Sequence[int] | None, now_ms: int) -> None:
+    """What the call held is free; `used` is booked. Without it (the call's process died) rates stay as they are."""
+    bound, held = call.bound, call.claim.values
+    for index, known, _, _ in bound.sums:
+        known.held -= held[index]
+        if used is not None:
+            known.settled += used[index]
+    if used is not None:
+        for index, bucket, limit in bound.rates:
+            if used[index] != held[index]:
+                debt = bucket.debt_at(now_ms, limit) + (used[index] - held[index]) * MINUTE_MS
+                bucket.debt, bucket.at_ms = debt if debt > 0 else 0, now_ms
+    if call.running:
+        bound.run(-1)

@@ -55,13 +55,14 @@ class Charge:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Plan:
-    """The lines of a call beside the rules they come from. `limits` is what it was made of.
+    """The lines of a call beside the rules they come from. `limits` is what it was made of, `tenant` its tenant's id.
 
     `charges` stand beside `lines`; `told_requests` and `told_tokens` are the indexes of the rates that callers hear of,
     `soft` those of soft limits with their amounts and names. All of it is worked out once: calls are many.
     """
 
     limits: TenantLimits
+    tenant: str
     rules: tuple[Limit, ...]
     lines: tuple[Line, ...]
     ends_ms: int
@@ -93,19 +94,21 @@ class Plan:
 
     def allowance(self, standings: Sequence[Standing]) -> Allowance:
         """What the caller is told: the tightest rates, and the soft limits that are passed."""
+        passed = [name for index, soft, name in self.soft if standings[index].used >= soft]
         return Allowance(
             requests=self._told(self.told_requests, standings),
             tokens=self._told(self.told_tokens, standings),
-            warning=", ".join([name for index, soft, name in self.soft if standings[index].used >= soft])
-            if self.soft
-            else "",
+            warning=", ".join(passed) if passed else "",
         )
 
     def _told(self, indexes: Sequence[int], standings: Sequence[Standing]) -> RateTold | None:
         if not indexes:
             return None
-        tightest = min(indexes, key=lambda index: standings[index].remaining)
+        tightest = indexes[0]
         standing = standings[tightest]
+        for index in indexes:
+            if standings[index].remaining < standing.remaining:
+                tightest, standing = index, standings[index]
         return RateTold(self.lines[tightest].limit, standing.remaining, standing.reset_ms)
 
 
@@ -128,6 +131,7 @@ def make_plan(limits: TenantLimits, subjects: Subjects, now: datetime) -> Plan |
     lines = tuple(line_of(rule, now, limits.timezone) for rule in rules)
     return Plan(
         limits=limits,
+        tenant=str(limits.tenant_id),
         rules=rules,
         lines=lines,
         ends_ms=min((line.end_ms for line in lines if line.end_ms), default=_FOREVER_MS),

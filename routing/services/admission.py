@@ -100,7 +100,7 @@ class Admissions:
 
         Calls of one caller that ask together wait together.
         """
-        key = "|".join((str(plan.limits.tenant_id), *(line.field for line in plan.lines)))
+        key = "|".join((plan.tenant, *(line.field for line in plan.lines)))
         task = self._seedings.get(key)
         if task is None:
             pairs = list(zip(plan.rules, plan.lines, strict=True))
@@ -171,13 +171,13 @@ class Admission:
         tokens, cost = _estimate(call, models)
         self.claim = Claim(
             str(call_id),
-            str(plan.limits.tenant_id),
+            plan.tenant,
             plan.lines,
             plan.values(tokens=tokens, cost=cost),
         )
         self.models = frozenset(models)
         self.allowance = Allowance()
-        self.place: Place = (self.claim.tenant, plan.running_fields)
+        self.place: Place = (plan.tenant, plan.running_fields)
 
     async def reserve(self) -> Verdict:
         """Hold all or nothing. Raises Unavailable when it cannot be known what was used."""
