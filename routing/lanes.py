@@ -67,7 +67,9 @@ class Band:
         """One of those who wait gets a slot."""
         interval = now_ms - self.began_ms
         self.began_ms = now_ms
-        self.interval_ms += (interval - self.interval_ms) * (SMOOTHING if self.grants else 1.0)
+        # The first one ends the wait for a replica or for the first slot, and says nothing of those that follow.
+        if self.grants:
+            self.interval_ms += (interval - self.interval_ms) * (SMOOTHING if self.grants > 1 else 1.0)
         self.grants += 1
 
     def join(self, place: Waiting, least: int | None, least_of_users: int | None) -> None:

@@ -21,11 +21,13 @@ from routing.balancing import cheapest, is_open
 from routing.bands import BANDS, OVERDUE, Credits
 from routing.lanes import Band, Lane, Waiting
 from routing.reckoning import LEAST_RETRY_MS, QueueBounds, Refusal, Refused, Shed, expected_ms, retry_ms
-from routing.types import PoolSnapshot, QueuePlace, ReplicaSlots, Ticket
+from routing.types import PoolSnapshot, PoolWork, QueuePlace, ReplicaSlots, Ticket
 from tenants.types import PriorityClass
 
 # Of what a mean is corrected by with each new value.
 SMOOTHING = 0.125
+# Tokens of an answer whose length nobody knows.
+USUAL_ANSWER = 256
 
 
 class Grant(Struct, frozen=True):
@@ -49,6 +51,14 @@ class _Held:
         self.at_ms = at_ms
 
 
+def work_tokens(ticket: Ticket) -> int:
+    """What a call is reckoned with where a pool's work is counted: its prompt where most of it is cached, and an answer
+    of the usual length, or of the one it asks for if that is shorter.
+    """
+    answer = min(ticket.max_tokens, USUAL_ANSWER) if ticket.max_tokens else USUAL_ANSWER
+    return min(each.uncached_tokens for each in ticket.replicas) + answer
+
+
 class PoolQueue:
     """Slots in use and tickets that wait, of one pool."""
 
@@ -67,6 +77,8 @@ class PoolQueue:
         self._turn = 0
         self._hold_ms = 0.0
         self._holds = 0
+        self._done = 0
+        self._refused = 0
 
     @property
     def waiting(self) -> int:
@@ -122,6 +134,7 @@ class PoolQueue:
             lane = self._lane(ticket.replicas)
         elif found is not None:
             self._drop_if_empty(lane)
+            self._refused += work_tokens(ticket)
             return Refused(found, self._refused_ms(found, ticket, rank, lane, now_ms))
         if not band.waiting:
             band.begin(now_ms)
@@ -187,6 +200,7 @@ class PoolQueue:
         if unused:
             self._book(held, -held.reckoned, 0)
             return True
+        self._done += work_tokens(held.ticket)
         held_ms = now_ms - held.at_ms
         self._hold_ms += (held_ms - self._hold_ms) * (SMOOTHING if self._holds else 1.0)
         self._holds += 1
@@ -215,6 +229,12 @@ class PoolQueue:
             in_flight={replica: tokens for replica, tokens in self._in_flight.items() if tokens},
             waiting_by_class={each: self._bands[each.rank].waiting for each in PriorityClass},
             hold_s=self._hold_ms / 1000 if self._holds else None,
+            work=PoolWork(
+                running=sum(work_tokens(held.ticket) for held in self._held.values()),
+                waiting=sum(work_tokens(place.ticket) for place in self._places.values()),
+                done=self._done,
+                refused=self._refused,
+            ),
         )
 
     def used(self, rank: int) -> dict[str, int]:

@@ -11,7 +11,9 @@ from msgspec import Struct
 from routing.bands import BANDS, WHOLE
 from routing.lanes import ENOUGH, Band
 
-# A queue that has granted nothing for so many of its usual intervals is slower than it was.
+# A queue that has granted nothing for so many of its usual intervals, and for longer than a slot is usually held, is slower
+# than it was. Where many calls began at once, as in a replica that was just started, they end at about the same time too:
+# between two such crowds nothing is granted, and nothing is wrong.
 STALLED = 4
 # Who finds the queue full may come back when this part of it has drained: one place would go to one of many.
 DRAINED = 0.25
@@ -69,9 +71,11 @@ def expected_ms(
 
     None when nothing was measured.
     """
-    if band.grants >= ENOUGH:
+    # Where nobody waits, what was measured is of a queue that is over.
+    if band.waiting and band.grants >= ENOUGH:
         since = now_ms - band.began_ms
-        return position * (since if since > STALLED * band.interval_ms else band.interval_ms)
+        stalled = holds > 0 and since > max(STALLED * band.interval_ms, hold_ms)
+        return position * (since if stalled else band.interval_ms)
     if holds >= 2 * ENOUGH:
         return (above + position) * hold_ms / slots
     return None

@@ -166,6 +166,21 @@ class Lease(Struct, frozen=True):
     waited_ms: float
 
 
+class PoolWork(Struct, frozen=True):
+    """The work of a pool in tokens, as calls are reckoned when they come (`queueing.work_tokens`).
+
+    Of calls that hold a slot and that wait, now; of all that gave a slot back and that were refused, since the queue began.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    done: int = 0
+    refused: int = 0
+
+
+NO_WORK = PoolWork()
+
+
 @dataclass(frozen=True, slots=True)
 class PoolSnapshot:
     """How busy a pool is: slots held and uncached tokens in flight per replica, and how many wait, also by class.
@@ -179,6 +194,7 @@ class PoolSnapshot:
     in_flight: Mapping[str, int] = field(default_factory=dict)
     waiting_by_class: Mapping[PriorityClass, int] = field(default_factory=dict)
     hold_s: float | None = None
+    work: PoolWork = NO_WORK
 
 
 class Settled(Struct, frozen=True):

@@ -22,8 +22,9 @@ from kernel.scripts import ScriptPipeline
 from kernel.streams import Supervisor
 from routing.adapters.redis_grants import Grants, Held, Shed, Unreachable
 from routing.adapters.redis_scripts import ACQUIRE, BEAT, CHARGE, RELEASE, SNAPSHOT
+from routing.queueing import work_tokens
 from routing.reckoning import QueueBounds, Refusal
-from routing.types import Lease, PoolSnapshot, QueuePlace, ReplicaSlots, Ticket
+from routing.types import Lease, PoolSnapshot, PoolWork, QueuePlace, ReplicaSlots, Ticket
 from routing.waiting import WaitingRooms, out_of_time, refusal, shed, without_avoided
 from tenants.types import PriorityClass
 
@@ -112,7 +113,7 @@ class RedisScheduler:
     async def snapshot(self, pool: str) -> PoolSnapshot:
         """How busy the pool is now. Raises ServerOverloaded while Redis is away."""
         try:
-            running, in_flight, waiting, hold_ms = await self._call(SNAPSHOT, pool)
+            running, in_flight, waiting, hold_ms, work = await self._call(SNAPSHOT, pool)
         except Unreachable as error:
             self._note_away(error)
             raise ServerOverloaded("The scheduler's Redis is not reachable.", retry_after_s=AWAY_S) from error
@@ -123,6 +124,7 @@ class RedisScheduler:
             in_flight={replica: tokens for replica, tokens in _numbers(in_flight).items() if tokens},
             waiting_by_class=dict(zip(PriorityClass, waiting, strict=True)),
             hold_s=float(hold_ms) / 1000 if hold_ms else None,
+            work=PoolWork(*work),
         )
 
     async def close(self) -> None:
@@ -290,6 +292,7 @@ def _as_json(ticket: Ticket) -> bytes:
             "user": ticket.user,
             "weight": ticket.weight,
             "wait_s": ticket.wait_s,
+            "tokens": work_tokens(ticket),
             "replicas": [astuple(each) for each in ticket.replicas],
         }
     )

@@ -185,8 +185,16 @@ local function prune(b)
   put('n', 'prune' .. b, 2 * call('HLEN', key))
 end
 
+-- What a call is reckoned with; processes of an earlier version do not say.
+local function work(name, rec, sign)
+  -- Not as a product: -1 · 0 is written -0, which Redis takes for no integer.
+  local tokens = rec.tokens or 0
+  add('n', name, sign < 0 and 0 - tokens or tokens)
+end
+
 local function hold(rec, replica)
   add('n', 'turn', 1)
+  work('running_work', rec, 1)
   add('run', replica[1], 1)
   add('flight', replica[1], replica[4])
   call('HSET', P .. 't:' .. rec.id, 'raw', rec.raw, 'st', 'h', 'owner', rec.owner, 'replica', replica[1],
@@ -199,6 +207,7 @@ local function remove(rec)
   local b, tenant, user, lane = rec.rank, rec.tenant, rec.user, rec.lane
   local line = lane .. ':' .. b
   add('n', 'waiting', -1)
+  work('waiting_work', rec, -1)
   less('tw', tenant)
   call('ZREM', P .. 'a:' .. line, rec.id)
   local fifo = key_of('lf:', line, tenant, user)
@@ -233,12 +242,14 @@ end
 local function release(rec, unused)
   add('flight', rec.replica, 0 - rec.unread)
   if less('run', rec.replica) <= 0 then call('HDEL', P .. 'flight', rec.replica) end
+  work('running_work', rec, -1)
   if unused then
     charge(rec.rank, rec.tenant, rec.user, cost(-rec.reckoned, 0, rec.weight))
   else
     local hold_ms, holds = get('n', 'hold_ms'), get('n', 'holds')
     put('n', 'hold_ms', hold_ms + (now - rec.at - hold_ms) * (holds > 0 and HOLD_SMOOTHING or 1))
     put('n', 'holds', holds + 1)
+    work('done_work', rec, 1)
   end
   forget(rec)
 end
@@ -330,7 +341,7 @@ local function grant()
     local replica = cheapest(rec.replicas, get('n', 'turn'))
     local interval, mean, grants = now - get('n', 'began' .. b), get('n', 'interval' .. b), get('n', 'grants' .. b)
     put('n', 'began' .. b, now)
-    put('n', 'interval' .. b, mean + (interval - mean) * (grants > 0 and SMOOTHING or 1))
+    if grants > 0 then put('n', 'interval' .. b, mean + (interval - mean) * (grants > 1 and SMOOTHING or 1)) end
     put('n', 'grants' .. b, grants + 1)
     hold(rec, replica)
     remove(rec)
@@ -356,9 +367,9 @@ local function position(b, tenant, weight, ordinal)
 end
 
 local function expected(b, slots, place)
-  if get('n', 'grants' .. b) >= ENOUGH then
+  if get('n', 'wait' .. b) > 0 and get('n', 'grants' .. b) >= ENOUGH then
     local since, interval = now - get('n', 'began' .. b), get('n', 'interval' .. b)
-    if since > STALLED * interval then return place * since end
+    if get('n', 'holds') > 0 and since > max(STALLED * interval, get('n', 'hold_ms')) then return place * since end
     return place * interval
   end
   if get('n', 'holds') >= 2 * ENOUGH then return (above(b) + place) * get('n', 'hold_ms') / slots end
@@ -445,7 +456,10 @@ if not why and not victim and get('n', 'waiting') >= total then
   end
   if not victim then why = 'full' end
 end
-if why then return {'no', why, exact(late or retry(b, slots))} end
+if why then
+  work('refused_work', rec, 1)
+  return {'no', why, exact(late or retry(b, slots))}
+end
 
 local shed_ms
 if victim then
@@ -466,6 +480,7 @@ local line, users = rec.lane .. ':' .. b, 'u' .. b .. ':' .. tenant
 -- The band.
 local least_used, least_user = least(b), least_of_users(b, tenant)
 add('n', 'waiting', 1)
+work('waiting_work', rec, 1)
 add('tw', tenant, 1)
 add('n', 'wait' .. b, 1)
 if call('HEXISTS', P .. 'bw' .. b, tenant) == 0 then lift('c' .. b, tenant, last(b), least_used) end
@@ -548,13 +563,16 @@ return granted
 """
 )
 
-# Returns {running, in flight, waiting by class, hold_ms or ''}; the first two are replica, number, ….
+# Returns {running, in flight, waiting by class, hold_ms or '', work that runs, waits, was done, was refused}; the first two
+# are replica, number, ….
 SNAPSHOT = (
     _SHARED
     + """
 local waiting = {}
 for b = 0, BANDS - 1 do waiting[b + 1] = get('n', 'wait' .. b) end
 local hold = get('n', 'holds') > 0 and exact(get('n', 'hold_ms')) or ''
-return {call('HGETALL', P .. 'run'), call('HGETALL', P .. 'flight'), waiting, hold}
+local tokens = {}
+for i, name in ipairs({'running', 'waiting', 'done', 'refused'}) do tokens[i] = get('n', name .. '_work') end
+return {call('HGETALL', P .. 'run'), call('HGETALL', P .. 'flight'), waiting, hold, tokens}
 """
 )

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
+from msgspec.structs import astuple
 
 from routing.adapters.redis_scripts import ACQUIRE, BEAT, CHARGE, RELEASE, SNAPSHOT
 from routing.bands import BANDS
-from routing.queueing import Grant, PoolQueue
+from routing.queueing import Grant, PoolQueue, work_tokens
 from routing.reckoning import QueueBounds, Refused, Shed
 from routing.types import QueuePlace, ReplicaSlots, Ticket
 from tenants.types import PriorityClass
@@ -39,7 +40,7 @@ def as_json(ticket: Ticket) -> str:
     return json.dumps(
         {
             "id": ticket.id, "rank": ticket.priority.rank, "tenant": ticket.tenant, "user": ticket.user,
-            "weight": ticket.weight, "wait_s": ticket.wait_s, "replicas": replicas,
+            "weight": ticket.weight, "wait_s": ticket.wait_s, "tokens": work_tokens(ticket), "replicas": replicas,
         }
     )  # fmt: skip
 
@@ -104,7 +105,8 @@ class TwinQueues:
     def compare(self) -> None:
         """Everything that can be asked of both."""
         snapshot = self._queue.snapshot("pool")
-        running, in_flight, waiting, hold_ms = self._call(SNAPSHOT)
+        running, in_flight, waiting, hold_ms, work = self._call(SNAPSHOT)
+        assert astuple(snapshot.work) == tuple(work)
         assert dict(snapshot.running) == _numbers(running)
         assert dict(snapshot.in_flight) == {k: v for k, v in _numbers(in_flight).items() if v}
         assert list(snapshot.waiting_by_class.values()) == waiting

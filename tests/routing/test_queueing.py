@@ -423,3 +423,34 @@ def test_counters_that_say_nothing_are_forgotten() -> None:
         queue.take(ticket(f"{number}", tenant=f"tenant-{number}", prompt=1), number)
         queue.release(f"{number}", number)
     assert len(queue.used(STANDARD.rank)) <= 10_001
+
+
+def test_a_queue_that_is_over_says_nothing_of_the_next_one() -> None:
+    """A class that once waited and was served is not taken for stalled an hour later."""
+    queue = full()
+    for number in range(6):
+        queue.enqueue(ticket(str(number)), 0)
+    assert len(drain(queue, each_ms=100)) == 6
+    later = 3_600_000.0
+    assert queue.take(ticket("again"), later) == "a"
+    assert queue.enqueue(ticket("waits"), later) is None
+
+
+def test_calls_that_began_at_once_and_end_at_once_are_no_stall() -> None:
+    """As in a replica that was just started: a crowd is served, and nothing is granted until it has been."""
+    queue = PoolQueue(WIDE)
+    replicas = (("a", 8),)
+    crowd = [ticket(f"c{number}", replicas=replicas) for number in range(8)]
+    for each in crowd:
+        queue.take(each, 0)
+    for number in range(28):
+        queue.enqueue(ticket(f"w{number}", replicas=replicas), 0)
+    for each in crowd:
+        queue.release(each.id, 10_000)
+    assert len(queue.grant(10_000)) == 8
+    # 9.9 s after the last grant: calls take 10 s.
+    assert queue.enqueue(ticket("late?", replicas=replicas), 19_900) is None
+    # Nothing for half a minute is another matter.
+    refused = queue.enqueue(ticket("late", replicas=replicas), 40_000)
+    assert isinstance(refused, Refused)
+    assert refused.why is Refusal.LATE

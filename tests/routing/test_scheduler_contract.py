@@ -348,3 +348,27 @@ async def test_never_more_than_a_replica_takes_and_everybody_ends(
     assert all(isinstance(each, str | asyncio.CancelledError) for each in outcomes), outcomes
     after = await scheduler.snapshot(pool)
     assert (dict(after.running), after.waiting) == ({}, 0)
+
+
+async def test_the_work_of_a_pool_is_counted_in_tokens(scheduler: Scheduler, pool: str) -> None:
+    def call(uncached: int, *, wait_s: float = 5.0, max_tokens: int = 44) -> Ticket:
+        slots = (ReplicaSlots("a", 1, uncached_tokens=uncached),)
+        return replace(ticket(pool, wait_s=wait_s), replicas=slots, max_tokens=max_tokens)
+
+    first = await scheduler.acquire(call(100))
+    waits = asyncio.create_task(scheduler.acquire(call(200, max_tokens=0)))
+    await settled()
+    work = (await scheduler.snapshot(pool)).work
+    # An answer of 44 tokens was asked for; of the other one's length nothing is known.
+    assert (work.running, work.waiting, work.done, work.refused) == (144, 456, 0, 0)
+    await scheduler.release(first)
+    second = await asyncio.wait_for(waits, 3)
+    work = (await scheduler.snapshot(pool)).work
+    assert (work.running, work.waiting, work.done, work.refused) == (456, 0, 144, 0)
+    await scheduler.release(second, unused=True)
+    held = await scheduler.acquire(call(7))
+    with pytest.raises(ServerOverloaded):
+        await scheduler.acquire(call(8, wait_s=0.05))
+    work = (await scheduler.snapshot(pool)).work
+    assert (work.running, work.waiting, work.done) == (51, 0, 144)
+    await scheduler.release(held)
