@@ -1,14 +1,23 @@
 """What one process remembers of where its calls went: a live instance behind `kernel.backends`."""
 
+import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
+
+import structlog
 
 from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.streams import Supervisor
 from routing.budget import RetryBudget
 from routing.complexity import load_model
 from routing.prefixes import PrefixIndex
 from routing.shares import Shares
+
+log = structlog.get_logger(__name__)
+# Tasks for one process; each is over at once, or after one exchange with Redis.
+MOST_TASKS = 10_000
 
 
 @dataclass(slots=True)
@@ -37,3 +46,22 @@ class RoutingMemory:
         self.figures = Figures()
         self.prefixes = PrefixIndex()
         self.chance = chance
+        self._background = Supervisor(limit=MOST_TASKS, on_error=_report)
+
+    def later(
+        self, seconds: float, name: str, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> asyncio.TimerHandle:
+        """Do `work` in the background after `seconds`, unless it is cancelled before. At the limit it is left undone."""
+        return asyncio.get_running_loop().call_later(seconds, self._start, name, work)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        await self._background.close()
+
+    def _start(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if len(self._background) < MOST_TASKS:
+            self._background.start(name, work())
+
+
+def _report(name: str, error: BaseException) -> None:
+    log.error("routing_task_failed", work=name, error=str(error))

@@ -1,8 +1,10 @@
 """Finding a replica for a call and starting it there; elsewhere when that fails before the first byte."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
@@ -73,6 +75,8 @@ class Progress(Struct):
     vital: Vital | None = None
     first_s: float = 0.0
     prompt_tokens: int = 0
+    # When the scheduler is told that a prompt has been read whose answer is not streamed.
+    reading: asyncio.TimerHandle | None = None
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the call came."""
@@ -223,6 +227,9 @@ def _longer(later: Sequence[Candidate], than: ModelSpec, error: EngineRefused) -
 async def give_back(progress: Progress, *, unused: bool = False) -> None:
     """Release the slot that the call holds, if any. Interrupted, it can be called again."""
     lease = progress.lease
+    reading, progress.reading = progress.reading, None
+    if reading is not None:
+        reading.cancel()
     vital, progress.vital = progress.vital, None
     if vital is not None:
         vital.end(stream=progress.stream)
@@ -304,12 +311,12 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     progress.terms = weighing.terms(at) if weighing is not None else None
     progress.vital = vital = vital or vital_of(replica.id)
     progress.stream = call.stream
-    vital.begin(
-        time.perf_counter(),
-        stream=call.stream,
-        tokens=slots[at].uncached_tokens,
-        slots=replica.max_concurrency,
-    )
+    now = time.perf_counter()
+    vital.begin(now, stream=call.stream, tokens=slots[at].uncached_tokens, slots=replica.max_concurrency)
+    if not call.stream and slots[at].token_budget:
+        # Nothing is heard of its prompt before the whole answer, and unread it would keep others from the replica.
+        read_s = vital.read_until - now
+        progress.reading = memory.later(read_s, "prompt_read", partial(scheduler.charge, lease, 0))
     if prefix is not None:
         note_chosen(replica, prompt_tokens, progress.terms, prefix, memory)
     if waiting is not None:

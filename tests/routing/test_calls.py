@@ -11,7 +11,7 @@ import pytest
 from fakes.engines import Act, RememberingSpool, ScriptedEngine, model_spec, replica_spec
 
 from inference.directory import ModelDirectory
-from inference.services import replica_available
+from inference.services import replica_available, vital_of
 from inference.types import Chunk, ModelKind, ModelSpec, Surface
 from kernel.backends import backends
 from kernel.errors import (
@@ -427,3 +427,22 @@ async def test_a_replica_that_did_nothing_costs_the_tenant_nothing(house: House)
     with pytest.raises(NoReplica):
         await read(call())
     assert scheduler.unused == [True, True]
+
+
+async def test_a_prompt_that_is_not_streamed_is_read_when_it_should_be(house: House) -> None:
+    """Else one long prompt would keep all others from the replica until its whole answer is there."""
+    house.directory.show((model_spec("tiny", replica_spec("alone")),))
+    vital = vital_of("alone")
+    vital.prefill_tps = vital.speed = 40_000.0
+    house.engine.usual = Act(first_s=60.0)
+    asked = call(stream=False, prompt_chars=4 * 20_000)
+    running = [asyncio.ensure_future(_whole(asked)) for _ in range(3)]
+    async with asyncio.timeout(5.0):
+        while house.engine.running.get("alone", 0) < 3:
+            await asyncio.sleep(0.01)
+    snapshot = await house.scheduler.snapshot("gpu")
+    assert snapshot.running["alone"] == 3
+    for each in running:
+        each.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    assert await house.idle()
