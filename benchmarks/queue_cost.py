@@ -1,6 +1,6 @@
 """What the queue costs: a pick among 10,000 that wait, and a slot when nobody does; in Python, and in Lua over a Redis.
 
-    python benchmarks/queue_cost.py [redis://host:port/db]
+    PYTHONPATH=.:platform python -m benchmarks.queue_cost [redis://host:port/db]
 
 With a Redis it also measures the round trip of a call's slot (acquire and release), and the same two messages by way of
 a list and a second process, which is what one elected dispatcher for each pool would need at least.

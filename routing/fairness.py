@@ -9,7 +9,7 @@ yet: charges come in portions of 64 tokens or 100 ms for each running call.
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 READ_WEIGHT = 1
 WRITE_WEIGHT = 2
@@ -131,3 +131,19 @@ class Order:
                 return counter, name
             else:
                 heapq.heapreplace(heap, (used[name], name))
+
+    def least_of(self, may: Callable[[str], bool]) -> tuple[int, str] | None:
+        """The counter and the name of the first one that `may` go; None when nobody may."""
+        skipped: dict[str, int] = {}
+        found = None
+        while len(skipped) < len(self._members):
+            counter, name = self.least()
+            if name not in skipped and may(name):
+                found = counter, name
+                break
+            # Some names have several entries.
+            heapq.heappop(self._heap)
+            skipped[name] = counter
+        for name, counter in skipped.items():
+            heapq.heappush(self._heap, (counter, name))
+        return found

@@ -1,7 +1,7 @@
 """The parts of a pool's queue: lanes of those who may go to the same replicas, and bands over all lanes."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from routing.fairness import Counters, Order
 from routing.types import ReplicaSlots, Ticket
@@ -9,6 +9,10 @@ from routing.types import ReplicaSlots, Ticket
 # A mean of intervals is worth something after so many.
 ENOUGH = 4
 SMOOTHING = 0.125
+
+
+# Whether a tenant may go now.
+May = Callable[[str], bool]
 
 
 class Waiting:
@@ -25,6 +29,10 @@ class Waiting:
         self.at_ms = at_ms
         # The how manieth of its tenant's tickets in the band.
         self.ordinal = 0
+
+
+# Who would go next of a line: its place by counters and names of tenant and user, and by arrival.
+Candidate = tuple[tuple[int, str, int, str, int], Waiting]
 
 
 class Band:
@@ -165,9 +173,9 @@ class Lane:
         """Who came last in a class."""
         return next(reversed(self.lines[rank].arrivals.values()), None)
 
-    def first(self, rank: int) -> tuple[tuple[int, str, int, str, int], Waiting]:
-        """Who goes next in a class, after what order."""
-        return self.lines[rank].first()
+    def first(self, rank: int, may: May | None = None) -> Candidate | None:
+        """Who goes next in a class, of the tenants that `may`; None when nobody does."""
+        return self.lines[rank].first(may)
 
 
 class _Line:
@@ -212,8 +220,13 @@ class _Line:
             self.tenants.lowered(ticket.tenant)
             own.users.lowered(ticket.user)
 
-    def first(self) -> tuple[tuple[int, str, int, str, int], Waiting]:
-        counter, tenant = self.tenants.least()
+    def first(self, may: May | None = None) -> Candidate | None:
+        if not self.arrivals:
+            return None
+        found = self.tenants.least() if may is None else self.tenants.least_of(may)
+        if found is None:
+            return None
+        counter, tenant = found
         used, user, place = self._by_tenant[tenant].first()
         return (counter, tenant, used, user, place.sequence), place
 

@@ -1,25 +1,27 @@
 """The queue of one pool: who gets the next free slot, whether a ticket may wait, and how long it will. Pure.
 
 Nothing here waits, sleeps or reads a clock: whoever drives it passes the time in milliseconds, so that a process, a
-test and a simulator run the same lines. The scheduler over Redis does the same in Lua (`adapters/redis_scripts.py`); a
+test and a simulator run the same lines. The scheduler over Redis does the same in Lua (`adapters/redis_queue.py`); a
 differential test holds the two together.
 
 A ticket waits in the lane of the replicas that it may go to. In a lane there is a line for each class, in a line the
 tenants in order of what they have used, in a tenant its users likewise, and a user's tickets come as they came. The
 counters are the pool's: a tenant that waits in two lanes has one counter for each class.
 
-It is work-conserving: after `grant` no replica is open that anybody waits for.
+It is work-conserving but for what is kept for those who use little (`headroom.py`): after `grant` no replica is open
+for anybody who waits for it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from functools import partial
 
 from msgspec import Struct
 
 from routing import fairness
 from routing.balancing import cheapest, is_open
 from routing.bands import BANDS, OVERDUE, Credits
-from routing.lanes import Band, Lane, Waiting
+from routing.headroom import Holders, is_wide
+from routing.lanes import Band, Candidate, Lane, May, Waiting
 from routing.reckoning import LEAST_RETRY_MS, QueueBounds, Refusal, Refused, Shed, expected_ms, retry_ms
 from routing.types import PoolSnapshot, PoolWork, QueuePlace, ReplicaSlots, Ticket
 from tenants.types import PriorityClass
@@ -68,6 +70,7 @@ class PoolQueue:
         self._running: defaultdict[str, int] = defaultdict(int)
         self._in_flight: defaultdict[str, int] = defaultdict(int)
         self._held: dict[str, _Held] = {}
+        self._holders: defaultdict[str, Holders] = defaultdict(Holders)
         self._bands = [Band() for _ in BANDS]
         self._lanes: dict[tuple[tuple[str, int, int], ...], Lane] = {}
         self._places: dict[str, Waiting] = {}
@@ -95,12 +98,10 @@ class PoolQueue:
 
         Nobody who waits could use it: it would have been given out when it became open.
         """
-        found = cheapest(
-            ticket.replicas, self._running.__getitem__, self._in_flight.__getitem__, turn=self._turn
-        )
+        rank = ticket.priority.rank
+        found = self._cheapest(ticket, rank)
         if found is None:
             return None
-        rank = ticket.priority.rank
         band = self._bands[rank]
         tenants = band.tenants
         if ticket.tenant in tenants.waiting:
@@ -158,16 +159,13 @@ class PoolQueue:
         """Give out every slot that somebody who waits can use."""
         granted: list[Grant] = []
         while self._places:
-            lanes = [lane for lane in self._lanes.values() if self._is_open(lane.replicas)]
-            if not lanes:
+            place = self._next(now_ms)
+            if place is None:
                 break
-            place = self._next(lanes, now_ms)
             ticket = place.ticket
-            found = cheapest(
-                ticket.replicas, self._running.__getitem__, self._in_flight.__getitem__, turn=self._turn
-            )
+            found = self._cheapest(ticket, place.rank)
             if found is None:
-                raise AssertionError("a lane is open exactly when a replica of its tickets is")
+                raise AssertionError("who goes next may go to some replica of its lane")
             self._bands[place.rank].note_grant(now_ms)
             self._hold(ticket, place.rank, found, now_ms)
             self._remove(place)
@@ -191,12 +189,13 @@ class PoolQueue:
         if held is None:
             return False
         self._in_flight[held.replica] -= held.unread
+        self._holders[held.replica].leave(held.rank, held.ticket.tenant)
         running = self._running[held.replica] - 1
         if running:
             self._running[held.replica] = running
         else:
             # Replicas come and go.
-            del self._running[held.replica], self._in_flight[held.replica]
+            del self._running[held.replica], self._in_flight[held.replica], self._holders[held.replica]
         if unused:
             self._book(held, -held.reckoned, 0)
             return True
@@ -298,23 +297,63 @@ class PoolQueue:
                 return max((each for each in newest if each), key=lambda each: each.sequence)
         return None
 
-    def _next(self, lanes: list[Lane], now_ms: float) -> Waiting:
-        """Who of those that wait in open lanes goes next."""
-        ranks = [rank for rank in range(len(BANDS)) if any(lane.lines[rank] for lane in lanes)]
+    def _next(self, now_ms: float) -> Waiting | None:
+        """Who goes next of those that wait and may go somewhere now."""
+        found: list[list[Candidate]] = [[] for _ in BANDS]
         overdue: Waiting | None = None
-        for rank in ranks:
-            for lane in lanes:
-                oldest = lane.oldest(rank)
-                if oldest is None or now_ms - oldest.at_ms < BANDS[rank].overdue_ms:
+        for lane in self._lanes.values():
+            opened, wide = self._opened(lane)
+            if not opened:
+                continue
+            for rank, candidates in enumerate(found):
+                may: May | None = None if wide else partial(self._may_any, opened, rank)
+                first = lane.first(rank, may)
+                if first is None:
                     continue
-                if overdue is None or oldest.sequence < overdue.sequence:
+                candidates.append(first)
+                oldest = lane.oldest(rank)
+                if (
+                    oldest is not None
+                    and now_ms - oldest.at_ms >= BANDS[rank].overdue_ms
+                    and (overdue is None or oldest.sequence < overdue.sequence)
+                    and (may is None or may(oldest.ticket.tenant))
+                ):
                     overdue = oldest
+        ranks = [rank for rank, candidates in enumerate(found) if candidates]
+        if not ranks:
+            return None
         line = self._credits.choose(ranks, overdue=overdue is not None)
         if line == OVERDUE and overdue is not None:
             return overdue
-        if len(lanes) == 1:
-            return lanes[0].first(line)[1]
-        return min((lane.first(line) for lane in lanes if lane.lines[line]), key=lambda found: found[0])[1]
+        return min(found[line], key=lambda each: each[0])[1]
+
+    def _opened(self, lane: Lane) -> tuple[list[ReplicaSlots], bool]:
+        """The replicas of a lane that are open for somebody, and whether one of them is for everybody."""
+        opened, wide = [], False
+        for each in lane.replicas:
+            running, in_flight = self._running.get(each.id, 0), self._in_flight.get(each.id, 0)
+            if is_open(each, running, in_flight):
+                opened.append(each)
+                wide = wide or is_wide(each, running, in_flight)
+        return opened, wide
+
+    def _may(self, rank: int, tenant: str, replica: ReplicaSlots) -> bool:
+        """Whether a tenant's ticket may go to a replica that is open, but not for everybody."""
+        holders = self._holders.get(replica.id)
+        waiting = self._bands[rank].tenants.waiting
+        return holders is None or not holders.has_enough(rank, tenant, replica.max_concurrency, waiting)
+
+    def _may_any(self, replicas: list[ReplicaSlots], rank: int, tenant: str) -> bool:
+        return any(self._may(rank, tenant, each) for each in replicas)
+
+    def _cheapest(self, ticket: Ticket, rank: int) -> ReplicaSlots | None:
+        return cheapest(
+            ticket.replicas,
+            self._running.__getitem__,
+            self._in_flight.__getitem__,
+            turn=self._turn,
+            may=partial(self._may, rank, ticket.tenant),
+        )
 
     def _book(self, held: _Held, read: int, written: int) -> None:
         amount = fairness.cost(read, written, held.ticket.weight)
@@ -329,6 +368,7 @@ class PoolQueue:
         self._turn += 1
         self._running[replica.id] += 1
         self._in_flight[replica.id] += replica.uncached_tokens
+        self._holders[replica.id].join(rank, ticket.tenant, ticket.weight)
         self._held[ticket.id] = _Held(ticket, rank, replica, now_ms)
 
     def _remove(self, place: Waiting) -> None:
@@ -353,10 +393,6 @@ class PoolQueue:
     def _drop_if_empty(self, lane: Lane) -> None:
         if not lane.waiting:
             self._lanes.pop(lane.key, None)
-
-    def _is_open(self, replicas: Iterable[ReplicaSlots]) -> bool:
-        running, in_flight = self._running, self._in_flight
-        return any(is_open(each, running.get(each.id, 0), in_flight.get(each.id, 0)) for each in replicas)
 
     def _least(self, rank: int) -> int | None:
         """The smallest counter of the tenants that wait in a band."""

@@ -31,7 +31,7 @@ LEAST_PATIENCE, MOST_PATIENCE = 2.0, 32.0
 # wherever a slot comes free.
 SETTLED_TOKENS = 1024
 # A replica is given so much to read ahead.
-READ_AHEAD_S = 0.5
+READ_AHEAD_S = 0.25
 LEAST_AHEAD_TOKENS = 512
 # The others are as busy as counts when their mean backlog is this part of what is saved, or this part of their slots is
 # in use.

@@ -9,10 +9,14 @@ from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import msgspec
+
+from benchmarks.routing.costs import measure_costs
 from benchmarks.routing.measures import interval, paired
 from benchmarks.routing.plots import line_plot
 from benchmarks.routing.runs import ATRIUM
 from benchmarks.routing.scenarios import TABLES, Case, Figures, cases
+from benchmarks.routing.verdicts import as_markdown, judge
 
 # By arm, one value for each seed, in the order of the seeds.
 Values = dict[str, list[float]]
@@ -21,12 +25,13 @@ Values = dict[str, list[float]]
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=0, help="10 when not said, 3 with --quick")
     parser.add_argument("--only", choices=TABLES, action="append", help="these tables alone")
     parser.add_argument("--quick", action="store_true", help="fewer loads and shorter runs")
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     parser.add_argument("--out", type=Path, default=Path("var/bench/routing"))
     options = parser.parse_args()
+    options.seeds = options.seeds or (3 if options.quick else 10)
     options.out.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     work = list(cases(set(options.only or TABLES), range(1, options.seeds + 1), options.quick))
@@ -40,13 +45,19 @@ def main() -> int:
             if at % 50 == 0:
                 sys.stderr.write(f"\r{at}/{len(work)} runs, {time.perf_counter() - began:.0f} s ")
     sys.stderr.write("\n")
+    took = time.perf_counter() - began
+    lines = judge(found)
+    costs = measure_costs()
+    verdicts = as_markdown([*lines, *costs])
     (options.out / "results.json").write_text(json.dumps(found, indent=1))
-    text = "\n".join(_table(name, rows) for name, rows in found.items())
-    text = f"{options.seeds} seeds, {len(work)} runs in {time.perf_counter() - began:.0f} s. Means ± half of the 95 % interval.\n\n{text}"
+    (options.out / "verdicts.json").write_bytes(msgspec.json.format(msgspec.json.encode([*lines, *costs])))
+    (options.out / "verdicts.md").write_text(verdicts + "\n")
+    tables = "\n".join(_table(name, rows) for name, rows in found.items())
+    text = f"{options.seeds} seeds, {len(work)} runs in {took:.0f} s. Means ± half of the 95 % interval.\n\n{tables}"
     (options.out / "tables.md").write_text(text)
     for name, svg in _plots(found).items():
         (options.out / name).write_text(svg)
-    print(text)
+    print(f"{text}\n\n## Wanted and reached\n\n{verdicts}")
     return 0
 
 

@@ -171,6 +171,9 @@ class AtriumGateway:
                 first = False
                 vital.note_first(now, now - sent)
                 vital.note_prefill(uncached, now - sent)
+                # Its prompt is read: there is room for another one.
+                if core.waiting:
+                    self.queue.give_out()
             else:
                 vital.note_pace(now, count, now - last)
             last = now

@@ -10,10 +10,12 @@ Iterations that differ in nothing are taken in one step of at most `MOST_ITERATI
 iteration's end.
 """
 
+import json
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from benchmarks.routing.virtual import Timeline
 
@@ -49,7 +51,18 @@ class Profile:
         return 1 / (self.per_token + self.base / self.chunk)
 
 
-PROFILES = {"h100": Profile(), "half": Profile().times(2), "double": Profile().times(0.5)}
+def _calibrated() -> Profile:
+    """A real engine's times, as `calibrate.py` measured them."""
+    found = json.loads(Path(__file__).with_name("calibrated.json").read_text())["profile"]
+    return Profile(**{name: found[name] for name in ("base", "per_sequence", "per_token", "per_prompt")})
+
+
+PROFILES = {
+    "h100": Profile(),
+    "half": Profile().times(2),
+    "double": Profile().times(0.5),
+    "cpu": _calibrated(),
+}
 
 
 @dataclass(slots=True, eq=False)

@@ -1,9 +1,12 @@
 """One run: a load, a pool of replicas and a gateway, until everything has ended."""
 
+import json
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Many
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from benchmarks.routing import arms
 from benchmarks.routing.atrium import AtriumGateway, SharedQueue
@@ -28,6 +31,27 @@ ARMS: dict[str, MakeArm] = {
     "Dynamo cost": lambda _: arms.DynamoCost(),
     "vLLM DP score": lambda _: arms.VllmDp(),
 }
+ORACLE = "oracle"
+# What `tune.py` found on seeds of its own, by the name of the arm.
+TUNED_FILE = Path(__file__).with_name("tuned.json")
+
+
+def tunable(arm: str, parameters: Mapping[str, Any]) -> MakeArm:
+    """An arm of those that have parameters, with these."""
+    given = dict(parameters)
+    if arm == "SGLang cache-aware":
+        return lambda _: arms.SglangCacheAware(**given)
+    if arm == "llm-d 2/2/3":
+        return lambda rng: arms.LlmD(rng, weights=tuple(given["weights"]))
+    return lambda _: arms.DynamoCost(**given)
+
+
+def _tuned() -> dict[str, MakeArm]:
+    found = json.loads(TUNED_FILE.read_text())["arms"] if TUNED_FILE.exists() else {}
+    return {f"{arm}, tuned": tunable(arm, each["parameters"]) for arm, each in found.items()}
+
+
+TUNED = _tuned()
 Gateway = AtriumGateway | PlainGateway
 
 
@@ -44,8 +68,9 @@ class Run:
         gateways: int = 1,
         slots: int = SLOTS,
         sees_load: bool = True,
+        made: MakeArm | None = None,
     ) -> None:
-        """One replica of each profile. Atrium's queue is its own; `queue` is that of the other arms."""
+        """One replica of each profile. Atrium's queue is its own; `queue` is that of the other arms. `made` is another arm."""
         self.timeline = Timeline()
         self.replicas = [Replica(self.timeline, f"r{i}", profile) for i, profile in enumerate(profiles)]
         self.arm = arm
@@ -56,7 +81,7 @@ class Run:
                 for _ in range(gateways)
             ]
         else:
-            make = ARMS[arm]
+            make = made or ARMS.get(arm) or TUNED.get(arm) or (lambda _: arms.Oracle())
             self.gateways = [
                 PlainGateway(
                     self.timeline,

@@ -7,7 +7,7 @@ from functools import partial
 from benchmarks.routing import workloads
 from benchmarks.routing.engine import PROFILES, Profile, Request
 from benchmarks.routing.measures import done, goodput, jain, percentile, rejected
-from benchmarks.routing.runs import ARMS, ATRIUM, Run
+from benchmarks.routing.runs import ARMS, ATRIUM, ORACLE, TUNED, MakeArm, Run
 
 Figures = Mapping[str, float]
 
@@ -43,10 +43,18 @@ def latencies(requests: list[Request]) -> dict[str, float]:
     }
 
 
-def shared_prefix(arm: str, queue: str, seed: int, profile: Profile, rate: float, seconds: float) -> Figures:
+def shared_prefix(
+    arm: str,
+    queue: str,
+    seed: int,
+    profile: Profile,
+    rate: float,
+    seconds: float,
+    made: MakeArm | None = None,
+) -> Figures:
     """W1."""
     requests = workloads.shared_prefix(seed, rate=rate, seconds=seconds, tenants=W1_TENANTS, prefix=W1_PREFIX)
-    run = Run(arm, [profile] * W1_REPLICAS, seed=seed, queue=queue).play(requests)
+    run = Run(arm, [profile] * W1_REPLICAS, seed=seed, queue=queue, made=made).play(requests)
     # The caches are cold in the first third.
     warm = [each for each in requests if each.arrival >= seconds / 3]
     in_time = [each for each in requests if seconds / 3 <= each.end <= seconds]
@@ -68,6 +76,7 @@ def noisy_neighbour(
     run.play(requests)
     polite = [each for each in requests if each.tenant != "flooder"]
     flooder = [each for each in requests if each.tenant == "flooder"]
+    in_time = [each for each in done(flooder) if each.end <= seconds]
     served = {
         name: sum(workloads.work(each) for each in done(polite) if each.tenant == name)
         / max(1, sum(workloads.work(each) for each in polite if each.tenant == name))
@@ -76,6 +85,7 @@ def noisy_neighbour(
     return latencies(polite) | {
         "flooder rejected": rejected(flooder),
         "flooder p50 TTFT s": percentile([each.ttft for each in done(flooder)], 0.5),
+        "flooder's work/s": sum(map(workloads.work, in_time)) / seconds,
         "Jain, polite": jain(list(served.values())),
     }
 
@@ -108,8 +118,13 @@ def backlogged(arm: str, queue: str, seed: int, profile: Profile, weights: tuple
         for at, weight in enumerate(weights)
     ]
     mean = sum(given) / len(given)
+    longest = max(each.prompt_tokens for each in requests)
+    # What can be in flight at most: the longest answers in all slots (VTC's w_out · M).
+    written = sum(sorted(each.output_tokens for each in requests)[-replicas * 32 :])
     return {
         "Jain": jain(given),
+        "largest gap, tokens": max(given) - min(given),
+        "bound of VTC, tokens": 2 * max(longest, 2 * written) / min(weights),
         "largest gap, % of mean": 100 * (max(given) - min(given)) / mean if mean else 100.0,
     }
 
@@ -185,51 +200,52 @@ def _work_rate(profile: Profile) -> float:
 
 def cases(names: set[str], seeds: range, quick: bool) -> Iterator[Case]:
     """All runs of the tables named; `quick` takes fewer loads and shorter runs."""
-    profile = PROFILES["h100"]
-    seconds = 90.0 if quick else 240.0
-    plain = [(arm, "none") for arm in ARMS]
-    queued = [(arm, queue) for arm in ("least request", "vLLM DP score") for queue in ("fcfs", "vtc")]
-    every = [*plain, *queued, (ATRIUM, "own")]
-    loads = (0.4, 0.8, 1.0) if quick else W1_LOADS
     for seed in seeds:
-        for arm, queue in every:
-            for table, row, work in _works(profile, loads, seconds, quick):
-                if table not in names or (table == "W8" and arm not in (ATRIUM, "least request")):
-                    continue
-                # W1 asks where a call goes, not when: the other arms have no queue there, as in their sources.
-                if table != "W1" or queue in ("none", "own"):
+        for table, row, work in _works(quick):
+            if table in names:
+                for arm, queue in _arms(table, row):
                     named = arm if queue in ("none", "own") else f"{arm}, {queue}"
                     yield Case(table, row, named, seed, partial(work, arm, queue, seed))
 
 
-def _works(
-    profile: Profile, loads: tuple[float, ...], seconds: float, quick: bool
-) -> Iterator[tuple[str, str, Callable[[str, str, int], Figures]]]:
+def _arms(table: str, row: str) -> list[tuple[str, str]]:
+    """The arms of a row, each with its queue."""
+    own = (ATRIUM, "own")
+    if table == "W1":
+        # It asks where a call goes, not when: the other arms have no queue there, as in their sources.
+        tuned = [(arm, "none") for arm in TUNED] if row.endswith(("80%", "100%")) else []
+        return [*((arm, "none") for arm in ARMS), *tuned, own]
+    if table == "W8":
+        return [("least request", "none"), own]
+    if table in PROFILE_TABLES:
+        return [("least request", "vtc"), ("llm-d 2/2/3", "none"), *ORACLES.get(table, ()), own]
+    plain = [(arm, "none") for arm in ARMS]
+    queued = [(arm, queue) for arm in ("least request", "vLLM DP score") for queue in ("fcfs", "vtc")]
+    return [*plain, *queued, *ORACLES.get(table, ()), own]
+
+
+def _works(quick: bool) -> Iterator[tuple[str, str, Callable[[str, str, int], Figures]]]:
+    profile = PROFILES["h100"]
+    seconds = QUICK_S if quick else FULL_S
     for demand, blocks in W1_BLOCKS.items():
         tight = replace(profile, blocks=blocks)
-        for load in loads:
+        for load in W1_QUICK_LOADS if quick else W1_LOADS:
+            rate = load * W1_CAPACITY[demand]
             yield (
                 "W1",
                 f"KV ×{demand}, load {load:.0%}",
-                partial(
-                    shared_prefix,
-                    profile=tight,
-                    rate=load * W1_CAPACITY[demand],
-                    seconds=min(seconds, 150.0),
-                ),
+                partial(shared_prefix, profile=tight, rate=rate, seconds=max(90.0, seconds)),
             )
-    yield "W2", "flooder at its share", partial(noisy_neighbour, profile=profile, flood=1.0, seconds=seconds)
-    yield "W2", "flooder at ten times", partial(noisy_neighbour, profile=profile, flood=10.0, seconds=seconds)
+    yield "W2", HELD, partial(noisy_neighbour, profile=profile, flood=1.0, seconds=seconds)
+    yield "W2", FLOODED, partial(noisy_neighbour, profile=profile, flood=10.0, seconds=seconds)
+    yield "W2", ALONE, partial(noisy_neighbour, profile=profile, flood=0.0, seconds=seconds)
     yield "W2 service", "six equal tenants", partial(backlogged, profile=profile, weights=(1,) * 6)
     yield "W2 service", "weights 4:2:1", partial(backlogged, profile=profile, weights=(4, 2, 1))
-    yield "W3", "40 % interactive, 90 % batch", partial(mixed_classes, profile=profile, seconds=seconds)
+    yield "W3", MIXED, partial(mixed_classes, profile=profile, seconds=seconds)
     yield "W5", "one of four ten times slower", partial(gray_failure, profile=profile, seconds=seconds)
     for load in (0.7,) if quick else (0.5, 0.7, 0.9):
-        yield (
-            "W6",
-            f"speeds 1:2:4, load {load:.0%}",
-            partial(unequal_speeds, profile=profile, load=load, seconds=seconds),
-        )
+        row = f"speeds 1:2:4, load {load:.0%}"
+        yield "W6", row, partial(unequal_speeds, profile=profile, load=load, seconds=seconds)
     for row, gateways, sees in (
         ("one process", 1, True),
         ("four processes", 4, True),
@@ -240,8 +256,28 @@ def _works(
             row,
             partial(several_gateways, profile=profile, gateways=gateways, sees_load=sees, seconds=seconds),
         )
+    for name, title in OTHER_PROFILES.items():
+        other, short = PROFILES[name], seconds / 2 if name in ("double", "cpu") else seconds
+        for row, flood in ((HELD, 1.0), (FLOODED, 10.0)):
+            work = partial(noisy_neighbour, profile=other, flood=flood, seconds=short)
+            yield "W2 profiles", f"{title}: {row}", work
+        yield "W3 profiles", f"{title}: {MIXED}", partial(mixed_classes, profile=other, seconds=short)
+        yield (
+            "W6 profiles",
+            f"{title}: speeds 1:2:4, load 70%",
+            partial(unequal_speeds, profile=other, load=0.7, seconds=short),
+        )
 
 
 # Requests a second that the best arm (llm-d, with caches still cold) answered when it was flooded.
 W1_CAPACITY = {"0.7": 22.0, "1.5": 8.5}
-TABLES = ("W1", "W2", "W2 service", "W3", "W5", "W6", "W8")
+TABLES = ("W1", "W2", "W2 service", "W3", "W5", "W6", "W8", "W2 profiles", "W3 profiles", "W6 profiles")
+PROFILE_TABLES = TABLES[-3:]
+OTHER_PROFILES = {"half": "half as fast", "double": "twice as fast", "cpu": "as measured on the CPU replicas"}
+# W6 has an oracle that knows the speeds.
+ORACLES = {"W6": [(ORACLE, "none")], "W6 profiles": [(ORACLE, "none")]}
+HELD, FLOODED, ALONE = "flooder at its share", "flooder at ten times", "no flooder"
+MIXED = "40 % interactive, 90 % batch"
+# Seconds that a load is offered.
+FULL_S, QUICK_S = 120.0, 60.0
+W1_QUICK_LOADS = (0.4, 0.8, 1.0)

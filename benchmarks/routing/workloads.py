@@ -83,7 +83,7 @@ class Maker:
     def bursts(self, rate: float, seconds: float, *, shape: float) -> Iterator[float]:
         """Times of arrival with gaps of a gamma distribution: the smaller `shape`, the burstier."""
         time = 0.0
-        while True:
+        while rate > 0:
             time += self.rng.gammavariate(shape, 1 / (rate * shape))
             if time >= seconds:
                 return

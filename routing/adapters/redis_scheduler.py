@@ -1,6 +1,6 @@
 """The scheduler of the full profile: slots and queues in Redis, shared by every process of the installation.
 
-The queue itself is Lua (`redis_scripts.py`); here are the tasks that wait for it. A process says every second that it
+The queue itself is Lua (`redis_queue.py`); here are the tasks that wait for it. A process says every second that it
 lives; what one that died held and where it waited is free again within `LEASE_MS` and the next beat of any other. While
 Redis is away, each process hands out a quarter of each replica's slots by itself, so that chat goes on.
 """

@@ -18,7 +18,9 @@ from routing.types import QueuePlace, ReplicaSlots, Ticket
 from tenants.types import PriorityClass
 
 FOREVER_MS = 10**12
-SETS = (("a",), ("b",), ("a", "b"), ("a", "b", "c"), ("c", "a"))
+SETS = (("a",), ("b",), ("a", "b"), ("a", "b", "c"), ("c", "a"), ("d",), ("d", "e"), ("a", "d"))
+# Of the larger ones some slots are kept for those who use little.
+SLOTS = {"a": 2, "b": 3, "c": 1, "d": 8, "e": 16}
 # Queues fill and drain in turn.
 PHASES = ("aaaaaaaaaaaarrrwwcu", "aaarrrrrrrrrrrwwwcu")
 PHASE_STEPS = 150
@@ -181,8 +183,8 @@ def random_steps(client: "redis.Redis", *, seed: int, count: int) -> int:
 def _ticket(dice: random.Random, number: int) -> Ticket:
     replicas = tuple(
         ReplicaSlots(
-            name, 1 + ord(name) % 3, prefill_tps=dice.choice((1000.0, 4000.0, 5123.7)),
-            uncached_tokens=dice.randrange(600), extra_s=dice.choice((0.0, 0.0, 0.013)), token_budget=(0, 900)[number % 7 == 0],
+            name, SLOTS[name], prefill_tps=dice.choice((1000.0, 4000.0, 5123.7)),
+            uncached_tokens=dice.randrange(600), extra_s=dice.choice((0.0, 0.0, 0.013)), token_budget=(0, 900)[number % 3 == 0],
         )
         for name in dice.choice(SETS)
     )  # fmt: skip

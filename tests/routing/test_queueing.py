@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from routing.balancing import is_open
 from routing.bands import BANDS, LINES, OVERDUE_SHARE
 from routing.fairness import READ_WEIGHT, UNITS, WRITE_WEIGHT
+from routing.headroom import BACKLOG, is_wide
 from routing.queueing import PoolQueue
 from routing.reckoning import QueueBounds, Refusal, Refused, Shed
 from routing.types import ReplicaSlots, Ticket
@@ -332,6 +333,7 @@ class Model:
     queue: PoolQueue = field(default_factory=lambda: PoolQueue(QueueBounds(30, (30, 30, 25, 15), 20)))
     waiting: dict[str, Ticket] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
+    tickets: dict[str, Ticket] = field(default_factory=dict)
     in_flight: Counter[str] = field(default_factory=Counter)
     now: float = 0.0
 
@@ -342,25 +344,43 @@ class Model:
     def hold(self, asked: Ticket, replica: str) -> None:
         assert asked.id not in self.held
         self.held[asked.id] = replica
+        self.tickets[asked.id] = asked
         size = next(each.max_concurrency for each in asked.replicas if each.id == replica)
         assert sum(name == replica for name in self.held.values()) <= size
 
     def check(self) -> None:
-        """Work-conserving: nobody waits for a replica that is open; and the books agree."""
+        """Nobody waits for a replica that is open, who has not had enough of it; and the books agree."""
         snapshot = self.queue.snapshot("pool")
         assert dict(snapshot.running) == dict(Counter(self.held.values()))
         assert snapshot.waiting == len(self.waiting) == sum(snapshot.waiting_by_class.values())
         assert all(tokens >= 0 for tokens in snapshot.in_flight.values())
         for each in self.waiting.values():
             for replica in each.replicas:
-                running = snapshot.running.get(replica.id, 0)
-                assert not is_open(replica, running, snapshot.in_flight.get(replica.id, 0))
+                load = snapshot.running.get(replica.id, 0), snapshot.in_flight.get(replica.id, 0)
+                if is_open(replica, *load):
+                    assert not is_wide(replica, *load)
+                    assert self.has_enough(each, replica)
             place = self.queue.place(each.id, self.now)
             assert place is not None
             assert 1 <= place.position <= len(self.waiting)
 
+    def has_enough(self, asked: Ticket, replica: ReplicaSlots) -> bool:
+        """Reckoned anew from who holds what: the class has its share beside more urgent ones, or the tenant its part."""
+        there = [self.tickets[id] for id, name in self.held.items() if name == replica.id]
+        rank, slots = asked.priority.rank, replica.max_concurrency
+        own = [each for each in there if each.priority.rank == rank]
+        if any(each.priority.rank < rank for each in there) and 1000 * len(own) >= slots * BANDS[rank].share:
+            return True
+        weights = {each.tenant: each.weight for each in own}
+        waiting = Counter(each.tenant for each in self.waiting.values() if each.priority.rank == rank)
+        count = sum(each.tenant == asked.tenant for each in own)
+        part = count * sum(weights.values()) >= weights.get(asked.tenant, 0) * slots
+        others = [name for name in weights if name != asked.tenant and not waiting[name]]
+        return count > 0 and bool(others) and (part or waiting[asked.tenant] >= BACKLOG)
 
-SETS = (("a",), ("b",), ("a", "b"), ("a", "b", "c"))
+
+SETS = (("a",), ("b",), ("a", "b"), ("a", "b", "c"), ("d",))
+SLOTS = {"a": 2, "b": 3, "c": 1, "d": 8}
 STEP = st.tuples(st.sampled_from("ttttrrrcxfw"), st.integers(0, 10_000))
 
 
@@ -375,10 +395,8 @@ def test_no_usable_slot_is_idle_while_somebody_waits(steps: list[tuple[str, int]
         held, waiting = sorted(model.held), sorted(model.waiting)
         if step == "t":
             replicas = tuple(
-                ReplicaSlots(
-                    name, 1 + ord(name) % 3, uncached_tokens=pick % 500, token_budget=(0, 300)[pick % 2]
-                )
-                for name in SETS[pick % 4]
+                ReplicaSlots(name, SLOTS[name], uncached_tokens=pick % 500, token_budget=(0, 300)[pick % 2])
+                for name in SETS[pick % 5]
             )
             asked = Ticket(
                 f"{number:03}", "pool", f"t{pick % 3}", list(PriorityClass)[pick % 5 % 4], replicas, 10, 10,
