@@ -48,6 +48,11 @@ class Presence:
         self.emptied = 0
 
     @property
+    def known(self) -> bool:
+        """Whether a generation was seen: only who knows one notices another."""
+        return bool(self._generation)
+
+    @property
     def away(self) -> bool:
         """Whether Redis did not answer just now, and is not asked for the moment."""
         return asyncio.get_running_loop().time() < self._away_until

@@ -93,6 +93,9 @@ class RedisCounters:
         """As the port says; within this process's own share while Redis is away."""
         if not self._presence.alone:
             try:
+                if not self._presence.known:
+                    # Nobody watches the counters in a worker: it learns at its first call which Redis it counts in.
+                    await self._presence.look()
                 answer = await self._calls.send(
                     RESERVE, _prefix(claim.tenant), self._now(), self._lease_ms, claim.id,
                     self._lines(claim.lines), _pack(claim.values),

@@ -14,7 +14,7 @@ from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from tenants.models import ScimToken, Tenant
-from tenants.permissions import refuse_visit, require, require_rank
+from tenants.permissions import permissions_of, refuse_visit, require, require_within
 from tenants.provisioning_types import IssuedToken, Provisioner, ScimTokenView
 from tenants.types import NAME_LENGTH, KeyState, Principal, Role, TenantState
 
@@ -47,11 +47,11 @@ def create_scim_token(
 ) -> IssuedToken:
     """Make a token; its text is in the answer and nowhere else. Members whom it makes have `default_role`.
 
-    Raises PermissionDenied (for a visit too), BadInput, LimitReached.
+    Raises PermissionDenied (for a visit, and for a role that may more than the principal), BadInput, LimitReached.
     """
     require(principal, "tenant.write")
     refuse_visit(principal, "making a token")
-    require_rank(principal, default_role)
+    _require_rights(principal, default_role)
     if default_role is Role.OWNER:
         raise BadInput("A directory makes no owners.", param="default_role")
     now = clock.now()
@@ -78,6 +78,7 @@ def rotate_scim_token(
     now = clock.now()
     with tenant_scope(principal.tenant_id):
         old = _row(token_id)
+        _require_rights(principal, Role(old.default_role))
         if _state(old, now) not in (KeyState.VALID, KeyState.EXPIRING):
             raise Conflict("This token no longer works: make a new one.", code="token_ended")
         life = old.expires_at - old.created_at if old.expires_at else None
@@ -132,6 +133,11 @@ def authenticate_provisioner(*, token: str, tenant_slug: str, clock: Clock = SYS
         permissions=PROVISIONING,
     )
     return Provisioner(principal, found.id, found.name, Role(found.default_role))
+
+
+def _require_rights(principal: Principal, role: Role) -> None:
+    """Who holds a token makes members of its role: nobody gets one for a role that may more than they, operators neither."""
+    require_within(principal, permissions_of(role))
 
 
 _REFUSED = "The token is missing, unknown, expired or revoked, or belongs to another address."

@@ -19,7 +19,7 @@ from substrate.versions import check_version
 from tenants import account_reads
 from tenants.access_types import DESCRIPTION_LENGTH
 from tenants.models import ApiKey, CustomRole, Membership, ServiceAccount, Tenant, User
-from tenants.permissions import permissions_of, require, require_rank, require_within
+from tenants.permissions import CONTENT, permissions_of, require, require_rank, require_within
 from tenants.service_account_types import MARK, ServiceAccountView, address_of
 from tenants.services.roles import wanted_role
 from tenants.types import SLUG_PATTERN, Principal, Role
@@ -181,7 +181,14 @@ def _role(
     if role is Role.OWNER:
         raise BadInput("A service account is never an owner.", param="role")
     wanted = wanted_role(principal, role, custom_role_id)
-    require_within(principal, _rights(*wanted) - held)
+    added = _rights(*wanted) - held
+    if principal.visiting and added & CONTENT:
+        raise PermissionDenied(
+            "On a visit a service account gets no role that opens content, as every built-in one does: choose a role of the"
+            " tenant's own that opens none, or ask its administrators.",
+            code="beyond_own_rights",
+        )
+    require_within(principal, added)
     return wanted
 
 

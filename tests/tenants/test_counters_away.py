@@ -171,6 +171,23 @@ async def test_an_emptied_redis_is_noticed_and_admits_nothing_before_it_is_seede
     assert await counters.check() == CountersState(emptied=1)
 
 
+async def test_a_process_in_which_nobody_watches_notices_it_as_well(
+    own_redis: RedisServer, counters: RedisCounters, tenant: str
+) -> None:
+    """A worker that began when all lines were seeded, and has never been told to look."""
+    gateway = RedisCounters(url=own_redis.url)
+    await gateway.check()
+    await gateway.seed(tenant, [Seed(BUDGET, 0, 0, 1)])
+    await gateway.close()
+    await used(counters, tenant, 600)
+    client = redis.asyncio.Redis.from_url(own_redis.url)
+    await client.flushall()
+    await client.aclose()
+    verdicts = [await counters.reserve(claim(tenant, 10)) for _ in range(100)]
+    assert all(each.local for each in verdicts)
+    assert sum(each.outcome is Outcome.ADMITTED for each in verdicts) == 10
+
+
 async def test_rates_too_stay_within_a_share_once_somebody_has_looked(
     own_redis: RedisServer, counters: RedisCounters, tenant: str
 ) -> None:

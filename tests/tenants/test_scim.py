@@ -21,6 +21,7 @@ from substrate.audit import acts_of_tenant
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from tenants.models import (
+    CustomRole,
     Group,
     GroupMember,
     IdentityProvider,
@@ -453,6 +454,32 @@ def test_owners_alone_make_tokens(acme: Tenant, role: Role) -> None:
     body = json.dumps({"name": "x"})
     assert client.post(TOKENS, body, content_type="application/json").status_code == 403
     assert client.get("/api/v1/provisioning").status_code == 403
+
+
+@pytest.mark.parametrize("is_operator", [False, True])
+def test_nobody_makes_or_rotates_a_token_for_members_who_may_more_than_they(
+    acme: Tenant, is_operator: bool
+) -> None:
+    """Whoever holds the token makes such members; being an operator is no right in the tenant."""
+    owner = session_client(make_membership(acme, role=Role.OWNER))
+    made = owner.post(
+        TOKENS, json.dumps({"name": "x", "default_role": "admin"}), content_type="application/json"
+    )
+    assert made.status_code == 201
+    member = make_membership(acme, make_user(is_operator=is_operator), role=Role.VIEWER)
+    with tenant_scope(acme.id):
+        role = CustomRole.objects.create(name="Directory", permissions=["tenant.write", "knowledge.read"])
+        member.custom_role = role
+        member.save()
+    clerk = session_client(member)
+    for wanted in ("admin", "member", "viewer"):
+        body = json.dumps({"name": "mine", "default_role": wanted})
+        answer = clerk.post(TOKENS, body, content_type="application/json")
+        assert (answer.status_code, answer.json()["code"]) == (403, "beyond_own_rights")
+    again = clerk.post(f"{TOKENS}/{made.json()['id']}/rotate", "{}", content_type="application/json")
+    assert (again.status_code, again.json()["code"]) == (403, "beyond_own_rights")
+    with tenant_scope(acme.id):
+        assert ScimToken.objects.count() == 1
 
 
 def test_a_visiting_operator_makes_no_token(acme: Tenant) -> None:

@@ -154,6 +154,13 @@ def test_a_visit_gives_no_account_what_opens_content(tenant: Tenant, admin: Clie
     raised = send(visit, "PATCH", path, {"role": "admin"}, **inside)
     assert (raised.status_code, raised.json()["code"]) == (403, "beyond_own_rights")
     assert authenticate_key_now(key).role is Role.VIEWER
+    for given in ({}, {"role": "viewer"}, {"role": "admin"}):
+        made = send(visit, "POST", "/service-accounts", {"name": "mine", **given}, **inside)
+        assert (made.status_code, made.json()["code"]) == (403, "beyond_own_rights")
+        assert "as every built-in one does" in made.json()["detail"]
+    harmless = send(admin, "POST", "/roles", {"name": "Sums", "permissions": ["usage.read"]}).json()
+    body = {"name": "sums", "custom_role": harmless["id"]}
+    assert send(visit, "POST", "/service-accounts", body, **inside).status_code == 201
     send(admin, "PATCH", path, {"role": "admin"})
     assert send(visit, "PATCH", path, {"role": "viewer"}, **inside).status_code == 200
     assert send(visit, "PATCH", path, {"disabled": True}, **inside).status_code == 200
