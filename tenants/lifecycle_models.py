@@ -27,6 +27,8 @@ class TenantDeletion(Identified):
     # Where the tenant goes back to when the deletion is withdrawn.
     was = models.CharField(max_length=16)
     asked_by = models.CharField(max_length=255)
+    # A member with the right to it, who may withdraw it too; what operators ask for is theirs alone.
+    by_member = models.BooleanField(default=False, db_default=False)
     reason = models.CharField(max_length=REASON_LENGTH, blank=True)
     due_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)

@@ -8,7 +8,9 @@ from tenants.views.account_pages import (
     SignInView,
     TurnOnAppView,
     end_sessions,
+    show_deletions,
     show_sessions,
+    withdraw_deletion,
 )
 from tenants.views.break_glass import BreakGlassesView, OneBreakGlassView
 from tenants.views.chargeback import ChargebackView
@@ -158,6 +160,8 @@ page_urlpatterns: list[URLPattern] = [
     path("saml/<str:tenant_id>/<str:provider_id>/acs/", saml_answer, name="saml_answer"),
     path("sessions/", show_sessions, name="account_sessions"),
     path("sessions/end/", end_sessions, name="account_sessions_end"),
+    path("deletions/", show_deletions, name="account_deletions"),
+    path("deletions/withdraw/", withdraw_deletion, name="account_deletions_withdraw"),
     path("invitation/", open_invitation, name="invitation"),
     path("invitation/accept/", accept_invitation, name="invitation_accept"),
 ]

@@ -85,6 +85,7 @@ def ask_deletion(
             asked_by=current_actor().label[:255],
             reason=reason.strip()[:REASON_LENGTH],
             due_at=clock.now() + grace,
+            by_member=tenant_id is None and not principal.visiting,
         )
         try:
             with transaction.atomic():
@@ -100,9 +101,17 @@ def ask_deletion(
 def withdraw_deletion(*, principal: Principal, tenant_id: uuid.UUID) -> DeletionView:
     """Think better of it: the tenant is again as it was. Raises PermissionDenied, NotFound, Conflict once it has begun."""
     require(principal, OPERATE)
+    return take_back_deletion(tenant_id=tenant_id)
+
+
+def take_back_deletion(*, tenant_id: uuid.UUID, by_member: bool = False) -> DeletionView:
+    """The tenant is again as it was; the caller has checked who asks. `by_member`: only what a member asked for.
+
+    Raises NotFound, Conflict once it has begun.
+    """
     with system_scope("withdraw the deletion of a tenant"):
         row = TenantDeletion.objects.select_for_update().filter(tenant_id=tenant_id).order_by("-id").first()
-        if row is None or row.state == DeletionState.WITHDRAWN:
+        if row is None or row.state == DeletionState.WITHDRAWN or (by_member and not row.by_member):
             raise NotFound("This tenant is not to be deleted.")
         if row.state != DeletionState.WAITING:
             raise Conflict("The deletion has begun and cannot be undone.", code="deletion_begun")

@@ -1,4 +1,4 @@
-"""Pages of one's own account, below `/accounts/`: signing in, and where one is signed in."""
+"""Pages of one's own account, below `/accounts/`: signing in, where one is signed in, what of one's own is to be deleted."""
 
 from typing import Any, cast
 
@@ -15,12 +15,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from kernel.errors import NotFound, PermissionDenied
+from kernel.errors import Conflict, NotFound, PermissionDenied
 from kernel.ids import parse_uuid
 from substrate.wording import for_reader
 from tenants.identity import TooManyAttempts
 from tenants.lockout import may_look
 from tenants.models import User
+from tenants.services.own_deletion import find_own_deletions, withdraw_own_deletion
 from tenants.services.providers import offered_providers
 from tenants.services.sessions import end_other_sessions, end_own_session, own_sessions
 from tenants.services.sign_in import choose_membership, only_tenant
@@ -40,9 +41,11 @@ class SignInView(LoginView):
                 return redirect("mfa_index")
             except PermissionDenied as refusal:
                 if not user.is_staff:
-                    return render(
-                        request, "account/no_entry.html", {"reason": for_reader(refusal.message)}, status=403
-                    )
+                    words = {
+                        "reason": for_reader(refusal.message),
+                        "deletions": find_own_deletions(user=user, session=request.session),
+                    }
+                    return render(request, "account/no_entry.html", words, status=403)
         response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
         return response
 
@@ -129,6 +132,32 @@ def end_sessions(request: HttpRequest) -> HttpResponse:
     except NotFound:
         messages.info(request, "That session had ended already.")
     return redirect("account_sessions")
+
+
+@never_cache
+@login_required
+@require_GET
+def show_deletions(request: HttpRequest) -> HttpResponse:
+    """Tenants of one's own that are to be deleted, while one may think better of it."""
+    found = find_own_deletions(user=_user(request), session=request.session)
+    return render(request, "account/deletions.html", {"deletions": found})
+
+
+@login_required
+@require_POST
+def withdraw_deletion(request: HttpRequest) -> HttpResponse:
+    """Keep the tenant that is named."""
+    tenant_id = parse_uuid(request.POST.get("tenant", ""))
+    try:
+        if tenant_id is None:
+            raise NotFound
+        kept = withdraw_own_deletion(user=_user(request), session=request.session, tenant_id=tenant_id)
+    except SecondFactorRequired:
+        return redirect("mfa_index")
+    except (NotFound, Conflict) as refusal:
+        messages.error(request, for_reader(refusal.message))
+        return redirect("account_deletions")
+    return render(request, "account/kept.html", {"kept": kept})
 
 
 def _user(request: HttpRequest) -> User:

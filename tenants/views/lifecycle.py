@@ -143,7 +143,10 @@ class OwnDeletionView(AtriumView):
         responses=answers({201: DeletionOutput}, 409),
     )
     def post(self, request: Request) -> Response:
-        """Have the tenant deleted in seven days. From now on nobody gets in; an operator can withdraw it until then."""
+        """Have the tenant deleted in seven days. From now on nobody gets in.
+
+        Until then its owners can withdraw it, at `/accounts/deletions/`, and operators.
+        """
         form = OwnDeletionInput(data=request.data)
         form.is_valid(raise_exception=True)
         asked = ask_deletion(principal=principal(request), **form.validated_data)

@@ -90,6 +90,29 @@ def test_an_operator_deletes_a_tenant_thinks_better_of_it_and_sees_the_proof(
     assert console.errors == []
 
 
+def test_an_owner_has_their_tenant_deleted_and_thinks_better_of_it(open_console: OpenConsole) -> None:
+    console = open_console("harbour")
+    page = console.page
+    console.go("/console/tenant")
+    by(page, "delete-tenant").click()
+    by(page, "confirm-name").fill("harbour")
+    by(page, "confirm").click()
+    # Every door is shut; this page is left.
+    expect(page.get_by_role("heading", name="What is to be deleted")).to_be_visible()
+    expect(page.get_by_text("Harbour Authority")).to_be_visible()
+    looks_right(console, "own-deletion")
+    page.goto(f"{console.url}/accounts/login/")
+    expect(page.get_by_role("heading", name="No way in at the moment")).to_be_visible()
+    looks_right(console, "own-deletion-no-way-in")
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.get_by_role("heading", name="It is kept")).to_be_visible()
+    looks_right(console, "own-deletion-kept")
+    page.get_by_role("link", name="Open the console").click()
+    expect(page.locator("#main h1").first).to_be_visible()
+    console.go("/console/tenant")
+    expect(by(page, "delete-tenant")).to_be_visible()
+
+
 def test_it_speaks_german(open_console: OpenConsole) -> None:
     console = open_console("owner")
     page = console.page

@@ -32,7 +32,7 @@ export const tenant: typeof shape = {
   },
   deletion: {
     title: "Mandant löschen",
-    lead: "Ab sofort kommt niemand mehr hinein. Nach sieben Tagen wird alles endgültig gelöscht: Personen, Schlüssel, Gespräche, Dokumente, Verbrauch, Protokoll. Bis dahin können die Betreiber der Plattform es rückgängig machen.",
+    lead: "Ab sofort kommt niemand mehr hinein. Nach sieben Tagen wird alles endgültig gelöscht: Personen, Schlüssel, Gespräche, Dokumente, Verbrauch, Protokoll. Bis dahin können Inhaber und die Betreiber der Plattform es rückgängig machen.",
     operatorLead: "Ab sofort kommt niemand mehr hinein. Nach der Frist wird alles endgültig gelöscht, und ein Nachweis bleibt: was gezählt wurde, und dass sich keine Spur fand.",
     action: "Diesen Mandanten löschen",
     confirmTitle: (name) => `${name} löschen?`,

@@ -32,7 +32,7 @@ export const tenant = {
   },
   deletion: {
     title: "Delete the tenant",
-    lead: "Nobody gets in from now on. After seven days everything is deleted for good: people, keys, conversations, documents, usage, the audit. Until then the operators of the platform can undo it.",
+    lead: "Nobody gets in from now on. After seven days everything is deleted for good: people, keys, conversations, documents, usage, the audit. Until then owners, and the operators of the platform, can undo it.",
     operatorLead: "Nobody gets in from now on. When the time below is over everything is deleted for good, and a proof is kept: what was counted, and that no trace was found.",
     action: "Delete this tenant",
     confirmTitle: (name: string) => `Delete ${name}?`,
