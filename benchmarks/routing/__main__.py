@@ -14,7 +14,8 @@ import msgspec
 from benchmarks.routing.costs import measure_costs
 from benchmarks.routing.measures import interval, paired
 from benchmarks.routing.plots import line_plot
-from benchmarks.routing.runs import ATRIUM
+from benchmarks.routing.redis_core import URL_VARIABLE, own_redis
+from benchmarks.routing.runs import ATRIUM, ORACLE
 from benchmarks.routing.scenarios import TABLES, Case, Figures, cases
 from benchmarks.routing.verdicts import as_markdown, judge
 
@@ -27,27 +28,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=0, help="10 when not said, 3 with --quick")
     parser.add_argument("--only", choices=TABLES, action="append", help="these tables alone")
-    parser.add_argument("--quick", action="store_true", help="fewer loads and shorter runs")
+    parser.add_argument("--quick", action="store_true", help="fewer loads, and three seeds")
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     parser.add_argument("--out", type=Path, default=Path("var/bench/routing"))
     options = parser.parse_args()
     options.seeds = options.seeds or (3 if options.quick else 10)
     options.out.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    work = list(cases(set(options.only or TABLES), range(1, options.seeds + 1), options.quick))
-    found: dict[str, dict[str, dict[str, Values]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(dict))
-    )
-    with ProcessPoolExecutor(options.processes) as pool:
-        for at, (case, figures) in enumerate(zip(work, pool.map(_run, work, chunksize=4), strict=True)):
-            for name, value in figures.items():
-                found[case.table][case.row][name].setdefault(case.arm, []).append(value)
-            if at % 50 == 0:
-                sys.stderr.write(f"\r{at}/{len(work)} runs, {time.perf_counter() - began:.0f} s ")
-    sys.stderr.write("\n")
+    with own_redis() as url:
+        os.environ[URL_VARIABLE] = url
+        work = list(cases(set(options.only or TABLES), range(1, options.seeds + 1), options.quick))
+        found = _run_all(work, options.processes)
+        costs = measure_costs(url)
     took = time.perf_counter() - began
     lines = judge(found)
-    costs = measure_costs()
     verdicts = as_markdown([*lines, *costs])
     (options.out / "results.json").write_text(json.dumps(found, indent=1))
     (options.out / "verdicts.json").write_bytes(msgspec.json.format(msgspec.json.encode([*lines, *costs])))
@@ -59,6 +53,22 @@ def main() -> int:
         (options.out / name).write_text(svg)
     print(f"{text}\n\n## Wanted and reached\n\n{verdicts}")
     return 0
+
+
+def _run_all(work: list[Case], processes: int) -> dict[str, dict[str, dict[str, Values]]]:
+    """Every case, several at a time."""
+    began = time.perf_counter()
+    found: dict[str, dict[str, dict[str, Values]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(dict))
+    )
+    with ProcessPoolExecutor(processes) as pool:
+        for at, (case, figures) in enumerate(zip(work, pool.map(_run, work, chunksize=4), strict=True)):
+            for name, value in figures.items():
+                found[case.table][case.row][name].setdefault(case.arm, []).append(value)
+            if at % 50 == 0:
+                sys.stderr.write(f"\r{at}/{len(work)} runs, {time.perf_counter() - began:.0f} s ")
+    sys.stderr.write("\n")
+    return found
 
 
 def _run(case: Case) -> Figures:
@@ -76,7 +86,7 @@ def _table(name: str, rows: dict[str, dict[str, Values]]) -> str:
             cells = [str(interval(figures[each][arm])) if arm in figures[each] else "" for each in names]
             lines.append(f"| {arm} | {' | '.join(cells)} |")
         first = names[0]
-        others = [arm for arm in arms if arm != ATRIUM and not arm.startswith(f"{ATRIUM},")]
+        others = [arm for arm in arms if not arm.startswith(ATRIUM) and arm != ORACLE]
         if ATRIUM in figures[first] and others and "TTFT" in first:
             best = min(others, key=lambda arm: interval(figures[first][arm]).mean)
             gap = paired(figures[first][ATRIUM], figures[first][best])

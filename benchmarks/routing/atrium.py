@@ -7,6 +7,7 @@ What is left out is what needs a real process: sockets, limits, retries. `routin
 from collections.abc import Sequence as Many
 
 from benchmarks.routing.engine import Replica, Request, Sequence
+from benchmarks.routing.redis_core import RedisCore
 from benchmarks.routing.virtual import Timeline, VirtualClock
 from inference.health import HealthBook
 from inference.outliers import Watched, judge
@@ -26,9 +27,11 @@ POOL = "pool"
 class SharedQueue:
     """The pool's queue, which all gateway processes share, as Redis holds it in production."""
 
-    def __init__(self, timeline: Timeline, bounds: QueueBounds) -> None:
-        """Nobody waits."""
-        self.core = PoolQueue(bounds)
+    def __init__(self, timeline: Timeline, bounds: QueueBounds, redis_url: str = "") -> None:
+        """Nobody waits. With `redis_url` it is the scripts' over that Redis."""
+        self.core: PoolQueue | RedisCore = (
+            RedisCore(redis_url, timeline, bounds, self.give_out) if redis_url else PoolQueue(bounds)
+        )
         self.timeline = timeline
         self.owners: dict[str, AtriumGateway] = {}
 
@@ -36,6 +39,11 @@ class SharedQueue:
     def now_ms(self) -> float:
         """The time as the queue counts it."""
         return self.timeline.now * 1000
+
+    def close(self) -> None:
+        """The end."""
+        if isinstance(self.core, RedisCore):
+            self.core.close()
 
     def give_out(self) -> None:
         """Tell whoever was granted a slot."""

@@ -1,6 +1,7 @@
 """One run: a load, a pool of replicas and a gateway, until everything has ended."""
 
 import json
+import os
 import random
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Many
@@ -12,10 +13,13 @@ from benchmarks.routing import arms
 from benchmarks.routing.atrium import AtriumGateway, SharedQueue
 from benchmarks.routing.engine import Profile, Replica, Request
 from benchmarks.routing.gateways import QUEUE, PlainGateway
+from benchmarks.routing.redis_core import URL_VARIABLE
 from benchmarks.routing.virtual import Timeline
 from routing.reckoning import QueueBounds
 
 ATRIUM = "Atrium"
+# The same with its queue in a real Redis.
+OVER_REDIS = "Atrium over Redis"
 SLOTS = 64
 # After the last arrival nothing is waited for longer than this.
 PATIENCE_S = 1800.0
@@ -74,8 +78,10 @@ class Run:
         self.timeline = Timeline()
         self.replicas = [Replica(self.timeline, f"r{i}", profile) for i, profile in enumerate(profiles)]
         self.arm = arm
-        if arm == ATRIUM:
-            shared = SharedQueue(self.timeline, QueueBounds.of(QUEUE))
+        self.shared: SharedQueue | None = None
+        if arm in (ATRIUM, OVER_REDIS):
+            redis_url = os.environ[URL_VARIABLE] if arm == OVER_REDIS else ""
+            shared = self.shared = SharedQueue(self.timeline, QueueBounds.of(QUEUE), redis_url)
             self.gateways: list[Gateway] = [
                 AtriumGateway(self.timeline, self.replicas, shared, slots=slots, sees_load=sees_load)
                 for _ in range(gateways)
@@ -100,6 +106,8 @@ class Run:
             self.timeline.at(request.arrival, partial(self.gateways[at % len(self.gateways)].arrive, request))
             last = request.arrival
         self.timeline.run(last + PATIENCE_S if until is None else until)
+        if self.shared is not None:
+            self.shared.close()
         return self
 
     @property

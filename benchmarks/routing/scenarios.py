@@ -1,5 +1,6 @@
 """The workloads of the benchmark, each over every arm and several seeds: what was measured, as rows of a table."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -7,14 +8,15 @@ from functools import partial
 from benchmarks.routing import workloads
 from benchmarks.routing.engine import PROFILES, Profile, Request
 from benchmarks.routing.measures import done, goodput, jain, percentile, rejected
-from benchmarks.routing.runs import ARMS, ATRIUM, ORACLE, TUNED, MakeArm, Run
+from benchmarks.routing.redis_core import URL_VARIABLE
+from benchmarks.routing.runs import ARMS, ATRIUM, ORACLE, OVER_REDIS, TUNED, MakeArm, Run
 
 Figures = Mapping[str, float]
 
 # W1: the shared texts of 150 tenants are 0.7 or 1.5 times what the caches of eight replicas hold together.
 W1_REPLICAS, W1_TENANTS, W1_PREFIX = 8, 150, 6000
 W1_BLOCKS = {"0.7": 2500, "1.5": 1170}
-W1_LOADS = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
+W1_LOADS = (0.2, 0.6, 0.8, 1.0, 1.2)
 # The promise that goodput counts: seconds to the first token, seconds between tokens.
 SLO = {"ttft": 1.0, "tpot": 0.05}
 INTERACTIVE_SLO_S = 1.0
@@ -199,7 +201,7 @@ def _work_rate(profile: Profile) -> float:
 
 
 def cases(names: set[str], seeds: range, quick: bool) -> Iterator[Case]:
-    """All runs of the tables named; `quick` takes fewer loads and shorter runs."""
+    """All runs of the tables named; `quick` takes fewer loads."""
     for seed in seeds:
         for table, row, work in _works(quick):
             if table in names:
@@ -211,22 +213,23 @@ def cases(names: set[str], seeds: range, quick: bool) -> Iterator[Case]:
 def _arms(table: str, row: str) -> list[tuple[str, str]]:
     """The arms of a row, each with its queue."""
     own = (ATRIUM, "own")
+    over_redis = [(OVER_REDIS, "own")] if os.environ.get(URL_VARIABLE) else []
     if table == "W1":
         # It asks where a call goes, not when: the other arms have no queue there, as in their sources.
         tuned = [(arm, "none") for arm in TUNED] if row.endswith(("80%", "100%")) else []
         return [*((arm, "none") for arm in ARMS), *tuned, own]
     if table == "W8":
-        return [("least request", "none"), own]
+        return [("least request", "none"), own, *over_redis]
     if table in PROFILE_TABLES:
         return [("least request", "vtc"), ("llm-d 2/2/3", "none"), *ORACLES.get(table, ()), own]
     plain = [(arm, "none") for arm in ARMS]
     queued = [(arm, queue) for arm in ("least request", "vLLM DP score") for queue in ("fcfs", "vtc")]
-    return [*plain, *queued, *ORACLES.get(table, ()), own]
+    return [*plain, *queued, *ORACLES.get(table, ()), own, *(over_redis if table in ("W2", "W3") else ())]
 
 
 def _works(quick: bool) -> Iterator[tuple[str, str, Callable[[str, str, int], Figures]]]:
     profile = PROFILES["h100"]
-    seconds = QUICK_S if quick else FULL_S
+    seconds = LOAD_S
     for demand, blocks in W1_BLOCKS.items():
         tight = replace(profile, blocks=blocks)
         for load in W1_QUICK_LOADS if quick else W1_LOADS:
@@ -234,7 +237,7 @@ def _works(quick: bool) -> Iterator[tuple[str, str, Callable[[str, str, int], Fi
             yield (
                 "W1",
                 f"KV ×{demand}, load {load:.0%}",
-                partial(shared_prefix, profile=tight, rate=rate, seconds=max(90.0, seconds)),
+                partial(shared_prefix, profile=tight, rate=rate, seconds=1.5 * seconds),
             )
     yield "W2", HELD, partial(noisy_neighbour, profile=profile, flood=1.0, seconds=seconds)
     yield "W2", FLOODED, partial(noisy_neighbour, profile=profile, flood=10.0, seconds=seconds)
@@ -278,6 +281,6 @@ OTHER_PROFILES = {"half": "half as fast", "double": "twice as fast", "cpu": "as 
 ORACLES = {"W6": [(ORACLE, "none")], "W6 profiles": [(ORACLE, "none")]}
 HELD, FLOODED, ALONE = "flooder at its share", "flooder at ten times", "no flooder"
 MIXED = "40 % interactive, 90 % batch"
-# Seconds that a load is offered.
-FULL_S, QUICK_S = 120.0, 60.0
+# Seconds that a load is offered; W1's, whose first third only fills the caches, half as long again.
+LOAD_S = 60.0
 W1_QUICK_LOADS = (0.4, 0.8, 1.0)

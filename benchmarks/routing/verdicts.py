@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from benchmarks.routing.measures import interval, paired
-from benchmarks.routing.runs import ATRIUM, ORACLE
+from benchmarks.routing.runs import ATRIUM, ORACLE, OVER_REDIS
 from benchmarks.routing.scenarios import ALONE, FLOODED, HELD, INTERACTIVE_SLO_S
 
 # table → row → figure → arm → a value for each seed.
@@ -29,7 +29,35 @@ class Verdict(Struct, frozen=True):
 
 
 def judge(found: Found) -> list[Verdict]:
-    """All lines that the figures give."""
+    """All lines that the figures give; those of Atrium's queue in a Redis after those of its queue in the process."""
+    lines = _judge(_of(found, ATRIUM))
+    again = {
+        table: rows
+        for table, rows in found.items()
+        if any(OVER_REDIS in values for figures in rows.values() for values in figures.values())
+    }
+    over = _judge(_of(again, OVER_REDIS))
+    return lines + [structs.replace(each, workload=f"{each.workload}, over Redis") for each in over]
+
+
+def _of(found: Found, own: str) -> Found:
+    """The figures with one form of Atrium alone, under its name."""
+    others = {ATRIUM, OVER_REDIS} - {own}
+    return {
+        table: {
+            row: {
+                name: {
+                    (ATRIUM if arm == own else arm): each for arm, each in values.items() if arm not in others
+                }
+                for name, values in figures.items()
+            }
+            for row, figures in rows.items()
+        }
+        for table, rows in found.items()
+    }
+
+
+def _judge(found: Found) -> list[Verdict]:
     lines: list[Verdict] = []
     rules: tuple[tuple[str, Callable[[Found], Iterable[Verdict]]], ...] = (
         ("W1", _shared),
