@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from assistants.types import AUTO_MODEL, MessageRole, MessageState
+from assistants.types import AUTO_MODEL, DEFAULT_THRESHOLD, MessageRole, MessageState
 from substrate.models import TenantOwned
 
 
@@ -26,6 +26,11 @@ class Assistant(TenantOwned):
     knowledge_base_ids = models.JSONField(default=list)
     suggestions = models.JSONField(default=list)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    # For how long an answer may be given again to a question like its own (0: never), how alike two must be, and how
+    # often what was kept has been thrown away.
+    semantic_cache_seconds = models.PositiveIntegerField(default=0, db_default=0)
+    semantic_cache_threshold = models.FloatField(default=DEFAULT_THRESHOLD, db_default=DEFAULT_THRESHOLD)
+    semantic_cache_epoch = models.PositiveIntegerField(default=0, db_default=0)
 
     class Meta(TenantOwned.Meta):
         """A slug names one assistant of a tenant; of those that are deleted, it may have named several."""

@@ -1,10 +1,15 @@
-"""Ports of assistants."""
+"""Ports of assistants, and the bounds that each adapter keeps."""
 
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Protocol
 
-from assistants.types import RunEvent
+from assistants.types import RunEvent, Shelf
+
+# Of the semantic cache: entries of a shelf, shelves of an assistant and of a tenant.
+MOST_QUESTIONS = 128
+MOST_SHELVES = 16
+MOST_TENANT_SHELVES = 64
 
 
 class RunLog(Protocol):
@@ -57,4 +62,29 @@ class RunClaim(Protocol):
 
     async def events_so_far(self) -> tuple[RunEvent, ...]:
         """All events that the log holds now."""
+        ...
+
+
+class SemanticCache(Protocol):
+    """Keeps answers by their questions for a while. It may lose any of them at any time, and never raises: what it cannot do
+    is a miss.
+
+    A shelf holds `MOST_QUESTIONS` at most, an assistant `MOST_SHELVES`, a tenant `MOST_TENANT_SHELVES`: what would end
+    first, or was last written to, leaves.
+    """
+
+    async def questions(self, shelf: Shelf) -> Mapping[str, bytes]:
+        """The questions on the shelf by their names; nothing of other shelves."""
+        ...
+
+    async def answer(self, shelf: Shelf, name: str) -> bytes | None:
+        """The answer to the question of this name, None when there is none (any more)."""
+        ...
+
+    async def put(self, shelf: Shelf, name: str, question: bytes, answer: bytes, seconds: int) -> None:
+        """Keep both for so long, in place of what was there under the name."""
+        ...
+
+    async def forget(self, tenant: str) -> None:
+        """Drop what is kept for the tenant."""
         ...

@@ -42,6 +42,9 @@ def assistant_view(row: Assistant) -> AssistantView:
         created_at=row.created_at,
         updated_at=row.updated_at,
         deleted_at=row.deleted_at,
+        semantic_cache_seconds=row.semantic_cache_seconds,
+        semantic_cache_threshold=row.semantic_cache_threshold,
+        semantic_cache_epoch=row.semantic_cache_epoch,
     )
 
 

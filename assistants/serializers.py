@@ -5,8 +5,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from assistants.services.recalling import questions_by_meaning
 from assistants.services.runs import CONTENT_LIMIT
-from assistants.types import MessageRole, MessageState, MessageView
+from assistants.types import LEAST_THRESHOLD, LONGEST_KEPT_S, MessageRole, MessageState, MessageView
 from substrate.rest import StrictSerializer
 from substrate.versions import version_of
 from substrate.wording import for_reader
@@ -26,6 +27,18 @@ class AssistantChange(StrictSerializer):
     knowledge_base_ids = serializers.ListField(child=serializers.UUIDField(), max_length=20, required=False)
     suggestions = serializers.ListField(
         child=serializers.CharField(max_length=300), max_length=8, required=False
+    )
+    semantic_cache_seconds = serializers.IntegerField(
+        min_value=0,
+        max_value=LONGEST_KEPT_S,
+        required=False,
+        help_text="for how long an answer is given again to questions like its own; 0: never",
+    )
+    semantic_cache_threshold = serializers.FloatField(
+        min_value=LEAST_THRESHOLD,
+        max_value=1.0,
+        required=False,
+        help_text="how alike two questions must be, as the cosine of their vectors",
     )
 
 
@@ -54,6 +67,9 @@ class AssistantOutput(serializers.Serializer[Any]):
     model = serializers.CharField()
     knowledge_base_ids = serializers.ListField(child=serializers.CharField())
     suggestions = serializers.ListField(child=serializers.CharField())
+    semantic_cache_seconds = serializers.IntegerField()
+    semantic_cache_threshold = serializers.FloatField()
+    semantic_cache_by_meaning = serializers.SerializerMethodField()
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
     deleted_at = serializers.DateTimeField(allow_null=True)
@@ -62,6 +78,10 @@ class AssistantOutput(serializers.Serializer[Any]):
     def get_version(self, view: Any) -> str:
         """The version of its last change."""
         return version_of(view.updated_at)
+
+    def get_semantic_cache_by_meaning(self, view: Any) -> bool:
+        """Whether questions are compared by meaning here; else answers are given again to the same words alone."""
+        return questions_by_meaning()
 
 
 class ConversationInput(StrictSerializer):

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, re_path
 
 from assistants.views.assistants import (
+    AssistantCacheView,
     AssistantCopyView,
     AssistantRestoreView,
     AssistantsView,
@@ -13,6 +14,7 @@ from assistants.views.conversations import ConversationsView, ConversationView, 
 urlpatterns: list[URLPattern] = [
     re_path(r"^assistants/?$", AssistantsView.as_view()),
     re_path(r"^assistants/(?P<slug>[^/]+)/?$", AssistantView.as_view()),
+    re_path(r"^assistants/(?P<slug>[^/]+)/semantic-cache/?$", AssistantCacheView.as_view()),
     re_path(r"^assistants/(?P<slug>[^/]+)/restore/?$", AssistantRestoreView.as_view()),
     re_path(r"^assistants/(?P<slug>[^/]+)/duplicate/?$", AssistantCopyView.as_view()),
     re_path(r"^conversations/?$", ConversationsView.as_view()),

@@ -330,3 +330,15 @@ class IngestedFile:
     document_id: uuid.UUID | None
     outcome: UpsertOutcome | None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeState:
+    """The bases that somebody may read, and the numbers of the last changes in them.
+
+    `calm` is False right after a change, while searches may not show it yet.
+    """
+
+    bases: tuple[uuid.UUID, ...]
+    changes: tuple[int, ...]
+    calm: bool

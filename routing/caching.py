@@ -12,44 +12,15 @@ from typing import Any
 
 import msgspec
 import orjson
-from msgspec import Struct
 
-from inference.types import Chunk, Completion, ModelSpec, Surface, TokenUsage
-from routing.types import ModelCall
+from inference.types import Chunk, ModelSpec, Surface, TokenUsage
+from routing.types import KEPT_FORM, KeptAnswer, ModelCall
 
 # An answer that is longer is not kept.
 MOST_ANSWER_BYTES = 256 * 1024
-_FORM = 1
 _SURFACES = frozenset({Surface.CHAT, Surface.COMPLETIONS})
 # Only of answers that ended by themselves: what was cut or refused for another reason may end otherwise next time.
 _WHOLE = frozenset({"stop", "length", "tool_calls", "function_call"})
-
-
-class KeptAnswer(Struct, frozen=True, array_like=True):
-    """An answer as it was given at `at` (seconds since the epoch). `frames` are a stream's events, `body` is a whole
-    answer's JSON.
-    """
-
-    at: float
-    model: str
-    pool: str
-    replica: str
-    usage: TokenUsage
-    finish_reason: str
-    text: str
-    body: bytes = b""
-    frames: tuple[bytes, ...] = ()
-    form: int = _FORM
-
-    def completion(self) -> Completion:
-        """It as the engine gave it."""
-        return Completion(self.body, self.text, self.usage, self.finish_reason)
-
-    def chunk(self) -> Chunk:
-        """It as a stream that comes at once."""
-        return Chunk(
-            list(self.frames), self.text, self.usage.completion_tokens, self.usage, self.finish_reason
-        )
 
 
 _decoder = msgspec.msgpack.Decoder(KeptAnswer)
@@ -102,7 +73,7 @@ def decode(raw: bytes, *, now: float, age_s: int | None) -> KeptAnswer | None:
         answer = _decoder.decode(raw)
     except msgspec.DecodeError:
         return None
-    if answer.form != _FORM or (age_s is not None and now - answer.at > age_s):
+    if answer.form != KEPT_FORM or (age_s is not None and now - answer.at > age_s):
         return None
     return answer
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from inference.types import ContextPassage, Surface, TokenUsage
+from inference.types import Chunk, Completion, ContextPassage, Surface, TokenUsage
 from kernel.allowance import Allowance
 from tenants.types import Principal, PriorityClass
 
@@ -17,6 +17,8 @@ from tenants.types import Principal, PriorityClass
 PREFILL_TPS = 4000.0
 # The reason of a decision that was the caller's own.
 NAMED = "named"
+# How kept answers are written: those of another form are not read.
+KEPT_FORM = 1
 
 
 class CacheWish(Struct, frozen=True):
@@ -31,6 +33,33 @@ class CacheWish(Struct, frozen=True):
     age_s: int | None = None
 
 
+class KeptAnswer(Struct, frozen=True, array_like=True):
+    """An answer as it was given at `at` (seconds since the epoch). `frames` are a stream's events, `body` is a whole
+    answer's JSON.
+    """
+
+    at: float
+    model: str
+    pool: str
+    replica: str
+    usage: TokenUsage
+    finish_reason: str
+    text: str
+    body: bytes = b""
+    frames: tuple[bytes, ...] = ()
+    form: int = KEPT_FORM
+
+    def completion(self) -> Completion:
+        """It as the engine gave it."""
+        return Completion(self.body, self.text, self.usage, self.finish_reason)
+
+    def chunk(self) -> Chunk:
+        """It as a stream that comes at once."""
+        return Chunk(
+            list(self.frames), self.text, self.usage.completion_tokens, self.usage, self.finish_reason
+        )
+
+
 class ModelCall(Struct, frozen=True):
     """One call of a model, by whoever asks.
 
@@ -38,7 +67,8 @@ class ModelCall(Struct, frozen=True):
     length of the prompt's text, for estimates. `origin` is `v1`, `ws`, `rest` or `ingestion`. `priority` is already
     clamped to the principal's cap. `cache` is None where no answer is kept, nor a kept one given. `tell` hears of the
     call's place in a queue while it waits in one, at most once a second; it must return at once and not raise.
-    `conversation` names what should stay with one model, where there is such a thing.
+    `conversation` names what should stay with one model, where there is such a thing. `given` is an answer that was found
+    elsewhere: it is given again if its model may still answer the call.
     """
 
     principal: Principal
@@ -58,6 +88,7 @@ class ModelCall(Struct, frozen=True):
     tell: Callable[["QueuePlace"], None] | None = None
     cache: CacheWish | None = None
     conversation: str = ""
+    given: KeptAnswer | None = None
 
 
 class ReplicaSlots(Struct, frozen=True):
@@ -104,8 +135,8 @@ class RoutingDecision(Struct, frozen=True):
 
     `engine_ms` is the time engines took, from an attempt's start to its first byte (to its answer, when that is not
     streamed), attempts that failed included: what is left of the request's time is Atrium's own.
-    `cache` is `hit` for an answer that was given before (the place is where it was made), `miss` where one could have been,
-    else `off`. `allowance` is what the caller is told of its rates. `terms` are those of the chosen replica, None where there was no
+    `cache` is `hit` for an answer that was given before (the place is where it was made), `semantic` for one that was given
+    to a question like this one, `miss` where one could have been, else `off`. `allowance` is what the caller is told of its rates. `terms` are those of the chosen replica, None where there was no
     other.
     """
 

@@ -3,6 +3,7 @@
 from assistants.services.answers import Answer, answer
 from assistants.services.asking import ask
 from assistants.services.catalogue import (
+    clear_semantic_cache,
     create_assistant,
     delete_assistant,
     duplicate_assistant,
@@ -38,6 +39,7 @@ __all__ = [
     "Trial",
     "answer",
     "ask",
+    "clear_semantic_cache",
     "close_runs",
     "create_assistant",
     "create_conversation",

@@ -9,6 +9,7 @@ import structlog
 
 from assistants.citations import used_citations
 from assistants.ownership import owner_of
+from assistants.services.recalling import TurnFlow
 from assistants.services.transcripts import Ending, NewRun, store_exchange
 from assistants.services.turns import PreparedTurn, dispatch_turn
 from assistants.types import Citation, MessageState, TurnRequest
@@ -16,7 +17,6 @@ from assistants.usage import usage_object
 from inference.types import Chunk, Completion
 from kernel.errors import AtriumError
 from kernel.ids import uuid7
-from routing.services import Flow
 from routing.types import RoutingDecision
 from substrate.units import run_unit
 from tenants.types import Principal
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 class Answer:
     """An answer that has begun. `citations` are final, and the exchange is stored, once its text has ended."""
 
-    def __init__(self, flow: Flow, prepared: PreparedTurn, principal: Principal) -> None:
+    def __init__(self, flow: TurnFlow, prepared: PreparedTurn, principal: Principal) -> None:
         """Made by `answer`."""
         self._flow = flow
         self._prepared = prepared

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from assistants import selectors
 from assistants.directory import CHANGE_KIND, AssistantDirectory
 from assistants.models import Assistant
-from assistants.types import AUTO_MODEL, AssistantView
+from assistants.types import AUTO_MODEL, DEFAULT_THRESHOLD, LEAST_THRESHOLD, LONGEST_KEPT_S, AssistantView
 from inference.services import require_answering_model
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
@@ -73,12 +73,16 @@ def create_assistant(
     model: str = AUTO_MODEL,
     knowledge_base_ids: Sequence[uuid.UUID] = (),
     suggestions: Sequence[str] = (),
+    semantic_cache_seconds: int = 0,
+    semantic_cache_threshold: float = DEFAULT_THRESHOLD,
 ) -> AssistantView:
     """Make an assistant.
 
-    Raises PermissionDenied, BadInput for an unknown model or knowledge base, Conflict for a taken slug.
+    Raises PermissionDenied, BadInput for an unknown model or knowledge base and for figures out of bounds, Conflict for a
+    taken slug.
     """
     require(principal, "assistants.write")
+    _check_cache(semantic_cache_seconds, semantic_cache_threshold)
     with tenant_scope(principal.tenant_id):
         _check_model(principal, model)
         _check_knowledge(principal, knowledge_base_ids)
@@ -93,6 +97,8 @@ def create_assistant(
                 model=model,
                 knowledge_base_ids=[str(each) for each in dict.fromkeys(knowledge_base_ids)],
                 suggestions=list(suggestions),
+                semantic_cache_seconds=semantic_cache_seconds,
+                semantic_cache_threshold=semantic_cache_threshold,
             ),
         )
 
@@ -107,13 +113,16 @@ def update_assistant(
     model: str | None = None,
     knowledge_base_ids: Sequence[uuid.UUID] | None = None,
     suggestions: Sequence[str] | None = None,
+    semantic_cache_seconds: int | None = None,
+    semantic_cache_threshold: float | None = None,
     expected: str | None = None,
 ) -> AssistantView:
     """Change what is given; `expected` is the version that the caller has seen.
 
-    Raises PermissionDenied, NotFound, Stale, BadInput for an unknown model or knowledge base.
+    Raises PermissionDenied, NotFound, Stale, BadInput for an unknown model or knowledge base and for figures out of bounds.
     """
     require(principal, "assistants.write")
+    _check_cache(semantic_cache_seconds, semantic_cache_threshold)
     given = {
         "name": name,
         "instructions": instructions,
@@ -123,6 +132,8 @@ def update_assistant(
         if knowledge_base_ids is None
         else [str(each) for each in dict.fromkeys(knowledge_base_ids)],
         "suggestions": None if suggestions is None else list(suggestions),
+        "semantic_cache_seconds": semantic_cache_seconds,
+        "semantic_cache_threshold": semantic_cache_threshold,
     }
     with tenant_scope(principal.tenant_id):
         row = _row(principal, slug, lock=True)
@@ -159,8 +170,24 @@ def duplicate_assistant(
             model=row.model,
             knowledge_base_ids=list(row.knowledge_base_ids),
             suggestions=list(row.suggestions),
+            semantic_cache_seconds=row.semantic_cache_seconds,
+            semantic_cache_threshold=row.semantic_cache_threshold,
         )
         return _made(principal, copy)
+
+
+def clear_semantic_cache(*, principal: Principal, slug: str) -> None:
+    """Throw away what is kept of the assistant's answers, in every process within two seconds. Its version stays.
+
+    Raises PermissionDenied, NotFound.
+    """
+    require(principal, "assistants.write")
+    with tenant_scope(principal.tenant_id):
+        row = _row(principal, slug, lock=True)
+        row.semantic_cache_epoch += 1
+        # Not `updated_at`: whoever edits the assistant has seen nothing that changed.
+        Assistant.objects.filter(id=row.id).update(semantic_cache_epoch=row.semantic_cache_epoch)
+        _tell(principal, row, "cleared")
 
 
 def delete_assistant(
@@ -237,6 +264,17 @@ def _row(principal: Principal, slug: str, *, lock: bool = False) -> Assistant:
     return row
 
 
+def _check_cache(seconds: int | None, threshold: float | None) -> None:
+    if seconds is not None and not 0 <= seconds <= LONGEST_KEPT_S:
+        raise BadInput(
+            f"Answers are kept for 0 to {LONGEST_KEPT_S:,} seconds.", param="semantic_cache_seconds"
+        )
+    if threshold is not None and not LEAST_THRESHOLD <= threshold <= 1:
+        raise BadInput(
+            f"The threshold is a number from {LEAST_THRESHOLD} to 1.", param="semantic_cache_threshold"
+        )
+
+
 def _check_model(principal: Principal, model: str) -> None:
     if model != AUTO_MODEL:
         require_answering_model(model_id=model, tenant_id=principal.tenant_id, closed=principal.closed)
@@ -264,7 +302,9 @@ def _tell(principal: Principal, row: Assistant, act: str, before: dict[str, obje
 
 def _recorded(row: Assistant) -> dict[str, object]:
     """What the record holds of an assistant: of what it is told to do, only whether it is the same."""
-    found: dict[str, object] = values_of(row, "name", "model", "knowledge_base_ids")
+    found: dict[str, object] = values_of(
+        row, "name", "model", "knowledge_base_ids", "semantic_cache_seconds", "semantic_cache_threshold"
+    )
     found["knowledge_base_ids"] = list(row.knowledge_base_ids)
     for name in ("description", "instructions"):
         found[name] = digest_of(getattr(row, name))

@@ -190,6 +190,8 @@ class Runner:
             routed = {"type": "message.routed", "model": run.model}
             if run.prepared is not None and run.prepared.knowledge_away:
                 routed["notice"] = "knowledge_unavailable"
+            if flow.decision.cache != "off":
+                routed["cache"] = flow.decision.cache
             await _tell(run, routed)
             async with beside(run.outlet.flush_often()):
                 trail = current_trail()

@@ -16,6 +16,7 @@ from assistants.citations import used_citations
 from assistants.errors import RunInterrupted
 from assistants.selectors import citation_rows
 from assistants.services.queue_notices import queued_event
+from assistants.services.recalling import TurnFlow
 from assistants.services.runner import Runner, end_event
 from assistants.services.runs import check_input
 from assistants.services.transcripts import Ending
@@ -27,7 +28,6 @@ from kernel.context import ensure_request
 from kernel.errors import AtriumError, BadInput, Internal
 from kernel.ids import make_traceparent, uuid7
 from kernel.streams import PeerGone, beside, run_until
-from routing.services import Flow
 from routing.types import QueuePlace
 from tenants.services import require
 from tenants.types import Principal, PriorityClass
@@ -55,7 +55,7 @@ class Trial:
         self._timed_out = False
         self._said: list[str] = []
         self._prepared: PreparedTurn | None = None
-        self._flow: Flow | None = None
+        self._flow: TurnFlow | None = None
         self._finish_reason = ""
 
     def stop(self) -> None:

@@ -11,9 +11,11 @@ import structlog
 from msgspec import structs
 
 from assistants import selectors
+from assistants.alike import KeptExchange
 from assistants.ownership import owner_of
 from assistants.prompting import PromptParts, build_prompt, question_of, search_query
 from assistants.services.catalogue import find_assistant
+from assistants.services.recalling import KeepingFlow, Recalled, TurnFlow, given_again, recall_turn
 from assistants.types import AUTO_MODEL, AssistantDraft, AssistantView, Citation, Turn, TurnRequest
 from inference.services import ensure_models, get_model, list_models
 from inference.types import ContextPassage, ModelKind, Surface
@@ -32,6 +34,7 @@ from kernel.hops import hop
 from kernel.ids import parse_uuid, uuid7
 from knowledge.services import retrieve
 from knowledge.types import Passage
+from routing.errors import NotGivenAgain
 from routing.services import Flow, dispatch
 from routing.types import ModelCall, QueuePlace
 from substrate.units import run_unit
@@ -58,29 +61,62 @@ class PreparedTurn:
     shrinkable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What a turn's prompt is made of, but for the passages."""
+
+    assistant: AssistantView | None
+    model: str
+    context_tokens: int
+    conversation_id: uuid.UUID | None
+    history: tuple[Turn, ...]
+    question: str
+
+
 @asynccontextmanager
 async def dispatch_turn(
     turn: TurnRequest,
     *,
     answering: uuid.UUID | None = None,
     tell: Callable[[QueuePlace], None] | None = None,
-) -> AsyncIterator[tuple[PreparedTurn, Flow]]:
+) -> AsyncIterator[tuple[PreparedTurn, TurnFlow]]:
     """Prepare the turn and begin its answer; `tell` hears where it stands in a queue (see `ModelCall`).
 
-    Tokens are estimated: a prompt that the engine finds too long is tried once more with half of it. Raises as
-    `prepare_turn` and `dispatch`.
+    An answer that was given to a question like this one is given again, where the assistant allows it. Tokens are
+    estimated: a prompt that the engine finds too long is tried once more with half of it. Raises as `prepare_turn` and
+    `dispatch`.
     """
-    prepared = await prepare_turn(turn, answering=answering)
+    opening = await _open(turn, answering)
+    recalled = await recall_turn(turn, opening.assistant, opening.history)
     async with AsyncExitStack() as stack:
+        if recalled is not None and recalled.found is not None:
+            given = _given(turn, opening, recalled.found)
+            try:
+                again = await stack.enter_async_context(dispatch(given.call))
+            except NotGivenAgain:
+                # Its model may not answer this call, or not now.
+                recalled.found = None
+            else:
+                yield given, again
+                return
+        prepared = await _prepare(turn, opening)
         try:
             flow = await stack.enter_async_context(dispatch(structs.replace(prepared.call, tell=tell)))
         except AtriumError as error:
             if error.code != ContextTooLong.code or not prepared.shrinkable:
                 raise
             log.info("prompt_shrunk", model=prepared.call.model, chars=prepared.call.prompt_chars)
-            prepared = await prepare_turn(turn, answering=answering, share=0.5)
+            prepared = await _prepare(turn, opening, share=0.5)
             flow = await stack.enter_async_context(dispatch(structs.replace(prepared.call, tell=tell)))
-        yield prepared, flow
+        yield prepared, _kept(flow, prepared, recalled)
+
+
+def _kept(flow: Flow, prepared: PreparedTurn, recalled: Recalled | None) -> TurnFlow:
+    """The answer, kept when it has ended if that is allowed: not one that had to do without its knowledge."""
+    if recalled is None:
+        return flow
+    recalled.keep = recalled.keep and not prepared.knowledge_away
+    return KeepingFlow(flow, recalled, prepared.offered)
 
 
 async def prepare_turn(
@@ -88,9 +124,14 @@ async def prepare_turn(
 ) -> PreparedTurn:
     """Everything before the model, in `share` of its context. No transaction is open afterwards.
 
-    `answering` is the message that shall hold the answer, where it and its question are stored already. Raises PermissionDenied, ModelNotFound (no such assistant or model), NotFound (conversation, knowledge base),
-    BadInput, Unavailable.
+    `answering` is the message that shall hold the answer, where it and its question are stored already. Raises
+    PermissionDenied, ModelNotFound (no such assistant or model), NotFound (conversation, knowledge base), BadInput,
+    Unavailable.
     """
+    return await _prepare(turn, await _open(turn, answering), share=share)
+
+
+async def _open(turn: TurnRequest, answering: uuid.UUID | None) -> _Opening:
     require(turn.principal, "chat.use")
     with hop("assistant"):
         assistant = await resolve_assistant(turn)
@@ -99,8 +140,12 @@ async def prepare_turn(
     with hop("history") as found_history:
         conversation_id, history = await _history(turn, answering)
         found_history.facts["messages"] = len(history)
-    question = question_of(turn.messages)
-    found, searched, away = await _knowledge(turn, assistant, question, history)
+    return _Opening(assistant, model, context_tokens, conversation_id, history, question_of(turn.messages))
+
+
+async def _prepare(turn: TurnRequest, opening: _Opening, *, share: float = 1.0) -> PreparedTurn:
+    assistant, question = opening.assistant, opening.question
+    found, searched, away = await _knowledge(turn, assistant, question, opening.history)
     prompt = build_prompt(
         PromptParts(
             messages=turn.messages,
@@ -109,36 +154,62 @@ async def prepare_turn(
                 ContextPassage(index, passage.title, passage.text, passage.score)
                 for index, passage in enumerate(found, 1)
             ),
-            history=history,
+            history=opening.history,
             fence=secrets.token_hex(8),
             searched=searched,
             knowledge_away=away,
-            context_tokens=context_tokens,
+            context_tokens=opening.context_tokens,
             answer_tokens=_answer_tokens(turn.body),
             share=share,
         )
     )
-    call = ModelCall(
-        principal=turn.principal,
-        surface=Surface.CHAT,
-        model=model,
+    call = structs.replace(
+        _call(turn, opening),
         body={**turn.body, "messages": list(prompt.messages)},
         prompt_chars=prompt.chars,
+        passages=prompt.passages,
+    )
+    offered = tuple(
+        _citation(index, passage) for index, passage in enumerate(found[: len(prompt.passages)], 1)
+    )
+    return PreparedTurn(
+        call, offered, question, call.assistant, opening.conversation_id, away, prompt.shrinkable
+    )
+
+
+def _call(turn: TurnRequest, opening: _Opening) -> ModelCall:
+    """The call of the turn as it was asked, without instructions, history and passages."""
+    conversation_id = opening.conversation_id
+    return ModelCall(
+        principal=turn.principal,
+        surface=Surface.CHAT,
+        model=opening.model,
+        body={**turn.body, "messages": list(turn.messages)},
+        prompt_chars=len(opening.question),
         request_id=turn.request_id,
         origin=turn.origin,
         priority=turn.priority,
         traceparent=turn.traceparent,
         stream=turn.stream,
-        question=question,
-        passages=prompt.passages,
-        assistant=assistant.slug if assistant is not None else "",
+        question=opening.question,
+        assistant=opening.assistant.slug if opening.assistant is not None else "",
         max_tokens=_answer_tokens(turn.body),
         conversation=str(conversation_id) if conversation_id is not None else "",
     )
-    offered = tuple(
-        _citation(index, passage) for index, passage in enumerate(found[: len(prompt.passages)], 1)
+
+
+def _given(turn: TurnRequest, opening: _Opening, found: KeptExchange) -> PreparedTurn:
+    """The turn with an answer that is there already."""
+    call = structs.replace(_call(turn, opening), given=given_again(found, turn))
+    return PreparedTurn(
+        call,
+        found.citations,
+        opening.question,
+        call.assistant,
+        opening.conversation_id,
+        knowledge_away=False,
+        shrinkable=False,
     )
-    return PreparedTurn(call, offered, question, call.assistant, conversation_id, away, prompt.shrinkable)
 
 
 async def resolve_assistant(turn: TurnRequest) -> AssistantView | None:

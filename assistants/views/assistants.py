@@ -20,6 +20,7 @@ from assistants.serializers import (
     AssistantOutput,
 )
 from assistants.services import (
+    clear_semantic_cache,
     create_assistant,
     delete_assistant,
     duplicate_assistant,
@@ -192,6 +193,18 @@ class AssistantCopyView(AtriumView):
             name=values.get("name"),
         )
         return _answer(made, status=201)
+
+
+class AssistantCacheView(AtriumView):
+    """What is kept of an assistant's answers."""
+
+    required_permission: ClassVar[str] = WRITE
+
+    @extend_schema(operation_id="assistants_clear_cache", responses=answers({204: None}))
+    def delete(self, request: Request, slug: str) -> Response:
+        """Throw it away: no answer that was given before is given again. In effect everywhere within two seconds."""
+        clear_semantic_cache(principal=principal(request), slug=_slug(slug))
+        return Response(status=204)
 
 
 def _answer(view: Any, *, status: int = 200) -> Response:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 
 from inference.directory import ModelDirectory
-from inference.embedders import local_embedder
+from inference.embedders import HASHING, local_embedder
 from inference.naming import EMBEDDING_MODEL
 from inference.pricing import cost, part_of
 from inference.types import ModelKind, ModelSpec, ReplicaHealth, ReplicaSpec, TokenUsage
@@ -124,6 +124,11 @@ def embedder_fingerprint(model_id: str) -> str:
     if spec.built_in and spec.kind is ModelKind.EMBEDDING:
         return f"{model_id}:{local_embedder()}"
     return model_id
+
+
+def lexical_models() -> frozenset[str]:
+    """Embedding models of this installation whose near vectors share words and nothing else."""
+    return frozenset({EMBEDDING_MODEL}) if local_embedder() == HASHING else frozenset()
 
 
 def local_fingerprints() -> frozenset[str]:

@@ -30,6 +30,7 @@ from knowledge.services.folders import ingest_paths
 from knowledge.services.passages import list_passages
 from knowledge.services.retrieval import retrieve, search
 from knowledge.services.seeding import seed_documents
+from knowledge.services.state import knowledge_state
 
 __all__ = [
     "CheckedLine",
@@ -47,6 +48,7 @@ __all__ = [
     "get_document",
     "get_knowledge_base",
     "ingest_paths",
+    "knowledge_state",
     "list_passages",
     "name_bases",
     "name_documents",

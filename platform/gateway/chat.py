@@ -77,6 +77,7 @@ async def _answer_turn(exchange: Exchange, doors: Doors, principal: Principal, r
         stream=bool(known.stream),
         priority=request.priority,
         traceparent=exchange.traceparent,
+        cache=cache_wish(exchange.headers),
     )
     async with doors.answer(turn) as answer:
         if known.stream:

@@ -89,6 +89,11 @@ class Supervisor:
         task.add_done_callback(self._ended)
         return task
 
+    async def settled(self) -> None:
+        """Return when no task runs."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def close(self) -> None:
         """Cancel all tasks and wait until each has run its `finally`."""
         for task in list(self._tasks):

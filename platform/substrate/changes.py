@@ -8,14 +8,14 @@ a bounded cache of entries loaded at first use, with negative entries.
 import asyncio
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 import structlog
 from django.db import transaction
-from django.db.models import Max, Min
+from django.db.models import Max, Min, Q
 
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
@@ -34,7 +34,8 @@ V = TypeVar("V")
 EVERYTHING = "everything"
 # A transaction that took a sequence number may commit after one with a higher number; its row is looked for this long.
 GAP_PATIENCE = timedelta(seconds=60)
-KEEP_CHANGES = timedelta(hours=1)
+# What is kept by the state of the log, an hour at most, must end before that state comes again.
+KEEP_CHANGES = timedelta(hours=2)
 # How far below a new sequence number others may still be on their way to their commit.
 WIDEST_GAP = 1_000
 
@@ -66,6 +67,20 @@ def record_change(*, kind: str, object_id: object, tenant_id: uuid.UUID | None =
         return
     Change.objects.create(kind=kind, tenant_id=tenant_id, object_id=told.object_id)
     transaction.on_commit(told, robust=True)
+
+
+def newest_changes(
+    *, kinds: Collection[str], tenant_id: uuid.UUID, object_ids: Collection[str], limit: int = 200
+) -> list[tuple[int, datetime]]:
+    """(seq, when) of the newest changes of these things of the tenant that the log still holds, the newest first.
+
+    Those after which nothing can be trusted are among them. Two equal lists, less than an hour apart, say that nothing
+    changed between: all of them are told and not the newest alone, for a transaction that took an earlier number may
+    commit after one with a later.
+    """
+    ours = Q(kind__in=kinds, tenant_id=tenant_id, object_id__in=object_ids)
+    rows = Change.objects.filter(ours | Q(kind=EVERYTHING)).order_by("-seq")
+    return list(rows.values_list("seq", "created_at")[:limit])
 
 
 class ChangeTail:
@@ -130,7 +145,7 @@ def _after(high: int, gaps: tuple[int, ...]) -> list[ChangeEvent]:
 
 
 def forget_old_changes(*, clock: Clock = SYSTEM_CLOCK) -> int:
-    """Delete changes older than an hour; returns how many. Every process has long read them."""
+    """Delete changes older than two hours; returns how many. Every process has long read them."""
     deleted, _ = Change.objects.filter(created_at__lt=clock.now() - KEEP_CHANGES).delete()
     return deleted
 

@@ -70,6 +70,11 @@ class Change(models.Model):
     object_id = models.CharField(max_length=128)
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
+    class Meta:
+        """The last changes of a thing are found by it."""
+
+        indexes: ClassVar = [models.Index(fields=["tenant_id", "object_id"], name="change_by_object")]
+
 
 class Job(TenantOwned):
     """One piece of background work; this row is the truth, a queue only says that it is there.

@@ -21,7 +21,7 @@ from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import AtriumError, Unavailable, UpstreamFailed
 from kernel.hops import Facts, note_hop
-from routing.caching import KeptAnswer, StreamRecord
+from routing.caching import StreamRecord
 from routing.limits import CHARGE_TOKENS, estimate_tokens
 from routing.services.admission import Admission
 from routing.services.continuing import Begun, continuing
@@ -32,10 +32,11 @@ from routing.services.remembering import (
     keep_stream,
     kept_decision,
     kept_facts,
+    model_of_given,
     new_decision,
     recall,
 )
-from routing.types import ModelCall, RoutingDecision, Settled
+from routing.types import KeptAnswer, ModelCall, RoutingDecision, Settled
 from tenants.services import record_usage
 from tenants.types import UsageEntry, UsageState
 
@@ -183,7 +184,8 @@ class dispatch:
 
     It is entered when the first byte is there (of a call that is not streamed: the whole answer), after retries on
     other replicas. Leaving before the end cancels the call, which is settled as cancelled. Raises ModelNotFound,
-    BadInput, ServerOverloaded, NoReplica, EngineRefused, UpstreamFailed, Unavailable.
+    BadInput, ServerOverloaded, NoReplica, EngineRefused, UpstreamFailed, Unavailable; NotGivenAgain for a call with an
+    answer of a model that may not answer it.
     """
 
     __slots__ = ("_account", "_call", "_flow")
@@ -199,6 +201,11 @@ class dispatch:
         call, account = self._call, self._account
         try:
             candidates = await admit(call, account.progress)
+            if call.given is not None:
+                kept, model = call.given, model_of_given(call.given, candidates)
+                self._flow = Flow(account, kept_decision(kept, account.progress, "semantic"), kept)
+                await account.settle_kept(kept, model, "semantic")
+                return self._flow
             made = await recall(call, candidates[0].model) if call.cache is not None and candidates else None
             if made is not None and made.found is not None:
                 kept = made.found
@@ -338,7 +345,7 @@ class _Account:
             await _insist(self._finish(state, error))
             raise
 
-    async def settle_kept(self, kept: KeptAnswer, model: ModelSpec) -> None:
+    async def settle_kept(self, kept: KeptAnswer, model: ModelSpec, cache: str = "hit") -> None:
         """Book an answer that was given before: its tokens, for what kept ones cost. Raises Unavailable."""
         began = time.perf_counter()
         usage, cost = kept.usage, inference.price_kept(model, kept.usage)
@@ -347,7 +354,8 @@ class _Account:
         self._entry = self._entry_of(
             kept.model, kept.pool, "", UsageState.COMPLETED, self.settled, cached=True
         )
-        note_hop("cache", began, kept_facts(kept, saved_nano=inference.price(model, usage) - cost))
+        saved = inference.price(model, usage) - cost
+        note_hop("cache", began, kept_facts(kept, saved_nano=saved, cache=cache))
         await self.settle(UsageState.COMPLETED)
 
     async def settle_broken(self, error: BaseException) -> None:

@@ -1,6 +1,7 @@
 """A call and the answer that was kept for it: looked up once its limits are held, kept once a new one is settled."""
 
 import time
+from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -9,10 +10,12 @@ from inference.types import Completion, ModelSpec, TokenUsage
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK
 from kernel.hops import Facts, note_hop
-from routing.caching import KeptAnswer, StreamRecord, decode, encode, keep_seconds, key_of, worth_keeping
+from routing.caching import StreamRecord, decode, encode, keep_seconds, key_of, worth_keeping
+from routing.eligibility import Candidate
+from routing.errors import NotGivenAgain
 from routing.ports import ResponseCache
 from routing.services.placing import Progress
-from routing.types import ModelCall, RoutingDecision
+from routing.types import KeptAnswer, ModelCall, RoutingDecision
 
 
 class Remembering(Struct):
@@ -55,7 +58,15 @@ async def recall(call: ModelCall, model: ModelSpec) -> Remembering | None:
     return made
 
 
-def kept_decision(kept: KeptAnswer, progress: Progress) -> RoutingDecision:
+def model_of_given(given: KeptAnswer, candidates: Sequence[Candidate]) -> ModelSpec:
+    """The model of an answer that was found elsewhere, one of those that may answer now. Raises NotGivenAgain."""
+    for each in candidates:
+        if each.model.id == given.model:
+            return each.model
+    raise NotGivenAgain
+
+
+def kept_decision(kept: KeptAnswer, progress: Progress, cache: str = "hit") -> RoutingDecision:
     """Where a kept answer was made, and that it is one."""
     return RoutingDecision(
         model=kept.model,
@@ -63,9 +74,9 @@ def kept_decision(kept: KeptAnswer, progress: Progress) -> RoutingDecision:
         replica=kept.replica,
         queue_ms=0.0,
         attempts=0,
-        reason="given before",
+        reason="given before" if cache == "hit" else "given to a question like this",
         allowance=progress.admission.allowance if progress.admission else None,
-        cache="hit",
+        cache=cache,
     )
 
 
@@ -74,10 +85,10 @@ def new_decision(decision: RoutingDecision, made: Remembering | None) -> Routing
     return decision if made is None else replace(decision, cache="miss")
 
 
-def kept_facts(kept: KeptAnswer, *, saved_nano: int) -> Facts:
+def kept_facts(kept: KeptAnswer, *, saved_nano: int, cache: str) -> Facts:
     """What a request's way tells of an answer that was given before."""
     return {
-        "outcome": "hit",
+        "outcome": cache,
         "model": kept.model,
         "saved_tokens": kept.usage.prompt_tokens + kept.usage.completion_tokens,
         "saved_nano": saved_nano,

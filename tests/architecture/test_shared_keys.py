@@ -16,6 +16,7 @@ ROOTS = ("assistants", "knowledge", "inference", "routing", "tenants", "platform
 REDIS = {
     "atrium:limits:{": "the tenant is the hash tag",
     "atrium:limits:generation": "a random number",
+    "atrium:alike:{": "the tenant is the hash tag; shelves within it are hashes made with its id",
     "atrium:answers": "the tenant stands in the key, and the rest is a hash made with its id",
     "atrium:usage": "each entry names its tenant, and is booked in that tenant's scope",
     "atrium:run:{": "a random id; who follows or stops a Run is asked for its owner in the database first",

@@ -60,9 +60,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "admissions": BackendSpec(
             "routing.services.admission.Admissions", "routing.services.admission.Admissions"
         ),
-        "routing_memory": BackendSpec(
-            "routing.services.memory.RoutingMemory", "routing.services.memory.RoutingMemory"
-        ),
+        **_of_the_process(),
         "model_directory": BackendSpec("substrate.ports.Directory", "inference.directory.ModelDirectory"),
         "remembered_searches": BackendSpec(
             "substrate.ports.Directory", "knowledge.remembered.RememberedSearches"
@@ -91,6 +89,15 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "live_changes": BackendSpec("substrate.ports.Directory", "console.live_hub.LiveHub"),
     }
     return shared | (_full(environment) if environment.profile == FULL else _in_process(environment))
+
+
+def _of_the_process() -> dict[str, BackendSpec]:
+    """What each process does and remembers for itself."""
+    memory = "routing.services.memory.RoutingMemory"
+    return {
+        "aside": BackendSpec("substrate.aside.Aside", "substrate.aside.Aside"),
+        "routing_memory": BackendSpec(memory, memory),
+    }
 
 
 def _participants() -> dict[str, BackendSpec]:
@@ -149,6 +156,9 @@ def _in_process(environment: Environment) -> dict[str, BackendSpec]:
         "response_cache": BackendSpec(
             "routing.ports.ResponseCache", "routing.adapters.memory_answers.MemoryResponseCache"
         ),
+        "semantic_cache": BackendSpec(
+            "assistants.ports.SemanticCache", "assistants.adapters.memory_alike.MemorySemanticCache"
+        ),
         "vector_store": BackendSpec(
             "knowledge.ports.VectorStore", "knowledge.adapters.embedded_store.EmbeddedVectorStore"
         ),
@@ -173,6 +183,16 @@ def _response_cache(environment: Environment) -> BackendSpec:
         return BackendSpec(port, "routing.adapters.memory_answers.MemoryResponseCache")
     return BackendSpec(
         port, "routing.adapters.redis_answers.RedisResponseCache", {"url": environment.cache_redis_url}
+    )
+
+
+def _semantic_cache(environment: Environment) -> BackendSpec:
+    """As the response cache."""
+    port = "assistants.ports.SemanticCache"
+    if environment.cache_redis_url == environment.redis_url:
+        return BackendSpec(port, "assistants.adapters.memory_alike.MemorySemanticCache")
+    return BackendSpec(
+        port, "assistants.adapters.redis_alike.RedisSemanticCache", {"url": environment.cache_redis_url}
     )
 
 
@@ -201,6 +221,7 @@ def _full(environment: Environment) -> dict[str, BackendSpec]:
             {"url": redis, "queue_limit": QUEUE_LIMIT},
         ),
         "response_cache": _response_cache(environment),
+        "semantic_cache": _semantic_cache(environment),
         "vector_store": BackendSpec(
             "knowledge.ports.VectorStore",
             "knowledge.adapters.weaviate_store.WeaviateVectorStore",
