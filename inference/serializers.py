@@ -149,6 +149,9 @@ class SavingOutput(serializers.Serializer[Any]):
     given_again = serializers.IntegerField(
         help_text="those that were answered with what had been said before"
     )
+    given_alike = serializers.IntegerField(
+        help_text="of them those of assistants, to questions like the one before"
+    )
     saved_tokens = serializers.IntegerField()
     saved_cost_nano = serializers.IntegerField(help_text="in billionths of the installation's currency unit")
 

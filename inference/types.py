@@ -301,11 +301,15 @@ class PriceView:
 
 @dataclass(frozen=True, slots=True)
 class SavingView:
-    """Of a model's `calls` in the last 24 hours those that were `given_again`, and what that has saved."""
+    """Of a model's `calls` in the last 24 hours those that were `given_again`, and what that has saved.
+
+    `given_alike` of them were an assistant's, to questions like those they were made for.
+    """
 
     model: str
     calls: int
     given_again: int
+    given_alike: int
     saved_tokens: int
     saved_cost_nano: int
 

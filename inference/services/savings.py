@@ -27,6 +27,7 @@ def _view(row: Model, sums: CachedSums) -> SavingView:
         model=row.model_id,
         calls=sums.calls,
         given_again=sums.given_again,
+        given_alike=sums.given_alike,
         saved_tokens=sums.prompt_tokens + sums.completion_tokens,
         # A price that has fallen since is no loss.
         saved_cost_nano=max(0, full - sums.cost_nano),

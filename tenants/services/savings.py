@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import NamedTuple
 
-from django.db.models import Count, F, Sum
+from django.db.models import Count, F, Q, Sum
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from substrate.crossing import system_scope
@@ -14,13 +14,17 @@ SUMMED = timedelta(days=1)
 
 
 class CachedSums(NamedTuple):
-    """Of a model: all its `calls`, and those that were `given_again` with their tokens and what they cost."""
+    """Of a model: all its `calls`, and those that were `given_again` with their tokens and what they cost.
+
+    `given_alike` of them by an assistant, to questions like those they were made for.
+    """
 
     calls: int
     given_again: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_nano: int = 0
+    given_alike: int = 0
 
 
 def summarise_cached(*, clock: Clock = SYSTEM_CLOCK) -> dict[str, CachedSums]:
@@ -38,9 +42,11 @@ def summarise_cached(*, clock: Clock = SYSTEM_CLOCK) -> dict[str, CachedSums]:
             read=Sum("prompt_tokens"),
             written=Sum("completion_tokens"),
             cost=Sum("cost_nano"),
+            # No other answers of assistants are kept.
+            alike=Count("id", filter=~Q(assistant="")),
         )
         given = {
-            row["model"]: CachedSums(0, row["given"], row["read"], row["written"], row["cost"])
+            row["model"]: CachedSums(0, row["given"], row["read"], row["written"], row["cost"], row["alike"])
             for row in found
         }
     # The hour that the 24 begin in is summed by one and not by the other.

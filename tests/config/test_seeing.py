@@ -142,6 +142,17 @@ def test_what_an_engine_says_is_no_label() -> None:
     assert list(gathered.attempts) == [("m", "p", "other")]
 
 
+@pytest.mark.parametrize(("outcome", "counted"), [("semantic", 0), ("semantic_miss", 1)])
+def test_an_answer_given_again_is_no_first_byte_of_what_made_a_vector(outcome: str, counted: int) -> None:
+    given = trail(stream=True, first_byte=trail().began + 0.01)
+    facts = {"model": "vectors", "pool": "p", "replica": "r", "outcome": "ok", "span": ""}
+    given.hops = [("attempt", 0.0, 1.0, facts), ("cache", 1.0, 1.1, {"outcome": outcome})]
+    gathered = Fold()
+    gathered.take(given)
+    assert len(gathered.first_bytes) == counted
+    assert gathered.cache == {outcome: 1}
+
+
 def test_many_values_count_as_one_by_one() -> None:
     before = value("atrium_request_seconds_count", door="v1", route="/v1/chat/completions")
     fold([trail(seconds=0.02), trail(seconds=0.3), trail(seconds=1000)], [])

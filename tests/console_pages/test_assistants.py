@@ -162,3 +162,36 @@ def test_readers_change_and_try_nothing(open_console: OpenConsole, installation:
     expect(console.page.get_by_test_id("save")).to_be_disabled()
     expect(console.page.locator("input[name=name]")).to_be_disabled()
     assert console.errors == []
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_answers_to_alike_questions_are_allowed_and_cleared(
+    open_console: OpenConsole, installation: Any, width: int, dark: bool
+) -> None:
+    name = unique()
+    body = {"slug": slug_of(name), "name": name, "model": "atrium-extractive"}
+    installation.request("POST", "/api/v1/assistants", body=body)
+    console = open_console("owner", width)
+    if dark:
+        console.wear("dark")
+    page = console.page
+    console.go(f"/console/assistants/{slug_of(name)}")
+    cache = page.get_by_test_id("answer-cache")
+    expect(cache.locator("select")).to_have_count(1)
+    expect(page.get_by_test_id("clear-answers")).to_have_count(0)
+    cache.locator("select[name=semantic_cache_seconds]").select_option("900")
+    expect(cache.locator("select[name=semantic_cache_threshold]")).to_have_value("0.95")
+    cache.locator("select[name=semantic_cache_threshold]").select_option("0.9")
+    page.get_by_test_id("assistant-form").get_by_test_id("save").click()
+    expect(page.get_by_test_id("clear-answers")).to_be_visible()
+    _, saved = installation.request("GET", f"/api/v1/assistants/{slug_of(name)}")
+    assert (saved["semantic_cache_seconds"], saved["semantic_cache_threshold"]) == (900, 0.9)
+    page.get_by_test_id("clear-answers").click()
+    expect(page.get_by_text("Kept answers are cleared.")).to_be_visible()
+    console.settle()
+    cache.scroll_into_view_if_needed()
+    assert console.axe() == []
+    assert console.overflow() == 0
+    console.keep(f"assistant-cache-{width}")
+    _, same = installation.request("GET", f"/api/v1/assistants/{slug_of(name)}")
+    assert same["version"] == saved["version"]

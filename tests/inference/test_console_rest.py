@@ -229,7 +229,14 @@ def test_what_answers_given_again_have_saved_is_told_of_all_tenants(operator: Cl
     told = send(operator, "patch", "models/tiny", {"cache_seconds": 60, "cached_price_percent": 10}).json()
     assert (told["cache_seconds"], told["cached_price_percent"]) == (60, 10)
     assert operator.get("/api/v1/model-savings").json()["results"] == [
-        {"model": "tiny", "calls": 0, "given_again": 0, "saved_tokens": 0, "saved_cost_nano": 0}
+        {
+            "model": "tiny",
+            "calls": 0,
+            "given_again": 0,
+            "given_alike": 0,
+            "saved_tokens": 0,
+            "saved_cost_nano": 0,
+        }
     ]
     now = datetime.now(UTC)
     values: dict[str, Any] = {"model": "tiny", "started_at": now, "prompt_tokens": 7, "completion_tokens": 3}
@@ -237,7 +244,7 @@ def test_what_answers_given_again_have_saved_is_told_of_all_tenants(operator: Cl
         [
             make_entry(make_tenant().id, **values, cost_nano=13_000),
             make_entry(make_tenant().id, **values, cost_nano=1_300, cached=True),
-            make_entry(make_tenant().id, **values, cost_nano=1_300, cached=True),
+            make_entry(make_tenant().id, **values, cost_nano=1_300, cached=True, assistant="help"),
             make_entry(
                 make_tenant().id,
                 **{**values, "started_at": now - timedelta(days=3)},
@@ -247,7 +254,14 @@ def test_what_answers_given_again_have_saved_is_told_of_all_tenants(operator: Cl
         ]
     )
     assert operator.get("/api/v1/model-savings").json()["results"] == [
-        {"model": "tiny", "calls": 3, "given_again": 2, "saved_tokens": 20, "saved_cost_nano": 23_400}
+        {
+            "model": "tiny",
+            "calls": 3,
+            "given_again": 2,
+            "given_alike": 1,
+            "saved_tokens": 20,
+            "saved_cost_nano": 23_400,
+        }
     ]
 
 

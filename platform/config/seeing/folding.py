@@ -20,6 +20,8 @@ OUTCOMES = frozenset(
     }
 )  # fmt: skip
 DOORS = frozenset({"v1", "ws"})
+# What the cache says of an answer that was given before.
+GIVEN = frozenset({"hit", "semantic"})
 
 # Values by labels; of what is only counted, how often.
 Values = defaultdict[tuple[str, ...], list[float]]
@@ -63,15 +65,17 @@ class Fold:
         elif door == "job":
             self.jobs[trail.route, "ok" if trail.state == "completed" else trail.state].append(seconds)
         called = None
-        cached = False
+        cached = given = False
         for hop in trail.hops:
             name = hop[0]
             if name == "attempt":
                 called = hop[3]
             elif name == "cache":
                 cached = True
+                given = hop[3].get("outcome") in GIVEN
             self.hop(hop)
-        if called is None:
+        # An answer that was given again is no model's first byte; what was called for it was the maker of vectors.
+        if called is None or given:
             return
         if not cached:
             self.cache["off"] += 1

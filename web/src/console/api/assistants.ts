@@ -11,6 +11,10 @@ export interface Assistant {
   model: string;
   knowledge_base_ids: string[];
   suggestions: string[];
+  semantic_cache_seconds: number;
+  semantic_cache_threshold: number;
+  /** Whether questions are compared by meaning here, or by their words alone. */
+  semantic_cache_by_meaning: boolean;
   created_at: string;
   updated_at: string;
   deleted_at: string | null;
@@ -25,6 +29,8 @@ export interface AssistantValues {
   model: string;
   knowledge_base_ids: string[];
   suggestions: string[];
+  semantic_cache_seconds: number;
+  semantic_cache_threshold: number;
 }
 
 export const INSTRUCTIONS_LIMIT = 100_000;
@@ -38,6 +44,7 @@ export const createAssistant = (values: Partial<AssistantValues>) => api.post<As
 export const changeAssistant = (slug: string, values: Partial<AssistantValues>, ifMatch: string | undefined) =>
   api.patch<Assistant>(at(slug), values, { ifMatch });
 export const deleteAssistant = (slug: string) => api.delete(at(slug));
+export const clearAnswers = (slug: string) => api.delete(`${at(slug)}/semantic-cache`);
 export const restoreAssistant = (slug: string) => api.post<Assistant>(`${at(slug)}/restore`, {});
 export const duplicateAssistant = (slug: string) => api.post<Assistant>(`${at(slug)}/duplicate`, {});
 

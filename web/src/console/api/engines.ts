@@ -212,6 +212,7 @@ export interface Saving {
   model: string;
   calls: number;
   given_again: number;
+  given_alike: number;
   saved_tokens: number;
   saved_cost_nano: number;
 }

@@ -61,6 +61,23 @@ export const assistants: typeof english = {
     saved: "Der Assistent ist gespeichert.",
     readOnly: "Sie können diesen Assistenten sehen, aber nicht ändern.",
   },
+  cache: {
+    label: "Antworten wiederholen",
+    help: "Wer fragt, was schon gefragt wurde, vielleicht mit anderen Worten, bekommt dieselbe Antwort sofort, mit ihren Quellen, zum Preis einer wiederholten Antwort. Nur die erste Frage einer Unterhaltung, und nur für Menschen, die dasselbe Wissen lesen dürfen; nach jeder Änderung daran oder an diesem Assistenten sind Antworten neu.",
+    off: "Nie",
+    minutes: (count) => (count === 1 ? "1 Minute lang" : `${Math.round(count * 10) / 10} Minuten lang`),
+    threshold: "Wie ähnlich zwei Fragen sein müssen",
+    thresholdHelp: "Zahlen, Namen, Verneinungen und Gegensätze müssen in jedem Fall übereinstimmen.",
+    alike: {
+      "0.9": "Ähnlich (0,90)",
+      "0.95": "Sehr ähnlich (0,95, empfohlen)",
+      "0.98": "Fast dieselben Worte (0,98)",
+    },
+    wordsAlone: "Diese Installation vergleicht Fragen nur nach ihren Worten, denn es ist kein Embedding-Modell da, das ihre Bedeutung kennt: Wiederholt wird nur bei denselben Worten.",
+    clear: "Aufbewahrte Antworten jetzt verwerfen",
+    clearHelp: "Die nächsten Fragen werden neu beantwortet, auf jedem Server binnen zwei Sekunden.",
+    cleared: "Die aufbewahrten Antworten sind verworfen.",
+  },
   call: {
     title: "So wird er aufgerufen",
     lead: "Als Modell der OpenAI-kompatiblen API, mit jedem API-Schlüssel dieses Mandanten.",

@@ -59,6 +59,23 @@ export const assistants = {
     saved: "The assistant is saved.",
     readOnly: "You can see this assistant, but not change it.",
   },
+  cache: {
+    label: "Give answers again",
+    help: "Who asks what was asked before, perhaps in other words, gets the same answer at once, with its sources, for the price of a repeated answer. Only the first question of a conversation, and only to people who may read the same knowledge; after any change of it, or of this assistant, answers are new.",
+    off: "Never",
+    minutes: (count: number) => (count === 1 ? "for 1 minute" : `for ${Math.round(count * 10) / 10} minutes`),
+    threshold: "How alike two questions must be",
+    thresholdHelp: "Numbers, names, negations and opposites must agree in any case.",
+    alike: {
+      "0.9": "Alike (0.90)",
+      "0.95": "Very alike (0.95, recommended)",
+      "0.98": "Nearly the same words (0.98)",
+    } as Record<string, string>,
+    wordsAlone: "This installation compares questions by their words alone, since no embedding model is installed that knows their meaning: answers are given again to the same words only.",
+    clear: "Clear kept answers now",
+    clearHelp: "The next questions are answered anew, in every server within two seconds.",
+    cleared: "Kept answers are cleared.",
+  },
   call: {
     title: "How to call it",
     lead: "As a model of the OpenAI-compatible API, with any API key of this tenant.",

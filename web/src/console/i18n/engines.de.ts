@@ -195,6 +195,7 @@ export const engines: typeof english = {
     cacheLead: "Eine Anfrage, die ein Mandant Wort für Wort schon gestellt hat, darf dieselbe Antwort bekommen, ohne dass eine Engine rechnet. Nur Anfragen mit Temperatur 0 oder einem Seed, und solche, die es verlangen.",
     savedLead: "In den letzten 24 Stunden, über alle Mandanten; Geld zum heutigen Preis.",
     givenAgain: "Wiederholt",
+    givenAlike: "… davon auf ähnliche Fragen",
     hitRate: "Anteil an allen Anfragen",
     savedTokens: "Gesparte Token",
     savedCost: "Für Mandanten gespart",

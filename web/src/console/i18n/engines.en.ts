@@ -193,6 +193,7 @@ export const engines = {
     cacheLead: "A call that a tenant has made before, word for word, may be answered with the same answer, without an engine. Only calls with temperature 0 or a seed, and those that ask for it.",
     savedLead: "In the last 24 hours, of all tenants; money at today's price.",
     givenAgain: "Given again",
+    givenAlike: "… of them to alike questions",
     hitRate: "Of all its calls",
     savedTokens: "Tokens saved",
     savedCost: "Saved for tenants",
