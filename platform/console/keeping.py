@@ -68,6 +68,40 @@ class RestorationView:
     outcome: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class KeyringView:
+    """The keyring as its card shows it, never its secrets.
+
+    `fingerprints` by version. `origin` is file (of this installation's folder, which a restore may replace) or
+    environment. `saved_at` and `saved_by` say when these very secrets were last taken away; None and "" for never.
+    """
+
+    fingerprints: Mapping[str, str]
+    origin: str
+    saved_at: datetime | None
+    saved_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class GivenKeyring:
+    """A keyring file that is given with a backup, and the passphrase that opens it."""
+
+    document: str = field(repr=False)
+    passphrase: str = field(repr=False)
+
+
+class KeyringSafe(Protocol):
+    """Gives the keyring away, under a passphrase. Synchronous."""
+
+    def state(self) -> KeyringView:
+        """What there is to know of it. Raises Unavailable."""
+        ...
+
+    def save(self, passphrase: str) -> Mapping[str, object]:
+        """The file's content, as JSON; the act is on record before it is given. Raises Unavailable."""
+        ...
+
+
 class BackupCatalogue(Protocol):
     """The backups of this installation, the same from every control process. Synchronous."""
 
@@ -99,12 +133,12 @@ class Keeper(Protocol):
         """Begin to take one. Raises Conflict when one is taken or restored already, Unavailable."""
         ...
 
-    def plan(self, backup_id: str) -> RestorePlan:
-        """What restoring it would do. Raises NotFound, Unavailable."""
+    def plan(self, backup_id: str, given: GivenKeyring | None = None) -> RestorePlan:
+        """What restoring it would do. Raises NotFound, BadInput for a keyring that cannot be opened, Unavailable."""
         ...
 
-    def restore(self, backup_id: str, by: str) -> RestorationView:
-        """Begin to restore it. Raises NotFound, Conflict, Unavailable."""
+    def restore(self, backup_id: str, by: str, given: GivenKeyring | None = None) -> RestorationView:
+        """Begin to restore it. Raises NotFound, BadInput for a keyring that cannot be opened, Conflict, Unavailable."""
         ...
 
     def restoration(self) -> RestorationView:

@@ -13,6 +13,7 @@ from console.api.backups import (
     UploadBackupView,
 )
 from console.api.jobs import JobCancelView, JobKindsView, JobRetryView, JobsView, OneJobView
+from console.api.keyring import KeyringView
 from console.api.live import LiveView
 from console.api.overview import OverviewView
 from console.api.palette import PaletteView
@@ -30,6 +31,7 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^jobs/(?P<job>[^/]+)/cancel/?$", JobCancelView.as_view()),
     re_path(r"^backups/?$", BackupsView.as_view()),
     re_path(r"^backups/upload/?$", UploadBackupView.as_view()),
+    re_path(r"^backups/keyring/?$", KeyringView.as_view()),
     re_path(r"^backups/restore/?$", RestorationView.as_view()),
     re_path(r"^backups/(?P<backup_id>atrium-[^/]+)/?$", BackupView.as_view()),
     re_path(r"^backups/(?P<backup_id>atrium-[^/]+)/file/?$", BackupFileView.as_view()),

@@ -8,6 +8,8 @@ import base64
 import hashlib
 import hmac
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 
 from cryptography.exceptions import InvalidTag
@@ -19,66 +21,87 @@ from kernel.errors import Internal
 FINGERPRINTS_KEPT = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """The secrets, and what was made of them: all of it goes at once when they are replaced."""
+
+    secrets: Mapping[int, bytes] = field(repr=False)
+    newest: int
+    # Few: one for each purpose and version. Without it every check of an API key would derive anew.
+    derived: dict[tuple[str, int], bytes] = field(default_factory=dict, repr=False)
+    # Fingerprints of keys that were just asked for, by a short keyed hash of this process: no secret is kept.
+    fingerprints: dict[tuple[bytes, int], str] = field(default_factory=dict, repr=False)
+
+    def derive(self, purpose: str, version: int | None) -> bytes:
+        wanted = (purpose, version or self.newest)
+        found = self.derived.get(wanted)
+        if found is None:
+            found = hmac.digest(self.secrets[wanted[1]], purpose.encode(), "sha256")
+            self.derived[wanted] = found
+        return found
+
+
 class Keyring:
     """Derives one key per purpose from each version's secret (HMAC-SHA-256 with the purpose as message)."""
 
-    def __init__(self, secrets: dict[int, bytes]) -> None:
+    def __init__(self, secrets: Mapping[int, bytes]) -> None:
         """`secrets` maps version to 32 bytes; at least one."""
-        self._secrets = secrets
-        self.newest = max(secrets)
-        # Few: one for each purpose and version. Without it every check of an API key would derive anew.
-        self._derived: dict[tuple[str, int], bytes] = {}
-        # Fingerprints of keys that were just asked for, by a short keyed hash of this process: no secret is kept.
-        self._fingerprints: dict[tuple[bytes, int], str] = {}
+        self._ring = _Ring(dict(secrets), max(secrets))
         self._seen_key = os.urandom(32)
+
+    @property
+    def newest(self) -> int:
+        """The version that new things get."""
+        return self._ring.newest
+
+    @property
+    def secrets(self) -> Mapping[int, bytes]:
+        """The secrets by version. For keeping them elsewhere, and for nothing else."""
+        return dict(self._ring.secrets)
+
+    def replace(self, secrets: Mapping[int, bytes]) -> None:
+        """Use these secrets from now on. Whoever is at work meanwhile ends with those that were."""
+        self._ring = _Ring(dict(secrets), max(secrets))
 
     def fingerprint(self, secret: str, *, version: int | None = None) -> str:
         """HMAC-SHA-256 of an API key with the pepper of `version` (default: the newest), 64 hex characters."""
-        plain = secret.encode()
-        seen = hashlib.blake2b(plain, digest_size=16, key=self._seen_key).digest(), version or self.newest
-        known = self._fingerprints.get(seen)
+        plain, ring = secret.encode(), self._ring
+        seen = hashlib.blake2b(plain, digest_size=16, key=self._seen_key).digest(), version or ring.newest
+        known = ring.fingerprints.get(seen)
         if known is None:
-            known = hmac.digest(self._derive("api-key-pepper", version), plain, "sha256").hex()
-            if len(self._fingerprints) >= FINGERPRINTS_KEPT:
-                self._fingerprints.clear()
-            self._fingerprints[seen] = known
+            known = hmac.digest(ring.derive("api-key-pepper", version), plain, "sha256").hex()
+            if len(ring.fingerprints) >= FINGERPRINTS_KEPT:
+                ring.fingerprints.clear()
+            ring.fingerprints[seen] = known
         return known
 
     def knows(self, version: int) -> bool:
         """Whether there is a secret of this version."""
-        return version in self._secrets
+        return version in self._ring.secrets
 
     def versions(self) -> list[int]:
         """All versions, the newest first."""
-        return sorted(self._secrets, reverse=True)
+        return sorted(self._ring.secrets, reverse=True)
 
     def derive(self, purpose: str, text: str) -> bytes:
         """32 bytes for `purpose`, different for each `text` (a tenant's cache salt, for example)."""
-        return hmac.digest(self._derive(purpose, None), text.encode(), "sha256")
+        return hmac.digest(self._ring.derive(purpose, None), text.encode(), "sha256")
 
     def encrypt(self, plain: str, *, context: str) -> str:
         """`v<version>:<base64>` of `plain`, bound to `context` (tenant, table and field)."""
-        nonce = os.urandom(12)
-        sealed = AESGCM(self._derive("encryption", None)).encrypt(nonce, plain.encode(), context.encode())
-        return f"v{self.newest}:{base64.b64encode(nonce + sealed).decode()}"
+        nonce, ring = os.urandom(12), self._ring
+        sealed = AESGCM(ring.derive("encryption", None)).encrypt(nonce, plain.encode(), context.encode())
+        return f"v{ring.newest}:{base64.b64encode(nonce + sealed).decode()}"
 
     def decrypt(self, stored: str, *, context: str) -> str:
         """The plain text of what `encrypt` gave. Raises Internal when the key or the context is not the same."""
         version, _, payload = stored.partition(":")
         try:
             sealed = base64.b64decode(payload)
-            key = self._derive("encryption", int(version.removeprefix("v")))
+            key = self._ring.derive("encryption", int(version.removeprefix("v")))
             return AESGCM(key).decrypt(sealed[:12], sealed[12:], context.encode()).decode()
         except (InvalidTag, ValueError, KeyError) as error:
             raise Internal("A stored secret cannot be decrypted with this keyring.") from error
-
-    def _derive(self, purpose: str, version: int | None) -> bytes:
-        wanted = (purpose, version or self.newest)
-        derived = self._derived.get(wanted)
-        if derived is None:
-            derived = hmac.digest(self._secrets[wanted[1]], purpose.encode(), "sha256")
-            self._derived[wanted] = derived
-        return derived
 
 
 @cache

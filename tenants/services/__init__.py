@@ -70,7 +70,11 @@ from tenants.services.sign_in import (
     user_of_session,
     visit_tenant,
 )
-from tenants.services.sign_in_rules import reset_second_factors
+from tenants.services.sign_in_rules import (
+    is_reauthenticated,
+    require_reauthentication,
+    reset_second_factors,
+)
 from tenants.services.stocks import require_room, within_limits
 from tenants.services.tenants import change_tenant, create_tenant, find_tenant, get_tenant
 from tenants.services.traces import (
@@ -163,6 +167,7 @@ __all__ = [
     "get_tenant",
     "has_other_tenants",
     "invite",
+    "is_reauthenticated",
     "issue_api_key",
     "join_as_known_person",
     "join_as_new_person",
@@ -189,6 +194,7 @@ __all__ = [
     "renew_principal",
     "report_usage",
     "require",
+    "require_reauthentication",
     "require_room",
     "resend_invitation",
     "reset_second_factors",

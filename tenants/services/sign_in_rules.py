@@ -3,8 +3,13 @@
 import uuid
 
 from allauth.account.internal.flows.login import AUTHENTICATION_METHODS_SESSION_KEY
+from allauth.account.internal.flows.reauthentication import (
+    did_recently_reauthenticate,
+    get_reauthentication_flows,
+)
 from allauth.mfa.models import Authenticator
 from django.contrib.sessions.backends.base import SessionBase
+from django.http import HttpRequest
 
 from kernel.errors import Conflict, NotFound, PermissionDenied
 from substrate.audit import record_act
@@ -25,6 +30,30 @@ class SecondFactorRequired(PermissionDenied):
 
     code = "second_factor_required"
     default_message = "This tenant asks for a second factor: set one up, or sign in with it."
+
+
+class ReauthenticationRequired(PermissionDenied):
+    """The act asks that its person showed a moment ago, with password or factor, that it is them."""
+
+    code = "reauthentication_required"
+    default_message = "Confirm that it is you: give your password or second factor again, then repeat this."
+
+
+def is_reauthenticated(*, principal: Principal, request: HttpRequest) -> bool:
+    """Whether the principal's person gave a password or a factor again in this session, within the last five minutes.
+
+    False for API keys, and for people who have neither (an identity provider signs them in): they set up a factor first.
+    """
+    user = request.user
+    if principal.api_key_id is not None or not user.is_authenticated or user.pk != principal.user_id:
+        return False
+    return bool(get_reauthentication_flows(user)) and bool(did_recently_reauthenticate(request))
+
+
+def require_reauthentication(*, principal: Principal, request: HttpRequest) -> None:
+    """Raises ReauthenticationRequired unless `is_reauthenticated`."""
+    if not is_reauthenticated(principal=principal, request=request):
+        raise ReauthenticationRequired
 
 
 def used_second_factor(session: SessionBase) -> bool:

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -102,8 +102,8 @@ def take(backup_id: str, *, parent: int) -> None:
     prune()
 
 
-def restore(backup_id: str) -> None:
-    """Restore the backup that the console chose. Raises nothing: the note says how it went."""
+def restore(backup_id: str, *, ring: Mapping[int, bytes] | None = None) -> None:
+    """Restore the backup that the console chose, with its keyring. Raises nothing: the note says how it went."""
     note = read_note(RESTORATION) or Note(id=backup_id)
 
     def work(progress: Progress) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def restore(backup_id: str) -> None:
         path = shelf().fetch(backup_name(backup_id), copies)
         try:
             with acting(Actor("user", note.by)):
-                outcome = restore_backup(path, progress, tell=_note_plan, name=backup_id)
+                outcome = restore_backup(path, progress, ring=ring, tell=_note_plan, name=backup_id)
         finally:
             if path.parent == copies:
                 path.unlink(missing_ok=True)

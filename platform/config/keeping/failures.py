@@ -26,3 +26,14 @@ class KeepingFailed(Unavailable):
     """A backup could not be written, or a restore could not go on: a disk is full, a service is away."""
 
     code = "keeping_failed"
+
+
+class WrongPassphrase(BadInput):
+    """The passphrase does not open the keyring file, or the file was changed."""
+
+    code = "wrong_passphrase"
+    default_message = "The passphrase does not open this keyring file."
+
+    def __init__(self) -> None:
+        """Said of the field `passphrase`."""
+        super().__init__(self.default_message, param="passphrase")

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from django.db import transaction
 
 from config.keeping.archive import Reader
 from config.keeping.failures import KeepingBusy, WrongVersion
+from config.keeping.keyrings import fingerprints, is_ours_to_write, spelled
 from config.keeping.manifest import Head, read_head
 from config.keeping.notes import (
     RESTORATION,
@@ -36,14 +38,19 @@ from config.keeping.notes import (
 )
 from config.keeping.plan import count_rows, make_plan
 from config.keeping.workplace import disk_told, is_busy, work_folder
-from console.keeping import BackupView, RestorationView, RestorePlan
+from config.keeping.wrapped import unwrap, wrap
+from console.keeping import BackupView, GivenKeyring, KeyringView, RestorationView, RestorePlan
 from kernel.errors import Conflict, NotFound
 from substrate.audit import record_act
 from substrate.changes import record_change
+from substrate.crossing import system_scope
+from substrate.keyring import keyring
+from substrate.models import PlatformAct
 
 log = structlog.get_logger(__name__)
 _BUSY = "A backup is being taken or restored; wait until that has ended."
 LAST_WORDS = 300
+REASON = "when the keyring was last taken away"
 
 
 class ShelfCatalogue:
@@ -120,29 +127,67 @@ class ProcessKeeper:
         _spawn("take", note.id, note_name(note.id))
         return _view(note)
 
-    def plan(self, backup_id: str) -> RestorePlan:
-        """What restoring it would do. Raises NotFound, Unavailable."""
+    def plan(self, backup_id: str, given: GivenKeyring | None = None) -> RestorePlan:
+        """What restoring it would do. Raises NotFound, BadInput, Unavailable."""
+        ring = _opened(given)
         note = _finished(backup_id)
         head = read_head(note.head) if note.head else _head_of(backup_id)
         try:
-            plan = make_plan(head)
+            plan = make_plan(head, ring=ring)
         except WrongVersion as error:
             return RestorePlan(error.message, "", (), (), count_rows())
         return RestorePlan("", plan.keyring, plan.losses, plan.remarks, plan.replaces)
 
-    def restore(self, backup_id: str, by: str) -> RestorationView:
-        """Begin to restore it. Raises NotFound, Conflict, Unavailable."""
+    def restore(self, backup_id: str, by: str, given: GivenKeyring | None = None) -> RestorationView:
+        """Begin to restore it. Raises NotFound, BadInput, Conflict, Unavailable."""
+        ring = _opened(given)
         _finished(backup_id)
         _refuse_when_busy()
         note = Note(id=backup_id, by=by, origin="restore", created_at=datetime.now(UTC).isoformat())
         write_note(RESTORATION, note)
-        _spawn("restore", backup_id, RESTORATION)
+        _spawn("restore", backup_id, RESTORATION, ring=ring)
         return _restoration(note)
 
     def restoration(self) -> RestorationView:
         """How the last restore stands. Raises Unavailable."""
         note = read_note(RESTORATION)
         return RestorationView("none") if note is None else _restoration(note)
+
+
+class KeyringCase:
+    """The keyring of this installation, given away under a passphrase."""
+
+    def state(self) -> KeyringView:
+        """What there is to know of it. Raises Unavailable."""
+        with system_scope(REASON, read_only=True):
+            last = (
+                PlatformAct.objects.filter(kind="keyring", act="exported", object_id=_ring_mark())
+                .order_by("-created_at")
+                .first()
+            )
+        return KeyringView(
+            fingerprints=fingerprints(),
+            origin="file" if is_ours_to_write() else "environment",
+            saved_at=last.created_at if last else None,
+            saved_by=last.actor if last else "",
+        )
+
+    def save(self, passphrase: str) -> Mapping[str, object]:
+        """The file's content; the act is on record before it is given. Raises Unavailable."""
+        document = wrap(keyring().secrets, passphrase)
+        with transaction.atomic():
+            record_act(act="exported", kind="keyring", object_id=_ring_mark(), label=_ring_mark())
+            record_change(kind="keyring", object_id=_ring_mark())
+        return document
+
+
+def _ring_mark() -> str:
+    """One mark for all secrets of the keyring: another one when any is added or changed."""
+    return ",".join(f"{version}:{mark[:12]}" for version, mark in fingerprints().items())[:128]
+
+
+def _opened(given: GivenKeyring | None) -> dict[int, bytes] | None:
+    return None if given is None else unwrap(given.document, given.passphrase)
 
 
 def prune() -> list[str]:
@@ -191,8 +236,11 @@ def _head_of(backup_id: str) -> Head:
             reader.close()
 
 
-def _spawn(what: str, backup_id: str, name: str) -> None:
-    """Start the process; a thread waits for it, so that one that dies without a word has its last line noted."""
+def _spawn(what: str, backup_id: str, name: str, *, ring: Mapping[int, bytes] | None = None) -> None:
+    """Start the process; a thread waits for it, so that one that dies without a word has its last line noted.
+
+    A keyring goes to it by its standard input: other processes see neither that nor what it leaves on the disk.
+    """
     program = os.path.realpath(sys.argv[0])
     if not program.endswith("manage.py"):
         # gunicorn's or a test's: the commands are the same by Django's own door.
@@ -202,13 +250,25 @@ def _spawn(what: str, backup_id: str, name: str) -> None:
     log_path = work_folder() / f"{what}.log"
     with log_path.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command, names that were checked
-            [*command, "keep", what, backup_id, "--parent", str(os.getpid())],
+            [
+                *command,
+                "keep",
+                what,
+                backup_id,
+                "--parent",
+                str(os.getpid()),
+                *(() if ring is None else ("--with-keyring",)),
+            ],
             env={**os.environ, "ATRIUM_ROLE": "control" if settings.ATRIUM.redis_url else "all"},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if ring is None else subprocess.PIPE,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
+    if ring is not None and process.stdin is not None:
+        # One that died already has its say by its note.
+        with suppress(BrokenPipeError), process.stdin as pipe:
+            pipe.write(spelled(ring).encode())
     threading.Thread(target=_watch, args=(process, log_path, name), name=f"keep-{what}", daemon=True).start()
 
 

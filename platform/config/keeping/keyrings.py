@@ -11,15 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import structlog
 from django.conf import settings
 
 from config.keeping.failures import KeepingFailed, NotABackup
 from config.settings.environment import EMBEDDED
+from substrate.changes import EVERYTHING
+from substrate.keyring import keyring
+from substrate.ports import ChangeEvent
+
+log = structlog.get_logger(__name__)
 
 
 def fingerprints(ring: Mapping[int, bytes] | None = None) -> dict[str, str]:
     """Fingerprint by version; of this installation's keyring when none is given."""
-    ring = settings.KEYRING if ring is None else ring
+    ring = keyring().secrets if ring is None else ring
     return {
         str(version): hashlib.sha256(b"atrium keyring\0" + secret).hexdigest()[:24]
         for version, secret in sorted(ring.items())
@@ -33,7 +39,7 @@ def covers(mine: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
 
 def write_keyring(path: Path) -> None:
     """Write this installation's keyring to `path`, readable by the owner alone. Raises KeepingFailed."""
-    ring = _spelled(settings.KEYRING)
+    ring = spelled(keyring().secrets)
     text = json.dumps({"atrium_keyring": 1, "keyring": ring, "fingerprints": fingerprints()}, indent=2)
     _write_private(path, text + "\n")
 
@@ -42,15 +48,23 @@ def read_keyring(path: Path) -> dict[int, bytes]:
     """The keyring of a file that `write_keyring` wrote, or of a bare `ATRIUM_KEYRING` value. Raises NotABackup."""
     try:
         text = path.read_text().strip()
-        spelled = str(json.loads(text)["keyring"]) if text.startswith("{") else text
-        pairs: list[Any] = [entry.split(":", 1) for entry in spelled.split(",")]
-        ring = {int(version): base64.b64decode(secret, validate=True) for version, secret in pairs}
+        bare = str(json.loads(text)["keyring"]) if text.startswith("{") else text
     except OSError as error:
         raise KeepingFailed(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise NotABackup(f"{path} is no keyring of Atrium.") from error
+    return parsed(bare, name=str(path))
+
+
+def parsed(text: str, *, name: str) -> dict[int, bytes]:
+    """The keyring that is spelled so; `name` is what errors call it. Raises NotABackup."""
+    try:
+        pairs: list[Any] = [entry.split(":", 1) for entry in text.split(",")]
+        ring = {int(version): base64.b64decode(secret, validate=True) for version, secret in pairs}
+    except ValueError as error:
+        raise NotABackup(f"{name} is no keyring of Atrium.") from error
     if not ring or any(version < 1 or len(secret) != 32 for version, secret in ring.items()):
-        raise NotABackup(f"{path} is no keyring of Atrium.")
+        raise NotABackup(f"{name} is no keyring of Atrium.")
     return ring
 
 
@@ -58,7 +72,7 @@ def is_ours_to_write() -> bool:
     """Whether this installation keeps its keyring in a file of its own, which a restore may replace."""
     path: Path = settings.ATRIUM.home / "keyring"
     return bool(
-        settings.ATRIUM.profile == EMBEDDED and path.exists() and read_keyring(path) == settings.KEYRING
+        settings.ATRIUM.profile == EMBEDDED and path.exists() and read_keyring(path) == keyring().secrets
     )
 
 
@@ -70,14 +84,40 @@ def install(ring: Mapping[int, bytes]) -> Path:
             _write_private(path.with_name("keyring.before-restore"), path.read_text())
     except OSError as error:
         raise KeepingFailed(f"{path} cannot be read: {error.strerror or error}.") from error
-    _write_private(path, _spelled(ring))
+    _write_private(path, spelled(ring))
     return path
 
 
-def _spelled(ring: Mapping[int, bytes]) -> str:
+def spelled(ring: Mapping[int, bytes]) -> str:
+    """As `ATRIUM_KEYRING` has it."""
     return ",".join(
         f"{version}:{base64.b64encode(secret).decode()}" for version, secret in sorted(ring.items())
     )
+
+
+class KeyringWatch:
+    """Lets a running process use the keyring that a restore put in place, where a file of the installation holds it."""
+
+    def __init__(self) -> None:
+        """Nothing is watched before `start`."""
+        self._ours = False
+
+    async def start(self) -> None:
+        """The settings have read it; from another place nobody but an administrator can give another one."""
+        self._ours = is_ours_to_write()
+
+    def on_change(self, event: ChangeEvent) -> None:
+        """After a restore the file may be another one."""
+        if event.kind != EVERYTHING or not self._ours:
+            return
+        try:
+            ring = read_keyring(settings.ATRIUM.home / "keyring")
+        except (NotABackup, KeepingFailed) as error:
+            log.error("keyring_not_read", error=error.message)
+            return
+        if ring != keyring().secrets:
+            keyring().replace(ring)
+            log.info("keyring_replaced", fingerprints=fingerprints())
 
 
 def _write_private(path: Path, text: str) -> None:

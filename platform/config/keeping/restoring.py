@@ -81,13 +81,14 @@ Told = Callable[[Plan], object]
 
 
 def restore_backup(
-    path: Path, progress: Progress, *, keyring: Path | None = None, tell: Told, name: str = ""
+    path: Path, progress: Progress, *, ring: Mapping[int, bytes] | None = None, tell: Told, name: str = ""
 ) -> Restored:
     """Bring the backup at `path` back, over whatever is here. `tell` hears the plan before anything is touched.
 
+    `ring` is the backup's keyring; it is put in place where this installation keeps its own in a file.
+
     Raises NotABackup, WrongVersion, KeepingBusy, KeepingFailed, Unavailable: then the old state is as it was.
     """
-    ring = None if keyring is None else keyrings.read_keyring(keyring)
     reader = Reader(path)
     try:
         with one_at_a_time(), workplace() as folder, Loop() as loop, Scratch(folder) as scratch:
@@ -100,6 +101,9 @@ def restore_backup(
             outcome = work.run(began)
             if plan.keyring == "given" and ring is not None and keyrings.is_ours_to_write():
                 keyrings.install(ring)
+                # Once more, for whoever heard of the restore before the file was there.
+                with transaction.atomic():
+                    record_change(kind=EVERYTHING, object_id=(name or path.name)[:128])
             _leave_mark(outcome, name or path.name)
             return outcome
     except DatabaseError as error:

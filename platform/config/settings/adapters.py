@@ -15,11 +15,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
     """Port and adapter of every backend."""
     shared = {
         "blob_store": _blob_store(environment),
-        "shelf": _shelf(environment),
-        "backup_catalogue": BackendSpec(
-            "console.keeping.BackupCatalogue", "config.keeping.keeper.ShelfCatalogue"
-        ),
-        "keeper": BackendSpec("console.keeping.Keeper", "config.keeping.keeper.ProcessKeeper"),
+        **_keeping(environment),
         "engine.openai": BackendSpec(
             "inference.ports.InferenceEngine", "inference.adapters.openai_compatible.OpenAICompatibleEngine"
         ),
@@ -269,6 +265,19 @@ def _blob_store(environment: Environment) -> BackendSpec:
     )
 
 
+def _keeping(environment: Environment) -> dict[str, BackendSpec]:
+    """What backups and the keyring need."""
+    return {
+        "shelf": _shelf(environment),
+        "backup_catalogue": BackendSpec(
+            "console.keeping.BackupCatalogue", "config.keeping.keeper.ShelfCatalogue"
+        ),
+        "keeper": BackendSpec("console.keeping.Keeper", "config.keeping.keeper.ProcessKeeper"),
+        "keyring_case": BackendSpec("console.keeping.KeyringSafe", "config.keeping.keeper.KeyringCase"),
+        "keyring_watch": BackendSpec("substrate.ports.Directory", "config.keeping.keyrings.KeyringWatch"),
+    }
+
+
 def _shelf(environment: Environment) -> BackendSpec:
     """Where backups lie: `ATRIUM_BACKUPS_URL`; else beside the files of the full profile, else in the home."""
     url = environment.backups_url or (environment.storage_url if environment.profile == FULL else "")
@@ -316,6 +325,8 @@ JOB_HANDLERS = {
 
 # The watch over who is served looks keys up: it hears of a change after their directory.
 DIRECTORIES = (
+    # Before whoever reads keys anew by it.
+    "keyring_watch",
     "key_directory",
     "access_watch",
     "limit_directory",

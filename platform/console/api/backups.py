@@ -15,6 +15,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from console.api.keyring import GivenKeyringInput, given_keyring
 from console.keeping import BackupCatalogue, Keeper
 from kernel.backends import backends
 from kernel.errors import BadInput
@@ -100,8 +101,8 @@ class UploadBackupInput(StrictSerializer):
     file = serializers.FileField()
 
 
-class RestoreInput(StrictSerializer):
-    """`confirm` is the backup's id, typed again."""
+class RestoreInput(GivenKeyringInput):
+    """`confirm` is the backup's id, typed again. With the backup's keyring, where this installation has another one."""
 
     confirm = serializers.CharField(max_length=64)
 
@@ -237,6 +238,18 @@ class RestorePlanView(AtriumView):
         """What restoring it would do here; nothing is done."""
         return Response(RestorePlanOutput(_keeper().plan(backup_id)).data)
 
+    @extend_schema(
+        operation_id="backups_plan_with_keyring",
+        request=GivenKeyringInput,
+        responses=answers({200: RestorePlanOutput}, 503),
+    )
+    def post(self, request: Request, backup_id: str) -> Response:
+        """What restoring it with its keyring would do here; nothing is done."""
+        form = GivenKeyringInput(data=request.data)
+        form.is_valid(raise_exception=True)
+        plan = _keeper().plan(backup_id, given_keyring(request, form))
+        return Response(RestorePlanOutput(plan).data)
+
 
 class RestoreView(AtriumView):
     """Restore a backup."""
@@ -255,7 +268,7 @@ class RestoreView(AtriumView):
         _catalogue().find(backup_id)
         if form.validated_data["confirm"].strip() != backup_id:
             raise BadInput("Type the backup's id to confirm.", param="confirm", code="not_confirmed")
-        begun = _keeper().restore(backup_id, _who(request))
+        begun = _keeper().restore(backup_id, _who(request), given_keyring(request, form))
         return Response(RestorationOutput(begun).data, status=202)
 
 

@@ -70,7 +70,7 @@ def test_losses_are_told_before_anything_starts(library: Library, tmp_path: Path
 
     wrong = tmp_path / "keyring"
     keyrings.write_keyring(wrong)
-    restore(backup, tell=plans.append, keyring=wrong)
+    restore(backup, tell=plans.append, ring=keyrings.read_keyring(wrong))
     assert plans[1].keyring == "other"
     assert "not the one of the backup" in plans[1].losses[0]
 
@@ -83,7 +83,7 @@ def test_the_keyring_given_is_put_in_place(library: Library, tmp_path: Path) -> 
     path = settings.ATRIUM.home / "keyring"
     usual = path.read_text()
     try:
-        outcome = restore(backup, keyring=given)
+        outcome = restore(backup, ring=keyrings.read_keyring(given))
         assert outcome.keyring == "given"
         assert outcome.losses == ()
         assert keyrings.read_keyring(path) == {1: b"x" * 32}

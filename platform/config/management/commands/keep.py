@@ -1,10 +1,12 @@
 """`keep`: the process in which the console takes or restores a backup. People use `backup` and `restore`."""
 
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from config.keeping import at_work
+from config.keeping.keyrings import parsed
 
 
 class Command(BaseCommand):
@@ -19,9 +21,12 @@ class Command(BaseCommand):
         parser.add_argument("backup_id")
         parser.add_argument("--parent", type=int, default=0, help="end a backup when this process has died")
 
+        parser.add_argument("--with-keyring", action="store_true", help="the backup's keyring comes by stdin")
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Do it."""
         if options["what"] == "take":
             at_work.take(options["backup_id"], parent=options["parent"])
         else:
-            at_work.restore(options["backup_id"])
+            ring = parsed(sys.stdin.read(), name="stdin") if options["with_keyring"] else None
+            at_work.restore(options["backup_id"], ring=ring)

@@ -1,6 +1,7 @@
 """`restore FILE`: bring a backup back, into an empty installation or over a live one."""
 
 import sys
+from getpass import getpass
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
 from config.keeping.commands import KeepingCommand, outcome_of
+from config.keeping.keyrings import read_keyring
 from config.keeping.plan import Plan
 from config.keeping.restoring import restore_backup
+from config.keeping.wrapped import is_wrapped, unwrap
 from substrate.schema import read_schema, require_schema
 
 
@@ -25,6 +28,11 @@ class Command(KeepingCommand):
             "file", metavar="FILE", help="a backup that `manage.py backup` or the console made"
         )
         parser.add_argument("--keyring", metavar="FILE", help="the keyring that was written with the backup")
+        parser.add_argument(
+            "--passphrase-file",
+            metavar="FILE",
+            help="holds the passphrase of a keyring that the console gave away; without it the terminal is asked",
+        )
         parser.add_argument("--yes", action="store_true", help="do not ask, even at a terminal")
 
     def act(self, **options: Any) -> dict[str, Any]:
@@ -36,10 +44,10 @@ class Command(KeepingCommand):
             # An empty installation: its tables come first.
             call_command("migrate", verbosity=0, interactive=False)
         require_schema()
-        keyring = Path(options["keyring"]).absolute() if options["keyring"] else None
+        ring = _given_keyring(options["keyring"], options["passphrase_file"])
         ask = sys.stdin.isatty() and not options["yes"]
         restored = restore_backup(
-            path, self.progress(options), keyring=keyring, tell=lambda plan: self._tell(plan, ask=ask)
+            path, self.progress(options), ring=ring, tell=lambda plan: self._tell(plan, ask=ask)
         )
         return outcome_of(restored)
 
@@ -68,5 +76,23 @@ class Command(KeepingCommand):
         if outcome["swept"]:
             text += f"\n{outcome['swept']:,} files of the old state are removed in the background."
         if outcome["keyring"] == "given":
-            text += "\nThe backup's keyring is in place: restart running servers."
+            text += "\nThe backup's keyring is in place; running servers use it within two seconds."
         return text
+
+
+def _given_keyring(name: str | None, passphrase_file: str | None) -> dict[int, bytes] | None:
+    """The keyring of a file, opened by its passphrase when it has one. Raises CommandError, NotABackup."""
+    if name is None:
+        return None
+    path = Path(name).absolute()
+    try:
+        text = path.read_text()
+        if not is_wrapped(text):
+            return read_keyring(path)
+        if passphrase_file is not None:
+            return unwrap(text, Path(passphrase_file).read_text().rstrip("\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"the keyring or its passphrase cannot be read: {error}") from error
+    if not sys.stdin.isatty():
+        raise CommandError("this keyring needs its passphrase: give --passphrase-file FILE")
+    return unwrap(text, getpass("Passphrase of the keyring: "))

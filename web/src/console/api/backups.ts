@@ -51,6 +51,7 @@ export interface RestoreOutcome {
   seconds?: number;
   locked_seconds?: number;
   losses?: string[];
+  keyring?: string;
 }
 
 export interface Restoration extends Work {
@@ -60,6 +61,35 @@ export interface Restoration extends Work {
   started_at: string | null;
   finished_at: string | null;
   outcome: RestoreOutcome;
+}
+
+export interface Keyring {
+  /** By version. */
+  fingerprints: Record<string, string>;
+  origin: "file" | "environment";
+  saved_at: string | null;
+  saved_by: string;
+  /** Password or factor were given again a moment ago. */
+  reauthenticated: boolean;
+}
+
+export interface GivenKeyring {
+  /** The text of a keyring file. */
+  keyring: string;
+  passphrase: string;
+}
+
+export function fetchKeyring(signal?: AbortSignal): Promise<Keyring> {
+  return api.get<Keyring>("/backups/keyring", signal ? { signal } : {});
+}
+
+/** The content of the keyring's file, under the passphrase. */
+export function saveKeyring(passphrase: string): Promise<Record<string, unknown>> {
+  return api.post<Record<string, unknown>>("/backups/keyring", { passphrase });
+}
+
+export function fetchPlanWith(id: string, given: GivenKeyring): Promise<RestorePlan> {
+  return api.post<RestorePlan>(`/backups/${id}/plan`, given);
 }
 
 export async function fetchBackups(signal?: AbortSignal): Promise<Backup[]> {
@@ -78,8 +108,8 @@ export function takeBackup(): Promise<Backup> {
   return api.post<Backup>("/backups", {});
 }
 
-export function restoreBackup(id: string, confirm: string): Promise<Restoration> {
-  return api.post<Restoration>(`/backups/${id}/restore`, { confirm });
+export function restoreBackup(id: string, confirm: string, given?: GivenKeyring): Promise<Restoration> {
+  return api.post<Restoration>(`/backups/${id}/restore`, { confirm, ...given });
 }
 
 export function deleteBackup(id: string): Promise<void> {

@@ -17,19 +17,28 @@ export interface UploadOptions {
   method?: "POST" | "PUT";
 }
 
+function saveBlob(blob: Blob, name: string): void {
+  const address = URL.createObjectURL(blob);
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
+/** Hands the person a text as a file. */
+export function saveText(text: string, name: string): void {
+  saveBlob(new Blob([text], { type: "application/json" }), name);
+}
+
 class ConsoleClient extends ApiClient {
   /** Saves an answer as a file: a plain link could not name the tenant. */
   async download(path: string, fallbackName: string, options: CallOptions = {}): Promise<void> {
     const response = await this.open(path, options);
     const name = fileNameOf(response.headers.get("content-disposition")) ?? fallbackName;
-    const address = URL.createObjectURL(await response.blob());
-    const link = document.createElement("a");
-    link.href = address;
-    link.download = name;
-    document.body.append(link);
-    link.click();
-    link.remove();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    saveBlob(await response.blob(), name);
   }
 
   /** Sends a form or a file, telling its progress, which `fetch` cannot. */

@@ -122,6 +122,7 @@ export function actHref(kind: string, objectId: string): string | null {
     case "replica":
       return "/console/models";
     case "backup":
+    case "keyring":
       return "/console/backups";
     case "retention":
     case "retention_rule":

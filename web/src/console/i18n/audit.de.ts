@@ -55,6 +55,7 @@ export const audit: typeof english = {
     service_account: "Dienstkonto",
     assistant: "Assistent",
     backup: "Sicherung",
+    keyring: "Schlüsselbund",
     conversation: "Unterhaltung",
     document: "Dokument",
     invitation: "Einladung",

@@ -53,6 +53,7 @@ export const audit = {
     service_account: "service account",
     assistant: "assistant",
     backup: "backup",
+    keyring: "keyring",
     conversation: "conversation",
     document: "document",
     invitation: "invitation",

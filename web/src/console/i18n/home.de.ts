@@ -140,6 +140,7 @@ export const home: typeof english = {
       replica: "Replika",
       job: "Auftrag",
       backup: "Sicherung",
+      keyring: "Schlüsselbund",
       quota: "Grenze",
       retention: "Aufbewahrungsregel",
       retention_rule: "Aufbewahrungsregel",

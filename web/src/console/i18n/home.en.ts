@@ -138,6 +138,7 @@ export const home = {
       replica: "replica",
       job: "job",
       backup: "backup",
+      keyring: "keyring",
       quota: "limit",
       retention: "retention rule",
       retention_rule: "retention rule",
