@@ -144,6 +144,22 @@ class Tally:
             bucket = bucket_of(call.first_token_ms)
             self.first_tokens[bucket] = self.first_tokens.get(bucket, 0) + 1
 
+    def take_away(self, other: "Tally") -> None:
+        """Take away what was added before as part of more."""
+        self.completed -= other.completed
+        self.cancelled -= other.cancelled
+        self.failed -= other.failed
+        self.prompt_tokens -= other.prompt_tokens
+        self.completion_tokens -= other.completion_tokens
+        self.cost_nano -= other.cost_nano
+        for mine, theirs in ((self.first_tokens, other.first_tokens), (self.totals, other.totals)):
+            for bucket, count in theirs.items():
+                left = mine.get(bucket, 0) - count
+                if left:
+                    mine[bucket] = left
+                else:
+                    mine.pop(bucket, None)
+
     def add(self, more: "Tally") -> None:
         """Add another sum."""
         self.completed += more.completed

@@ -5,6 +5,7 @@ ends within an hour.
 """
 
 import uuid
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,7 +50,7 @@ class Question:
 
     `group` is one of `COLUMNS`, or empty: then `moment` says which group a moment belongs to, and `step` how long the
     shortest group is (none is shorter than the rows that are summed). `among` keeps some groups alone. Without
-    `numbers` or `latencies` the sums have none.
+    `numbers` or `latencies` the sums have none. `only` keeps rows of these hours alone.
     """
 
     start: datetime
@@ -61,6 +62,7 @@ class Question:
     among: Sequence[str] | None = None
     numbers: bool = True
     latencies: bool = True
+    only: Sequence[datetime] | None = None
 
     def group_of(self, value: Any) -> str:
         """The group of a row, by its column of `group` or by its moment."""
@@ -87,6 +89,63 @@ def tallies(question: Question) -> dict[str, Tally]:
             _add_calls(found, part)
         else:
             _add_sums(found, part, source)
+    return found
+
+
+def tallies_of_days(question: Question, names: Sequence[str], starts: Sequence[datetime]) -> dict[str, Tally]:
+    """Sums by day of a zone: day `names[i]` is from `starts[i]` to `starts[i + 1]`, whole hours of UTC.
+
+    A day is what the days of UTC hold between the midnights nearest to its ends, plus or less the hours from an end to
+    its midnight. In Berlin these are two of 24, so that a tenth of the rows is read. Latencies are left out when there
+    are too many rows; days without any call too.
+    """
+    hours, days = _sources(question)
+    if days is None:
+        question = replace(question, step=HOUR, moment=lambda moment: names[bisect_right(starts, moment) - 1])
+        return tallies(replace(question, latencies=countable(question)))
+    midnights = [_down(start + DAY / 2, DAY) for start in starts]
+    boundary = {
+        hour: at for at, ends in enumerate(zip(starts, midnights, strict=True)) for hour in _between(*ends)
+    }
+    parts = [
+        (days, replace(question, start=midnights[0], end=midnights[-1],
+                       moment=lambda moment: str(bisect_right(midnights, moment) - 1))),
+    ]  # fmt: skip
+    if boundary:
+        first, last = min(boundary), max(boundary)
+        part = replace(question, start=first, end=last + HOUR, only=list(boundary))
+        parts.append((hours, replace(part, moment=lambda moment: str(boundary[moment]))))
+    rows = sum(_count(source, part, MOST_LATENCY_ROWS + 1) for source, part in parts)
+    found: list[dict[str, Tally]] = [{}, {}]
+    for (source, part), sums in zip(parts, found, strict=False):
+        _add_sums(sums, replace(part, latencies=rows <= MOST_LATENCY_ROWS), source)
+    return _zoned(
+        names, [start < midnight for start, midnight in zip(starts, midnights, strict=True)], *found
+    )
+
+
+def _between(one: datetime, other: datetime) -> list[datetime]:
+    first, last = min(one, other), max(one, other)
+    return [first + number * HOUR for number in range((last - first) // HOUR)]
+
+
+def _zoned(
+    names: Sequence[str], before: Sequence[bool], days: Mapping[str, Tally], ends: Mapping[str, Tally]
+) -> dict[str, Tally]:
+    """Each day put together: `before` says whether an end lies before its midnight."""
+    found = {}
+    for at, name in enumerate(names):
+        tally = Tally()
+        more: list[Tally | None] = [days.get(str(at))]
+        less: list[Tally | None] = []
+        (more if before[at] else less).append(ends.get(str(at)))
+        (less if before[at + 1] else more).append(ends.get(str(at + 1)))
+        for each in filter(None, more):
+            tally.add(each)
+        for each in filter(None, less):
+            tally.take_away(each)
+        if tally.requests:
+            found[name] = tally
     return found
 
 
@@ -141,6 +200,8 @@ def _narrowed(rows: QuerySet[Any], question: Question, column: str) -> QuerySet[
     equal = Q(**{COLUMNS[name]: value for name, value in question.equal.items()})
     if question.among is not None:
         equal &= Q(**{f"{COLUMNS[question.group]}__in": question.among})
+    if question.only is not None:
+        equal &= Q(start__in=question.only)
     return rows.filter(equal, **within).order_by()
 
 
@@ -216,12 +277,16 @@ def countable(question: Question) -> bool:
     rows = 0
     for source, start, end in _pieces(question):
         column = "started_at" if source is UsageRecord else "start"
-        part = _narrowed(source._default_manager.all(), replace(question, start=start, end=end), column)
-        # The moment is in the index; any other column would be fetched row by row.
-        rows += part.values(column)[: MOST_LATENCY_ROWS + 1].count()
+        rows += _count(source, replace(question, start=start, end=end), MOST_LATENCY_ROWS + 1, column)
         if rows > MOST_LATENCY_ROWS:
             return False
     return True
+
+
+def _count(source: Any, question: Question, most: int, column: str = "start") -> int:
+    rows = _narrowed(source._default_manager.all(), question, column)
+    # The moment is in the index; any other column would be fetched row by row.
+    return int(rows.values(column)[:most].count())
 
 
 def whole(found: Sequence[Tally]) -> Tally:

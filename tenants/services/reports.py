@@ -12,7 +12,7 @@ from tenants.permissions import OPERATE, require
 from tenants.services.figures import labels
 from tenants.tallies import Tally
 from tenants.types import Principal, UsageGroup, UsageReport
-from tenants.usage_reads import HOUR, Question, countable, tallies, whole
+from tenants.usage_reads import HOUR, Question, countable, tallies, tallies_of_days, whole
 
 TIMES = ("day", "hour")
 GROUPS = (*TIMES, "model", "user", "key", "assistant", "origin")
@@ -119,7 +119,7 @@ def _by_time(asked: UsageAsked) -> dict[str, Tally]:
         elif any(start.minute for start in starts):
             return _by_split_hours(days, starts, question)
         else:
-            question = replace(question, moment=lambda moment: moment.astimezone(zone).date().isoformat())
+            return tallies_of_days(question, [day.isoformat() for day in days], starts)
     return tallies(replace(question, latencies=countable(question)))
 
 

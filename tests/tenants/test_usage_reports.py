@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import uuid
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,9 +14,11 @@ from django.test import Client
 from factories.tenants import key_client, make_membership, make_tenant, make_user
 from factories.usage import make_entry
 
+from substrate.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.services import store_usage
 from tenants.types import Role, UsageEntry, UsageState
+from tenants.usage_reads import Question, tallies, tallies_of_days
 
 pytestmark = pytest.mark.django_db
 
@@ -166,3 +169,37 @@ def test_files_have_safe_cells_and_all_rows() -> None:
 )
 def test_bad_questions_are_400(query: str) -> None:
     assert key_client(make_tenant(), role=Role.ADMIN).get(f"/api/v1/usage?{query}").status_code == 400
+
+
+@pytest.mark.parametrize("model", ["", "m"])
+@pytest.mark.parametrize(
+    ("zone", "first"),
+    [
+        ("Europe/Berlin", date(2026, 10, 23)),  # summer time ends on the 25th
+        ("America/New_York", date(2026, 10, 30)),  # and here on 1 November
+        ("Pacific/Auckland", date(2026, 9, 25)),  # from twelve hours ahead to thirteen on the 27th
+        ("Pacific/Honolulu", date(2026, 11, 1)),
+        ("Asia/Tokyo", date(2026, 11, 1)),
+        ("Etc/GMT-14", date(2026, 11, 1)),
+        ("Etc/GMT+12", date(2026, 11, 1)),
+    ],
+)
+def test_days_from_days_of_utc_are_what_their_hours_sum_to(zone: str, first: date, model: str) -> None:
+    tenant, place = make_tenant(), ZoneInfo(zone)
+    begin = datetime.combine(first, time.min, UTC) - timedelta(days=2)
+    store_usage(
+        [
+            call(tenant, (begin + timedelta(minutes=23 * number)).replace(tzinfo=None).isoformat())
+            for number in range(500)
+        ]
+    )
+    days = [first + timedelta(days=number) for number in range(5)]
+    starts = [datetime.combine(day, time.min, place).astimezone(UTC) for day in days]
+    question = Question(starts[0], starts[-1], equal={"model": model} if model else {})
+    by_hour = replace(
+        question, step=timedelta(hours=1), moment=lambda moment: moment.astimezone(place).date().isoformat()
+    )
+    with tenant_scope(tenant.id, read_only=True):
+        found = tallies_of_days(question, [day.isoformat() for day in days[:-1]], starts)
+        assert found == tallies(by_hour)
+    assert len(found) == 4
