@@ -1,10 +1,10 @@
-"""Rows of routing: what each tenant says of which model answers."""
+"""Rows of routing: what each tenant says of which model answers, what operators say of how many replicas pools have."""
 
 from typing import ClassVar
 
 from django.db import models
 
-from substrate.models import TenantOwned
+from substrate.models import Identified, TenantOwned
 
 
 class ChoicePolicy(TenantOwned):
@@ -22,3 +22,52 @@ class ChoicePolicy(TenantOwned):
     def __str__(self) -> str:
         """Whose."""
         return f"policy of {self.tenant_id}"
+
+
+class PoolScaling(Identified):
+    """What operators say of how many replicas a pool has: one row, replaced as a whole. `document` is a
+    `routing.scaling_types.ScalingPolicy` as JSON. Pools are of the platform, and so is this.
+    """
+
+    pool = models.OneToOneField("inference.Pool", on_delete=models.CASCADE, related_name="+")
+    document = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        """Whose."""
+        return f"scaling of {self.pool_id}"
+
+
+class ScalingDecision(Identified):
+    """What was decided of a pool at `created_at`, and what came of it. Written when it differs from the one before, and once
+    a minute; a pool's oldest go first.
+    """
+
+    pool = models.ForeignKey("inference.Pool", on_delete=models.CASCADE, related_name="+")
+    mode = models.CharField(max_length=16)
+    desired = models.PositiveIntegerField()
+    provisioned = models.PositiveIntegerField()
+    ready = models.PositiveIntegerField()
+    need = models.FloatField()
+    reasons = models.JSONField(default=list)
+    outcome = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        """Read by pool, the newest first."""
+
+        indexes: ClassVar = [models.Index(fields=["pool", "-id"], name="decision_by_pool")]
+
+    def __str__(self) -> str:
+        """How many of how many."""
+        return f"{self.provisioned} → {self.desired}"
+
+
+class ScalingTurn(models.Model):
+    """Which process decides: free, or held by `owner` until `until`, which the owner puts off while it lives."""
+
+    name = models.CharField(max_length=32, primary_key=True)
+    owner = models.CharField(max_length=128)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        """Who holds it."""
+        return self.owner

@@ -11,11 +11,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
+from kernel.errors import BadInput
 from routing.types import PoolWork
 
 MOST_REPLICAS = 1_000
 MOST_SCHEDULES = 20
-MOST_NANO = 10**18
+# What a JSON number holds exactly in a browser.
+MOST_NANO = 9 * 10**15
 
 Replicas = Annotated[int, Meta(ge=0, le=MOST_REPLICAS)]
 Milliseconds = Annotated[int, Meta(ge=0, le=600_000)]
@@ -48,8 +50,8 @@ class ScalingPolicy(Struct, frozen=True, forbid_unknown_fields=True):
 
     `minimum` 0 lets the pool sleep after `idle_s` without a call. `critical_floor` stays whatever the budget says, for
     the class `critical`. `tokens_per_replica` is how many tokens one replica should have in its running calls; 0: as
-    many as 60 % of its slots hold. The promises of `ttft_ms` and `tpot_ms` are of nine calls in ten;
-    0 promises nothing. A backlog is to be gone within `drain_s`. A replica needs `start_s` until it is ready, as long as
+    many as 60 % of its slots hold. `ttft_ms` and `tpot_ms` are promised; 0 promises
+    nothing. A backlog is to be gone within `drain_s`. A replica needs `start_s` until it is ready, as long as
     nobody has measured it. It must have been too much for `down_after_s` before it is stopped. `replica_hourly_nano` is
     what a replica costs in an hour, `budget_hourly_nano` what all may; 0: no budget.
     """
@@ -70,23 +72,30 @@ class ScalingPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     timezone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
     schedules: Annotated[tuple[Schedule, ...], Meta(max_length=MOST_SCHEDULES)] = ()
 
-    def problem(self) -> tuple[str, str] | None:
-        """The field that cannot be with the others, and why; None when all can."""
+    def check(self) -> None:
+        """Return when nothing in it contradicts anything else. Raises BadInput, which names the field."""
         if self.minimum > self.maximum:
-            return "minimum", "The minimum is above the maximum."
+            raise BadInput("The minimum is above the maximum.", param="minimum")
         if self.critical_floor > self.maximum:
-            return "critical_floor", "The floor of `critical` is above the maximum."
+            raise BadInput("The floor of `critical` is above the maximum.", param="critical_floor")
         if any(each.replicas > self.maximum for each in self.schedules):
-            return "schedules", "A schedule asks for more than the maximum."
+            raise BadInput("A schedule asks for more than the maximum.", param="schedules")
         if any(each.from_time == each.until_time for each in self.schedules):
-            return "schedules", "A schedule begins and ends at the same time."
+            raise BadInput("A schedule begins and ends at the same time.", param="schedules")
         if self.budget_hourly_nano and not self.replica_hourly_nano:
-            return "replica_hourly_nano", "A budget needs the price of a replica."
+            raise BadInput("A budget needs the price of a replica.", param="replica_hourly_nano")
         try:
             ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            return "timezone", "There is no such time zone."
-        return None
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise BadInput("There is no such time zone.", param="timezone") from error
+
+
+class ScalingView(Struct, frozen=True):
+    """A policy as operators see it; `updated_at` is None before it was ever set."""
+
+    policy: ScalingPolicy
+    updated_at: datetime | None
+    version: str
 
 
 class Signals(Struct, frozen=True):
@@ -94,8 +103,7 @@ class Signals(Struct, frozen=True):
 
     `at` is of a monotonic clock, in seconds, `now` of the calendar. `provisioned` replicas were asked for and are ready or
     on their way; those that drain count no more. `running` and `waiting` are calls, `work` is the same in tokens. `slots`
-    is how many calls one replica takes at once. The ratios are the ninth of ten calls' TTFT and TPOT over their promise;
-    0 when unknown.
+    is how many calls one replica takes at once. The ratios are TTFT and TPOT of late over their promise; 0 when unknown.
     """
 
     at: float

@@ -192,7 +192,9 @@ class ElasticPool:
 
     def _ratios(self, now: float) -> tuple[float, float]:
         """The ninth of ten calls' times over their promise, of those that ended in the last seconds."""
-        while self._recent < len(self._offered) and self._offered[self._recent].arrival < now - 8 * RECENT_S:
+        if not self._arm.judges:
+            return 0.0, 0.0
+        while self._recent < len(self._offered) and self._offered[self._recent].arrival < now - 3 * RECENT_S:
             self._recent += 1
         firsts: list[float] = []
         gaps: list[float] = []

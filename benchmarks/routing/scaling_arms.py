@@ -30,9 +30,10 @@ class Sight:
 
 
 class ScalingArm(Protocol):
-    """Asked every `period` seconds how many replicas there should be."""
+    """Asked every `period` seconds how many replicas there should be; `judges`: by how promises are kept."""
 
     period: float
+    judges: bool
 
     def desired(self, sight: Sight) -> int:
         """How many."""
@@ -56,6 +57,7 @@ class Atrium:
     """`routing.scaling`, the production code."""
 
     period = 5.0
+    judges = True
 
     def __init__(self, bounds: Bounds, *, start_s: int, ttft_ms: int, tpot_ms: int) -> None:
         """Its target is its own. `start_s` is what a replica needs until it is ready."""
@@ -85,6 +87,7 @@ class Hpa:
     """
 
     period = 15.0
+    judges = False
     TOLERANCE = 0.1
     STABLE_S = 300.0
     UP_PODS, UP_S = 4, 15.0
@@ -144,6 +147,7 @@ class Kpa:
     """
 
     period = 2.0
+    judges = False
     STABLE_S, PANIC_S = 60.0, 6.0
     PANIC, MOST_UP, MOST_DOWN = 2.0, 1000.0, 2.0
     GRACE_S = 30.0
@@ -196,6 +200,7 @@ class LlmDSlo:
     """
 
     period = 15.0
+    judges = True
     HIGH, LOW, MOST, MEAN_S = 0.55, 0.40, 2.0, 45.0
     UP_PODS, UP_S, UP_STABLE_S = 4, 60.0, 30.0
     DOWN_S, DOWN_STABLE_S = 120.0, 180.0

@@ -13,6 +13,7 @@ from inference.services.catalogue import (
     delete_model,
     delete_pool,
     delete_replica,
+    find_pool,
 )
 from inference.services.engines import drain_engine, register_engine, remove_engine
 from inference.services.examining import examine_engine, examine_replica
@@ -57,6 +58,7 @@ __all__ = [
     "ensure_models",
     "examine_engine",
     "examine_replica",
+    "find_pool",
     "get_model",
     "health_of",
     "lexical_models",

@@ -45,6 +45,11 @@ _OF_MODEL = (
 _OF_REPLICA = ("served_name", "max_concurrency", "region", "draining", "vllm", "api_key")
 
 
+def find_pool(pool_id: uuid.UUID) -> PoolView:
+    """One pool. Raises NotFound."""
+    return selectors.find_pool(pool_id)
+
+
 def create_model(
     *,
     model_id: str,

@@ -1,17 +1,23 @@
 """The door of routing: every model call goes through `dispatch` or `embed`."""
 
 from routing.services.calls import Flow, dispatch, embed
+from routing.services.evaluating import PoolEvaluator, scale_pools_forever
 from routing.services.explaining import explain_call
 from routing.services.memory import RoutingMemory
 from routing.services.policies import draft_policy, get_policy, set_policy
+from routing.services.scaling import get_scaling, set_scaling
 
 __all__ = [
     "Flow",
+    "PoolEvaluator",
     "RoutingMemory",
     "dispatch",
     "draft_policy",
     "embed",
     "explain_call",
     "get_policy",
+    "get_scaling",
+    "scale_pools_forever",
     "set_policy",
+    "set_scaling",
 ]

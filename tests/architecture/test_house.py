@@ -35,6 +35,9 @@ GLOBAL_MODELS = {
     "inference.Pool": "pools are shared by all tenants",
     "inference.Replica": "replicas are shared by all tenants",
     "inference.ModelGrant": "which tenants may use a model is the platform's to say, and not theirs to see",
+    "routing.PoolScaling": "pools are shared by all tenants",
+    "routing.ScalingDecision": "what was decided of pools, which all tenants share",
+    "routing.ScalingTurn": "which process decides about all pools",
     "inference.PriceChange": "prices are the same for all tenants",
 }
 

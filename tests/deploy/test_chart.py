@@ -29,7 +29,14 @@ EVERYTHING: dict[str, Any] = {
     "keda": {
         "enabled": True,
         "engines": [
-            {"deployment": "vllm", "pool": "main", "minReplicas": 1, "maxReplicas": 8, "waitingPerReplica": 4}
+            {
+                "deployment": "vllm",
+                "pool": "main",
+                "minReplicas": 1,
+                "maxReplicas": 8,
+                "waitingPerReplica": 4,
+            },
+            {"deployment": "big", "pool": "slow", "minReplicas": 0, "maxReplicas": 4, "desired": True},
         ],
     },
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel.errors import BadInput
 from routing.scaling import PoolScaler, affordable, floor_of, line
 from routing.scaling_types import (
     Decision,
@@ -286,9 +287,9 @@ def test_a_queue_that_was_emptied_is_counted_from_anew() -> None:
     ],
 )
 def test_what_contradicts_itself_is_told(fields: dict[str, object], where: str) -> None:
-    problem = policy(**fields).problem()
-    assert problem is not None
-    assert problem[0] == where
+    with pytest.raises(BadInput) as told:
+        policy(**fields).check()
+    assert told.value.param == where
 
 
 def test_a_policy_is_read_strictly() -> None:

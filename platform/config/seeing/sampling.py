@@ -20,7 +20,7 @@ from inference.services import list_models, replica_available, vital_of
 from kernel.backends import backends
 from kernel.errors import AtriumError
 from routing.ports import Scheduler
-from routing.services import RoutingMemory
+from routing.services import PoolEvaluator, RoutingMemory
 from substrate.changes import ChangeTail
 from substrate.jobs import count_waiting_jobs
 from substrate.units import run_unit
@@ -82,9 +82,11 @@ async def _look_at_pools(shown: dict[str, set[tuple[str, ...]]]) -> None:
     states = {replica_id: _state(replica_id) for replica_id in replicas}
     running: Counter[tuple[str, ...]] = Counter()
     waiting: Counter[tuple[str, ...]] = Counter()
+    work: Counter[tuple[str, ...]] = Counter()
     for pool in {replica.pool for replica in replicas.values()}:
         snapshot = await scheduler.snapshot(pool)
         waiting[pool,] = snapshot.waiting
+        work[pool, "running"], work[pool, "waiting"] = snapshot.work.running, snapshot.work.waiting
         running[pool, "available"] += 0
         for replica_id, count in snapshot.running.items():
             running[pool, states.get(replica_id, "leaving")] += count
@@ -92,7 +94,21 @@ async def _look_at_pools(shown: dict[str, set[tuple[str, ...]]]) -> None:
     for replica_id, replica in replicas.items():
         for state in ("available", "out"):
             there[replica.model, replica.pool, state] += int(states[replica_id] == state)
-    for gauge, found in ((series.QUEUE_LENGTH, waiting), (series.RUNNING, running), (series.REPLICAS, there)):
+    engines = {(each.pool, each.url or each_id): states[each_id] for each_id, each in replicas.items()}
+    ready: Counter[tuple[str, ...]] = Counter({(pool,): 0 for pool, _ in engines})
+    for (pool, _), state in engines.items():
+        ready[pool,] += int(state == "available")
+    evaluator: PoolEvaluator = backends["pool_evaluator"]
+    decided = evaluator.decisions.items()
+    for gauge, found in (
+        (series.QUEUE_LENGTH, waiting),
+        (series.RUNNING, running),
+        (series.REPLICAS, there),
+        (series.POOL_WORK, work),
+        (series.READY_REPLICAS, ready),
+        (series.DESIRED_REPLICAS, Counter({(pool,): each.desired for pool, each in decided})),
+        (series.PROVISIONED_REPLICAS, Counter({(pool,): each.provisioned for pool, each in decided})),
+    ):
         before = shown[gauge._name]
         # A pool that is gone, or a state that nobody is in, shows 0 and not its last figure.
         for labels in before - set(found):

@@ -121,6 +121,30 @@ RUNNING = Gauge(
     ("pool", "state"),
     multiprocess_mode="livemax",
 )
+DESIRED_REPLICAS = Gauge(
+    "atrium_pool_desired_replicas",
+    "Replicas that a pool should have, told by the process that decides; KEDA and HPA may go by it.",
+    ("pool",),
+    multiprocess_mode="livemax",
+)
+PROVISIONED_REPLICAS = Gauge(
+    "atrium_pool_provisioned_replicas",
+    "Replicas of a pool in service or on their way, told by the process that decides.",
+    ("pool",),
+    multiprocess_mode="livemax",
+)
+READY_REPLICAS = Gauge(
+    "atrium_pool_ready_replicas",
+    "Replicas of a pool that answer, as this server sees them.",
+    ("pool",),
+    multiprocess_mode="livemostrecent",
+)
+POOL_WORK = Gauge(
+    "atrium_pool_work_tokens",
+    "Tokens of calls that run in a pool, and that wait: uncached ones of prompts, and answers as they are reckoned with.",
+    ("pool", "state"),
+    multiprocess_mode="livemostrecent",
+)
 REPLICAS = Gauge(
     "atrium_replicas",
     "Replicas as this server sees them.",

@@ -90,9 +90,11 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
 def _of_the_process() -> dict[str, BackendSpec]:
     """What each process does and remembers for itself."""
     memory = "routing.services.memory.RoutingMemory"
+    evaluator = "routing.services.evaluating.PoolEvaluator"
     return {
         "aside": BackendSpec("substrate.aside.Aside", "substrate.aside.Aside"),
         "routing_memory": BackendSpec(memory, memory),
+        "pool_evaluator": BackendSpec(evaluator, evaluator),
     }
 
 
@@ -362,6 +364,7 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
             "inference.services.probe_replicas_forever",
             "inference.services.watch_loads_forever",
             "inference.services.watch_replicas_forever",
+            "routing.services.scale_pools_forever",
             "assistants.services.sweep_runs_forever",
         ),
         "control": (

@@ -39,6 +39,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "PriorityClass": "tenants.serializers.PRIORITIES",
         "ModelKind": "inference.serializers.KINDS",
         "PoolState": "inference.serializers.POOL_STATES",
+        "ScalingMode": "routing.scaling_serializers.MODES",
         "PartState": "console.home.health.STATES",
         "WorkKind": "routing.serializers.TASKS",
         "WebhookEvent": "tenants.webhook_types.EVENT_NAMES",

@@ -1,0 +1,187 @@
+"""The evaluator: one process of all decides, every few seconds, how many replicas each pool should have.
+
+Whoever holds the turn does, a row of the database that its owner puts off while it lives; when it has died another one
+takes over within `TURN_S`. The memory that decisions rest on dies with it: a new one stops nothing before it has watched
+for as long as its policy says.
+"""
+
+import asyncio
+import os
+import random
+import socket
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import structlog
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from msgspec import Struct
+
+from inference.services import list_models, replica_available, vital_of
+from inference.types import ReplicaSpec
+from kernel.backends import backends
+from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.errors import AtriumError
+from routing.models import ScalingTurn
+from routing.ports import Scheduler
+from routing.scaling import PoolScaler
+from routing.scaling_reads import ScaledPool, load_scaled_pools
+from routing.scaling_types import Decision, ScalingPolicy, Signals
+from routing.services.scaling import record_decision
+from substrate.units import run_unit
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 5.0
+TURN_S = 20.0
+TELL_EVERY_S = 60.0
+# What calls were like longer ago than this says nothing of now.
+RECENT_S = 45.0
+USUAL_SLOTS = 64
+TURN = "scaling"
+
+
+class Told(Struct):
+    """What was written down of a pool last."""
+
+    decision: Decision
+    policy: ScalingPolicy
+    at: float
+
+
+class PoolEvaluator:
+    """One per process; only that which holds the turn has decisions."""
+
+    def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Nothing decided yet."""
+        self.decisions: Mapping[str, Decision] = {}
+        self._clock = clock
+        self._owner = f"{socket.gethostname()[:64]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._scalers: dict[uuid.UUID, PoolScaler] = {}
+        self._told: dict[uuid.UUID, Told] = {}
+
+    async def look(self) -> bool:
+        """Decide about every pool, if it is this process's turn; whether it was. Raises Unavailable."""
+        if not await run_unit(take_turn, owner=self._owner, clock=self._clock):
+            self.decisions = {}
+            self._scalers.clear()
+            self._told.clear()
+            return False
+        pools = await run_unit(load_scaled_pools)
+        there = {each.id for each in pools}
+        for gone in [each for each in self._scalers if each not in there]:
+            del self._scalers[gone]
+            self._told.pop(gone, None)
+        made: dict[str, Decision] = {}
+        for pool in pools:
+            try:
+                made[pool.name] = await self._decide(pool)
+            except AtriumError as error:
+                # One pool that cannot be seen must not keep the others from being decided about.
+                log.warning("pool_not_scaled", pool=pool.name, error=error.message)
+        self.decisions = made
+        return True
+
+    async def leave(self) -> None:
+        """Give the turn back, so that another process need not wait for its end."""
+        await run_unit(give_turn_back, owner=self._owner)
+
+    async def _decide(self, pool: ScaledPool) -> Decision:
+        scheduler: Scheduler = backends["scheduler"]
+        snapshot = await scheduler.snapshot(pool.name)
+        replicas = engines_of(pool.name)
+        ready = [each for each in replicas if replica_available(each.id)]
+        ttft, tpot = promises(pool.policy, ready, time.perf_counter())
+        signals = Signals(
+            at=self._clock.monotonic(),
+            now=self._clock.now(),
+            ready=len(ready),
+            provisioned=len(replicas),
+            running=sum(snapshot.running.values()),
+            waiting=snapshot.waiting,
+            work=snapshot.work,
+            slots=slots_of(replicas),
+            ttft_ratio=ttft,
+            tpot_ratio=tpot,
+        )
+        decision = self._scalers.setdefault(pool.id, PoolScaler()).decide(pool.policy, signals)
+        await self._tell(pool, decision)
+        return decision
+
+    async def _tell(self, pool: ScaledPool, decision: Decision) -> None:
+        """Write a decision down that differs from the last, or once a minute."""
+        told, at = self._told.get(pool.id), self._clock.monotonic()
+        if told is not None and at - told.at < TELL_EVERY_S and told.policy == pool.policy:
+            one, other = told.decision, decision
+            if (one.desired, one.provisioned, one.ready) == (other.desired, other.provisioned, other.ready):
+                return
+        self._told[pool.id] = Told(decision, pool.policy, at)
+        await run_unit(record_decision, pool_id=pool.id, mode=pool.policy.mode, decision=decision, outcome="")
+
+
+async def scale_pools_forever() -> None:
+    """Take part in the election, and decide when elected; a database or a queue that is away is tried again."""
+    evaluator: PoolEvaluator = backends["pool_evaluator"]
+    try:
+        while True:
+            # Spread, or all processes would ask for the turn at once.
+            await asyncio.sleep(EVERY_S * random.uniform(0.9, 1.1))  # noqa: S311 - nothing secret about it
+            try:
+                await evaluator.look()
+            except AtriumError as error:
+                log.warning("pools_not_scaled", error=error.message)
+    finally:
+        await asyncio.shield(evaluator.leave())
+
+
+def take_turn(*, owner: str, clock: Clock = SYSTEM_CLOCK) -> bool:
+    """Whether it is `owner`'s turn from now for `TURN_S`: it was before, or is nobody's any more."""
+    now = clock.now()
+    until = now + timedelta(seconds=TURN_S)
+    mine = Q(owner=owner) | Q(until__lt=now)
+    if ScalingTurn.objects.filter(mine, name=TURN).update(owner=owner, until=until):
+        return True
+    try:
+        with transaction.atomic():
+            _, made = ScalingTurn.objects.get_or_create(name=TURN, defaults={"owner": owner, "until": until})
+    except IntegrityError:
+        return False
+    return made
+
+
+def give_turn_back(*, owner: str) -> None:
+    """It is nobody's turn, if it was `owner`'s."""
+    ScalingTurn.objects.filter(name=TURN, owner=owner).delete()
+
+
+def engines_of(pool: str) -> list[ReplicaSpec]:
+    """The engines of a pool that are not to be drained: one that serves several models counts once."""
+    found: dict[str, ReplicaSpec] = {}
+    for model in list_models():
+        for replica in model.replicas:
+            if replica.pool == pool:
+                found.setdefault(replica.url or replica.id, replica)
+    return list(found.values())
+
+
+def slots_of(replicas: Sequence[ReplicaSpec]) -> int:
+    """How many calls one replica takes at once, on average."""
+    if not replicas:
+        return USUAL_SLOTS
+    return max(1, round(sum(each.max_concurrency for each in replicas) / len(replicas)))
+
+
+def promises(policy: ScalingPolicy, ready: Sequence[ReplicaSpec], now: float) -> tuple[float, float]:
+    """TTFT and TPOT over what was promised, as far as this process has seen calls of late; 0 where it has not.
+
+    Of each replica the running mean of its calls is known. The worst replica's TTFT counts, and the mean of their TPOT.
+    `now` is of `time.perf_counter`.
+    """
+    vitals = [vital for each in ready if now - (vital := vital_of(each.id)).progress_at <= RECENT_S]
+    firsts = [vital.ttft_s for vital in vitals if vital.calls]
+    gaps = [vital.gap_s for vital in vitals if vital.gap_tokens]
+    ttft = max(firsts) * 1000 / policy.ttft_ms if firsts and policy.ttft_ms else 0.0
+    tpot = sum(gaps) / len(gaps) * 1000 / policy.tpot_ms if gaps and policy.tpot_ms else 0.0
+    return ttft, tpot
