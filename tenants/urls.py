@@ -141,9 +141,9 @@ scim_urlpatterns: list[URLPattern] = [
         DescriptionView.as_view(),
     ),
     re_path(r"^Users/?$", ScimUsersView.as_view()),
-    re_path(r"^Users/(?P<member_id>[^/]+)/?$", ScimUserView.as_view()),
+    re_path(r"^Users/(?P<resource_id>[^/]+)/?$", ScimUserView.as_view()),
     re_path(r"^Groups/?$", ScimGroupsView.as_view()),
-    re_path(r"^Groups/(?P<group_id>[^/]+)/?$", ScimGroupView.as_view()),
+    re_path(r"^Groups/(?P<resource_id>[^/]+)/?$", ScimGroupView.as_view()),
 ]
 
 # Pages for people, below `/accounts/`.

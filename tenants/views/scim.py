@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from django.db import InterfaceError, OperationalError
@@ -22,7 +23,7 @@ from tenants.provisioning_types import Provisioner
 from tenants.rest import base_url
 from tenants.scim.errors import InvalidValue, NotUnique, ScimError
 from tenants.scim.patches import new_group, new_user, patch_group, patch_user, read_operations
-from tenants.scim.resources import ScimGroup, ScimUser, group_resource, narrowed, user_resource
+from tenants.scim.resources import group_resource, narrowed, user_resource
 from tenants.scim.schemas import (
     ERROR_SCHEMA,
     MOST_RESULTS,
@@ -165,8 +166,96 @@ class DescriptionView(ScimView):
         return Response(one)
 
 
-class ScimUsersView(ScimView):
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of resource: what the addresses of all and of one of them do with it."""
+
+    read_whole: Callable[[Any], Any]
+    patched: Callable[[Any, Any], Any]
+    make: Callable[[Provisioner, Any], Any]
+    get: Callable[[Principal, uuid.UUID], Any]
+    change: Callable[[Provisioner, uuid.UUID, Callable[..., Any], str], Any]
+    remove: Callable[[Provisioner, uuid.UUID, str], None]
+    resource: Callable[[Any, str], dict[str, Any]]
+
+
+USERS = Kind(
+    read_whole=new_user,
+    patched=patch_user,
+    make=lambda caller, state: provision_member(caller=caller, state=state),
+    get=lambda principal, one: get_provisioned(principal=principal, member_id=one),
+    change=lambda caller, one, change, expected: change_provisioned(
+        caller=caller, member_id=one, change=change, expected=expected
+    ),
+    remove=lambda caller, one, expected: remove_provisioned(caller=caller, member_id=one, expected=expected),
+    resource=user_resource,
+)
+GROUPS = Kind(
+    read_whole=new_group,
+    patched=patch_group,
+    make=lambda caller, state: provision_group(caller=caller, state=state),
+    get=lambda principal, one: get_provisioned_group(principal=principal, group_id=one),
+    change=lambda caller, one, change, expected: change_provisioned_group(
+        caller=caller, group_id=one, change=change, expected=expected
+    ),
+    remove=lambda caller, one, expected: remove_provisioned_group(
+        caller=caller, group_id=one, expected=expected
+    ),
+    resource=group_resource,
+)
+
+
+class ResourceView(ScimView):
+    """Base of the views of a kind of resource."""
+
+    kind: ClassVar[Kind]
+
+    def shown(self, request: Request, slug: str, found: Any, status: int = 200) -> Response:
+        """The resource with its ETag and its place."""
+        return _shown(request, self.kind.resource(found, self.base(request, slug)), status)
+
+
+class AllView(ResourceView):
+    """All resources of a kind."""
+
+    def post(self, request: Request, slug: str) -> Response:
+        """A new one."""
+        made = self.kind.make(_caller(request), self.kind.read_whole(request.data))
+        return self.shown(request, slug, made, 201)
+
+
+class OneView(ResourceView):
+    """One resource of a kind."""
+
+    def get(self, request: Request, slug: str, resource_id: str) -> Response:
+        """One of them."""
+        found = self.kind.get(_caller(request).principal, _id(resource_id))
+        return self.shown(request, slug, found)
+
+    def put(self, request: Request, slug: str, resource_id: str) -> Response:
+        """Replace what the directory says of it; of a group with its members."""
+        wanted = self.kind.read_whole(request.data)
+        return self._changed(request, slug, resource_id, lambda _: wanted)
+
+    def patch(self, request: Request, slug: str, resource_id: str) -> Response:
+        """Change what the operations say, all or nothing."""
+        operations = read_operations(request.data)
+        return self._changed(request, slug, resource_id, lambda state: self.kind.patched(state, operations))
+
+    def delete(self, request: Request, slug: str, resource_id: str) -> Response:
+        """Take a member out of the tenant; delete a group, whose members stay."""
+        self.kind.remove(_caller(request), _id(resource_id), _expected(request))
+        return Response(status=204)
+
+    def _changed(self, request: Request, slug: str, resource_id: str, change: Callable[..., Any]) -> Response:
+        found = self.kind.change(_caller(request), _id(resource_id), change, _expected(request))
+        return self.shown(request, slug, found)
+
+
+class ScimUsersView(AllView):
     """Members of the tenant."""
+
+    kind = USERS
 
     def get(self, request: Request, slug: str) -> Response:
         """A page of them."""
@@ -180,55 +269,17 @@ class ScimUsersView(ScimView):
         base = self.base(request, slug)
         return _listed(request, [user_resource(each, base) for each in found], total, start)
 
-    def post(self, request: Request, slug: str) -> Response:
-        """A new one."""
-        user = provision_member(caller=_caller(request), state=new_user(_body(request)))
-        return self.shown(request, slug, user, 201)
 
-    @classmethod
-    def shown(cls, request: Request, slug: str, user: ScimUser, status: int = 200) -> Response:
-        """The resource with its ETag and its place."""
-        return _shown(request, user_resource(user, cls.base(request, slug)), status)
-
-
-class ScimUserView(ScimView):
+class ScimUserView(OneView):
     """One member of the tenant."""
 
-    def get(self, request: Request, slug: str, member_id: str) -> Response:
-        """One of them."""
-        user = get_provisioned(principal=_caller(request).principal, member_id=_id(member_id))
-        return ScimUsersView.shown(request, slug, user)
-
-    def put(self, request: Request, slug: str, member_id: str) -> Response:
-        """Replace what the directory says of them."""
-        wanted = new_user(_body(request))
-        return self._changed(request, slug, member_id, lambda _: wanted)
-
-    def patch(self, request: Request, slug: str, member_id: str) -> Response:
-        """Change what the operations say, all or nothing."""
-        operations = read_operations(_body(request))
-        return self._changed(request, slug, member_id, lambda state: patch_user(state, operations))
-
-    def delete(self, request: Request, slug: str, member_id: str) -> Response:
-        """Take them out of the tenant."""
-        remove_provisioned(
-            caller=_caller(request), member_id=_id(member_id), expected=request.headers.get("If-Match", "")
-        )
-        return Response(status=204)
-
-    def _changed(self, request: Request, slug: str, member_id: str, change: Callable[..., Any]) -> Response:
-        user = change_provisioned(
-            caller=_caller(request),
-            member_id=_id(member_id),
-            change=change,
-            expected=request.headers.get("If-Match", ""),
-        )
-        return ScimUsersView.shown(request, slug, user)
+    kind = USERS
 
 
-class ScimGroupsView(ScimView):
+class ScimGroupsView(AllView):
     """Groups of the tenant."""
 
+    kind = GROUPS
     required_permission: ClassVar[str] = "groups.write"
 
     def get(self, request: Request, slug: str) -> Response:
@@ -245,60 +296,20 @@ class ScimGroupsView(ScimView):
         base = self.base(request, slug)
         return _listed(request, [group_resource(each, base) for each in found], total, start)
 
-    def post(self, request: Request, slug: str) -> Response:
-        """A new one."""
-        group = provision_group(caller=_caller(request), state=new_group(_body(request)))
-        return self.shown(request, slug, group, 201)
 
-    @classmethod
-    def shown(cls, request: Request, slug: str, group: ScimGroup, status: int = 200) -> Response:
-        """The resource with its ETag and its place."""
-        return _shown(request, group_resource(group, cls.base(request, slug)), status)
-
-
-class ScimGroupView(ScimView):
+class ScimGroupView(OneView):
     """One group of the tenant."""
 
+    kind = GROUPS
     required_permission: ClassVar[str] = "groups.write"
-
-    def get(self, request: Request, slug: str, group_id: str) -> Response:
-        """One of them."""
-        group = get_provisioned_group(principal=_caller(request).principal, group_id=_id(group_id))
-        return ScimGroupsView.shown(request, slug, group)
-
-    def put(self, request: Request, slug: str, group_id: str) -> Response:
-        """Replace it, with its members."""
-        wanted = new_group(_body(request))
-        return self._changed(request, slug, group_id, lambda _: wanted)
-
-    def patch(self, request: Request, slug: str, group_id: str) -> Response:
-        """Change what the operations say, all or nothing."""
-        operations = read_operations(_body(request))
-        return self._changed(request, slug, group_id, lambda state: patch_group(state, operations))
-
-    def delete(self, request: Request, slug: str, group_id: str) -> Response:
-        """Delete it; its members stay in the tenant."""
-        remove_provisioned_group(
-            caller=_caller(request), group_id=_id(group_id), expected=request.headers.get("If-Match", "")
-        )
-        return Response(status=204)
-
-    def _changed(self, request: Request, slug: str, group_id: str, change: Callable[..., Any]) -> Response:
-        group = change_provisioned_group(
-            caller=_caller(request),
-            group_id=_id(group_id),
-            change=change,
-            expected=request.headers.get("If-Match", ""),
-        )
-        return ScimGroupsView.shown(request, slug, group)
 
 
 def _caller(request: Request) -> Provisioner:
     return cast(Provisioner, request.user)
 
 
-def _body(request: Request) -> Any:
-    return request.data
+def _expected(request: Request) -> str:
+    return request.headers.get("If-Match", "")
 
 
 def _id(text: str) -> uuid.UUID:
