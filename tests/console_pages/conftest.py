@@ -66,7 +66,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         shutil.copytree(built, home / "static" / "web")
     elif not (BUILT / ".vite/manifest.json").is_file():
         pytest.skip("the front end has not been built: run `make test-pages`")
-    demo = start_demo(home, documents=False)
+    # Tests receive webhooks on loopback.
+    demo = start_demo(home, documents=False, environment={"ATRIUM_WEBHOOK_HOSTS": "127.0.0.1"})
     made = _PEOPLE.format(second=SECOND, tenant=demo.tenant, password=PASSWORD)
     assert demo.server.run_code(made) == "made"
     people = {role: Person(f"{role}@people.test", PASSWORD) for role in (*ROLES[1:], "harbour")}

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +41,9 @@ class Demo:
         raise RuntimeError(f"the documentation was not ready after {DOCUMENTS_S} s")
 
 
-def start_demo(home: Path, *, documents: bool = True) -> Demo:
+def start_demo(home: Path, *, documents: bool = True, environment: Mapping[str, str] | None = None) -> Demo:
     """Start a server over an empty home and read what its first run wrote; wait for its documents if asked to."""
-    server = LiveServer(home)
+    server = LiveServer(home, environment=dict(environment or {}))
     server.start()
     told = json.loads((home / "first-run.json").read_text())
     demo = Demo(

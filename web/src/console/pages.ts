@@ -29,6 +29,7 @@ export type PageId =
   | "limits"
   | "breakglass"
   | "retention"
+  | "webhooks"
   | "tenant"
   | "tenants"
   | "backups"
@@ -256,6 +257,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "retention.write",
     scope: "tenant",
     load: () => import("./upkeep/RetentionPage.svelte"),
+  },
+  {
+    id: "webhooks",
+    path: "/console/webhooks",
+    area: "webhooks",
+    icon: "send",
+    group: "activity",
+    permission: "webhooks.write",
+    scope: "tenant",
+    load: () => import("./webhooks/WebhooksPage.svelte"),
   },
   {
     id: "tenant",

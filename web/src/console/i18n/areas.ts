@@ -19,6 +19,7 @@ import type { provisioning } from "./provisioning.en";
 import type { signin } from "./signin.en";
 import type { tenant } from "./tenant.en";
 import type { upkeep } from "./upkeep.en";
+import type { webhooks } from "./webhooks.en";
 import type { usage } from "./usage.en";
 
 export interface Areas {
@@ -42,6 +43,7 @@ export interface Areas {
   tenant: typeof tenant;
   upkeep: typeof upkeep;
   usage: typeof usage;
+  webhooks: typeof webhooks;
 }
 
 export type Area = keyof Areas;
@@ -69,4 +71,5 @@ export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
   tenant: { en: () => import("./tenant.en"), de: () => import("./tenant.de") },
   upkeep: { en: () => import("./upkeep.en"), de: () => import("./upkeep.de") },
   usage: { en: () => import("./usage.en"), de: () => import("./usage.de") },
+  webhooks: { en: () => import("./webhooks.en"), de: () => import("./webhooks.de") },
 };

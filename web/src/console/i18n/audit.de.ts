@@ -69,6 +69,7 @@ export const audit: typeof english = {
     session: "Sitzung",
     tenant: "Mandant",
     user: "Benutzer",
+    webhook: "Webhook",
   },
   verbs: {
     warned: "überschritten",
@@ -99,8 +100,10 @@ export const audit: typeof english = {
     retried: "erneut versucht",
     revoked: "widerrufen",
     rotated: "erneuert",
+    stopped: "von selbst abgeschaltet",
     suspended: "gesperrt",
     taken: "gemacht",
+    tested: "geprüft",
   },
   fields: {
     timezone: "Zeitzone",

@@ -67,6 +67,7 @@ export const audit = {
     session: "session",
     tenant: "tenant",
     user: "user",
+    webhook: "webhook",
   } as Record<string, string>,
   verbs: {
     warned: "passed",
@@ -97,8 +98,10 @@ export const audit = {
     retried: "retried",
     revoked: "revoked",
     rotated: "rotated",
+    stopped: "switched off by itself",
     suspended: "suspended",
     taken: "taken",
+    tested: "tested",
   } as Record<string, string>,
   fields: {
     timezone: "Time zone",
