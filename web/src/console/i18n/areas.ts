@@ -16,6 +16,7 @@ import type { people } from "./people.en";
 import type { requests } from "./requests.en";
 import type { breakglass } from "./breakglass.en";
 import type { provisioning } from "./provisioning.en";
+import type { scaling } from "./scaling.en";
 import type { signin } from "./signin.en";
 import type { tenant } from "./tenant.en";
 import type { upkeep } from "./upkeep.en";
@@ -39,6 +40,7 @@ export interface Areas {
   requests: typeof requests;
   breakglass: typeof breakglass;
   provisioning: typeof provisioning;
+  scaling: typeof scaling;
   signin: typeof signin;
   tenant: typeof tenant;
   upkeep: typeof upkeep;
@@ -67,6 +69,7 @@ export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
   requests: { en: () => import("./requests.en"), de: () => import("./requests.de") },
   breakglass: { en: () => import("./breakglass.en"), de: () => import("./breakglass.de") },
   provisioning: { en: () => import("./provisioning.en"), de: () => import("./provisioning.de") },
+  scaling: { en: () => import("./scaling.en"), de: () => import("./scaling.de") },
   signin: { en: () => import("./signin.en"), de: () => import("./signin.de") },
   tenant: { en: () => import("./tenant.en"), de: () => import("./tenant.de") },
   upkeep: { en: () => import("./upkeep.en"), de: () => import("./upkeep.de") },

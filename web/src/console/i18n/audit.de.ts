@@ -64,6 +64,7 @@ export const audit: typeof english = {
     membership: "Mitglied",
     model: "Modell",
     pool: "Pool",
+    pool_scaling: "Replikate eines Pools",
     replica: "Replika",
     retention: "Aufbewahrungsregel",
     session: "Sitzung",

@@ -62,6 +62,7 @@ export const audit = {
     membership: "member",
     model: "model",
     pool: "pool",
+    pool_scaling: "replicas of a pool",
     replica: "replica",
     retention: "retention rule",
     session: "session",
