@@ -275,26 +275,31 @@ class VllmDp:
 class Oracle:
     """Knows what no router can: every replica's true speeds and state, and how long the answer will be.
 
-    It takes the replica where the last token comes first, by the engine's own law as things stand: what is unread there,
-    then the answer beside those that decode there now.
+    Of the replicas where the answer would keep both promises of goodput (`ttft` to the first token, `tpot` between tokens,
+    in seconds), by the engine's own law as things stand, it takes the one where its last token comes first; of all where
+    there are none. It decides one call after the other, so it is no proven bound.
     """
 
     name, poll = "oracle", 0.0
 
-    def choose(self, request: Request, seen: Many[Seen]) -> Seen:
-        """The one that answers soonest."""
+    def __init__(self, *, ttft: float = 1.0, tpot: float = 0.05) -> None:
+        self._ttft, self._tpot = ttft, tpot
 
-        def seconds(each: Seen) -> float:
+    def choose(self, request: Request, seen: Many[Seen]) -> Seen:
+        """The one that answers soonest of those that answer in time."""
+
+        def cost(each: Seen) -> tuple[bool, float]:
             replica, profile = each.replica, each.replica.profile
             queued = [*replica.reading, *replica.waiting]
             unread = sum(one.unread for one in queued) + request.prompt_tokens
-            prompts = len(queued) + 1
             reading = (
                 unread * profile.per_token
-                + prompts * profile.per_prompt
+                + (len(queued) + 1) * profile.per_prompt
                 + profile.base * (1 + unread // profile.chunk)
             )
             beside = min(profile.sequences, replica.running + len(replica.waiting) + 1)
-            return reading + request.output_tokens * (profile.base + profile.per_sequence * beside)
+            pause = profile.base + profile.per_sequence * beside
+            late = reading > self._ttft or pause > self._tpot
+            return late, reading + request.output_tokens * pause
 
-        return min(seen, key=seconds)
+        return min(seen, key=cost)
