@@ -56,6 +56,12 @@ def test_goodput_is_judged_against_the_oracle_and_not_called_the_best_other() ->
     assert "round robin" in line.reached
 
 
+def test_an_oracle_that_is_beaten_shows_nothing() -> None:
+    goodput = {ATRIUM: [20.0], ORACLE: [10.0], "round robin": [5.0]}
+    (line,) = judge({"W6": {"row": {"goodput/s": goodput, "rejected": {ATRIUM: [0.0]}}}})
+    assert line.met is None
+
+
 def test_the_oracle_knows_speeds_and_what_is_left_to_read() -> None:
     timeline = Timeline()
     slow, fast = (
