@@ -97,7 +97,7 @@ class Flow:
         async for chunk in self._read():
             record.take(chunk)
             yield chunk
-        await keep_stream(remembering, self.decision, self._account.usage)
+        keep_stream(remembering, self.decision, self._account.usage)
 
     async def _read(self) -> AsyncIterator[Chunk]:
         placed = self._stream
@@ -222,7 +222,7 @@ class dispatch:
                 self._flow = Flow(account, new_decision(whole.decision, made), whole.begun)
                 await account.settle(UsageState.COMPLETED)
                 if made is not None:
-                    await keep_completion(made, whole.decision, whole.begun)
+                    keep_completion(made, whole.decision, whole.begun)
         except BaseException as error:
             await account.settle_broken(error)
             raise

@@ -16,6 +16,7 @@ from routing.errors import NotGivenAgain
 from routing.ports import ResponseCache
 from routing.services.placing import Progress
 from routing.types import KeptAnswer, ModelCall, RoutingDecision
+from substrate.aside import Aside
 
 
 class Remembering(Struct):
@@ -95,20 +96,20 @@ def kept_facts(kept: KeptAnswer, *, saved_nano: int, cache: str) -> Facts:
     }
 
 
-async def keep_completion(made: Remembering, decision: RoutingDecision, answer: Completion) -> None:
+def keep_completion(made: Remembering, decision: RoutingDecision, answer: Completion) -> None:
     """Keep a whole answer, if it is one to be kept."""
     if worth_keeping(answer.finish_reason, answer.usage):
         kept = _kept(decision, answer.usage, answer.finish_reason or "", answer.text)
-        await _keep(made, replace(kept, body=answer.body))
+        _keep(made, replace(kept, body=answer.body))
 
 
-async def keep_stream(made: Remembering, decision: RoutingDecision, usage: TokenUsage | None) -> None:
+def keep_stream(made: Remembering, decision: RoutingDecision, usage: TokenUsage | None) -> None:
     """Keep what a stream has said from its beginning to its end, if it is to be kept."""
     record = made.record
     if record is None or not record.whole or usage is None or not worth_keeping(record.finish_reason, usage):
         return
     kept = _kept(decision, usage, record.finish_reason, "".join(record.texts))
-    await _keep(made, replace(kept, frames=tuple(record.frames)))
+    _keep(made, replace(kept, frames=tuple(record.frames)))
 
 
 def _kept(decision: RoutingDecision, usage: TokenUsage, finish_reason: str, text: str) -> KeptAnswer:
@@ -123,11 +124,13 @@ def _kept(decision: RoutingDecision, usage: TokenUsage, finish_reason: str, text
     )
 
 
-async def _keep(made: Remembering, kept: KeptAnswer) -> None:
+def _keep(made: Remembering, kept: KeptAnswer) -> None:
     # An answer of another model than the first candidate's came because that one could not answer.
     raw = encode(kept) if made.keep and kept.model == made.model else None
     if raw is not None:
-        await made.cache.put(made.tenant, made.key, raw, made.seconds)
+        # Beside the request: its last byte does not wait for a Redis that is slow.
+        aside: Aside = backends["aside"]
+        aside.do("keep-answer", made.cache.put(made.tenant, made.key, raw, made.seconds))
 
 
 def _now() -> float:

@@ -337,6 +337,7 @@ def declared(seen: Seen) -> dict[str, set[str]]:
 # Series that the traffic of this test gives no reason to.
 QUIET = {
     "atrium_sampled_requests_total": {"state"},
+    "atrium_cache_saved_tokens_total": {"model"},
     "atrium_queue_refused_total": {"pool", "outcome"},
     "atrium_replicas_left_alone_total": {"model", "pool"},
 }

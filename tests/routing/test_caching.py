@@ -1,5 +1,6 @@
 """Answers that were given before: who gets one, who never does, and how it is booked."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from routing.caching import MOST_ANSWER_BYTES, StreamRecord, worth_keeping
 from routing.services import dispatch, remembering
 from routing.services.memory import RoutingMemory
 from routing.types import CacheWish, ModelCall, RoutingDecision
+from substrate.aside import Aside
 from tenants.types import Principal, Role, UsageState
 
 ACME = Principal(uuid.UUID(int=7), "acme", Role.MEMBER, api_key_id=uuid.UUID(int=8))
@@ -75,14 +77,20 @@ def call(**fields: Any) -> ModelCall:
     return ModelCall(**{**values, **fields})
 
 
-async def ask(asked: ModelCall) -> tuple[RoutingDecision, Completion]:
+async def ask(asked: ModelCall, *, until_kept: bool = True) -> tuple[RoutingDecision, Completion]:
     async with dispatch(asked) as flow:
-        return flow.decision, await flow.completion()
+        told = flow.decision, await flow.completion()
+    if until_kept:
+        await backends["aside"].settled()
+    return told
 
 
-async def read(asked: ModelCall) -> tuple[RoutingDecision, list[Chunk]]:
+async def read(asked: ModelCall, *, until_kept: bool = True) -> tuple[RoutingDecision, list[Chunk]]:
     async with dispatch(asked) as flow:
-        return flow.decision, [chunk async for chunk in flow.chunks()]
+        told = flow.decision, [chunk async for chunk in flow.chunks()]
+    if until_kept:
+        await backends["aside"].settled()
+    return told
 
 
 async def test_the_second_of_two_equal_calls_is_answered_without_an_engine(house: House) -> None:
@@ -296,3 +304,40 @@ def test_only_what_ended_by_itself_is_worth_keeping() -> None:
     assert not worth_keeping(None, usage)
     assert not worth_keeping("stop", TokenUsage(1, 1, estimated=True))
     assert not worth_keeping("stop", None)
+
+
+async def test_an_answer_does_not_wait_until_it_is_kept(house: House) -> None:
+    """Neither a cache that hangs nor one that breaks is seen by who asks; what is too much at once is dropped."""
+
+    class Slow(MemoryResponseCache):
+        begun = 0
+
+        async def put(self, tenant: str, key: str, value: bytes, seconds: int) -> None:
+            self.begun += 1
+            await asyncio.Event().wait()
+
+    slow = Slow()
+    backends.replace("response_cache", slow)
+    backends.replace("aside", Aside(limit=2))
+    async with asyncio.timeout(5):
+        for number in range(4):
+            await read(call(stream=True, body={**BODY, "seed": number}), until_kept=False)
+            await ask(call(body={**BODY, "seed": number}), until_kept=False)
+    assert slow.begun == 2
+    assert backends["aside"].dropped == 6
+
+
+async def test_work_aside_that_fails_is_told_and_ended_work_is_waited_for_a_moment() -> None:
+    aside, done = Aside(), []
+
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async def work() -> None:
+        await asyncio.sleep(0.01)
+        done.append(1)
+
+    assert aside.do("fail", fail())
+    assert aside.do("work", work())
+    await aside.close()
+    assert done == [1]
