@@ -12,7 +12,7 @@ from tenants.types import Principal, PriorityClass
 
 AUTO_MODEL = "auto"
 NO_WISH = CacheWish()
-# How alike two questions must be, as the cosine of their vectors. At 0.95, with the words' guard, none of 5,649 pairs of
+# How alike two questions must be, as the cosine of their vectors. At 0.95, with the words' guard, one of 5,649 pairs of
 # different questions about one paragraph was taken for the same (docs/benchmarks/semantic-cache.md).
 DEFAULT_THRESHOLD = 0.95
 LEAST_THRESHOLD = 0.85
