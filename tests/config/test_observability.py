@@ -340,6 +340,10 @@ QUIET = {
     "atrium_cache_saved_tokens_total": {"model"},
     "atrium_queue_refused_total": {"pool", "outcome"},
     "atrium_replicas_left_alone_total": {"model", "pool"},
+    "atrium_pool_desired_replicas": {"pool"},
+    "atrium_pool_provisioned_replicas": {"pool"},
+    "atrium_pool_ready_replicas": {"pool"},
+    "atrium_pool_work_tokens": {"pool", "state"},
 }
 
 
