@@ -9,7 +9,7 @@ yet: charges come in portions of 64 tokens or 100 ms for each running call.
 """
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Set
 
 READ_WEIGHT = 1
 WRITE_WEIGHT = 2
@@ -132,18 +132,18 @@ class Order:
             else:
                 heapq.heapreplace(heap, (used[name], name))
 
-    def least_of(self, may: Callable[[str], bool]) -> tuple[int, str] | None:
-        """The counter and the name of the first one that `may` go; None when nobody may."""
+    def least_but(self, back: Set[str]) -> tuple[int, str] | None:
+        """The counter and the name of the first one that is not kept `back`; None when all are."""
+        if self._members <= back:
+            return None
         skipped: dict[str, int] = {}
-        found = None
-        while len(skipped) < len(self._members):
+        while True:
             counter, name = self.least()
-            if name not in skipped and may(name):
-                found = counter, name
+            if name not in back:
                 break
             # Some names have several entries.
             heapq.heappop(self._heap)
             skipped[name] = counter
-        for name, counter in skipped.items():
-            heapq.heappush(self._heap, (counter, name))
-        return found
+        for each, used in skipped.items():
+            heapq.heappush(self._heap, (used, each))
+        return counter, name

@@ -72,8 +72,7 @@ class Holders:
 
         `waiting` are the class's tenants that have calls waiting for the pool, and how many.
         """
-        calls = self._calls
-        if calls[rank] * WHOLE >= slots * BANDS[rank].share and any(calls[:rank]):
+        if self.class_has_enough(rank, slots):
             return True
         there = self._tenants[rank]
         count, weight = there.get(tenant, (0, 0))
@@ -82,3 +81,20 @@ class Holders:
         if count * self._weight[rank] < weight * slots and waiting.get(tenant, 0) < BACKLOG:
             return False
         return any(name != tenant and name not in waiting for name in there)
+
+    def class_has_enough(self, rank: int, slots: int) -> bool:
+        """Whether nobody's call of the class may come, whoever else does."""
+        calls = self._calls
+        return calls[rank] * WHOLE >= slots * BANDS[rank].share and any(calls[:rank])
+
+    def with_enough(self, rank: int, slots: int, waiting: Mapping[str, int]) -> set[str]:
+        """Of those who wait, the tenants that have had enough though their class has not: `has_enough` of all at once."""
+        there = self._tenants[rank]
+        if there.keys() <= waiting.keys():
+            return set()
+        total = self._weight[rank]
+        return {
+            name
+            for name, (count, weight) in there.items()
+            if (backlog := waiting.get(name, 0)) and (backlog >= BACKLOG or count * total >= weight * slots)
+        }

@@ -1,7 +1,7 @@
 """The parts of a pool's queue: lanes of those who may go to the same replicas, and bands over all lanes."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Set
 
 from routing.fairness import Counters, Order
 from routing.types import ReplicaSlots, Ticket
@@ -10,9 +10,7 @@ from routing.types import ReplicaSlots, Ticket
 ENOUGH = 4
 SMOOTHING = 0.125
 
-
-# Whether a tenant may go now.
-May = Callable[[str], bool]
+NOBODY: Set[str] = frozenset()
 
 
 class Waiting:
@@ -173,9 +171,9 @@ class Lane:
         """Who came last in a class."""
         return next(reversed(self.lines[rank].arrivals.values()), None)
 
-    def first(self, rank: int, may: May | None = None) -> Candidate | None:
-        """Who goes next in a class, of the tenants that `may`; None when nobody does."""
-        return self.lines[rank].first(may)
+    def first(self, rank: int, back: Set[str] = NOBODY) -> Candidate | None:
+        """Who goes next in a class, of the tenants that are not kept `back`; None when nobody does."""
+        return self.lines[rank].first(back)
 
 
 class _Line:
@@ -220,10 +218,10 @@ class _Line:
             self.tenants.lowered(ticket.tenant)
             own.users.lowered(ticket.user)
 
-    def first(self, may: May | None = None) -> Candidate | None:
+    def first(self, back: Set[str] = NOBODY) -> Candidate | None:
         if not self.arrivals:
             return None
-        found = self.tenants.least() if may is None else self.tenants.least_of(may)
+        found = self.tenants.least_but(back) if back else self.tenants.least()
         if found is None:
             return None
         counter, tenant = found

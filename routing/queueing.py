@@ -13,6 +13,7 @@ for anybody who waits for it.
 """
 
 from collections import defaultdict
+from collections.abc import Set
 from functools import partial
 
 from msgspec import Struct
@@ -21,7 +22,7 @@ from routing import fairness
 from routing.balancing import cheapest, is_open
 from routing.bands import BANDS, OVERDUE, Credits
 from routing.headroom import Holders, is_wide
-from routing.lanes import Band, Candidate, Lane, May, Waiting
+from routing.lanes import NOBODY, Band, Candidate, Lane, Waiting
 from routing.reckoning import LEAST_RETRY_MS, QueueBounds, Refusal, Refused, Shed, expected_ms, retry_ms
 from routing.types import PoolSnapshot, PoolWork, QueuePlace, ReplicaSlots, Ticket
 from tenants.types import PriorityClass
@@ -306,9 +307,11 @@ class PoolQueue:
             if not opened:
                 continue
             for rank, candidates in enumerate(found):
-                may: May | None = None if wide else partial(self._may_any, opened, rank)
-                first = lane.first(rank, may)
-                if first is None:
+                if not lane.lines[rank]:
+                    continue
+                back = NOBODY if wide else self._kept_back(opened, rank)
+                first = lane.first(rank, back) if back is not None else None
+                if back is None or first is None:
                     continue
                 candidates.append(first)
                 oldest = lane.oldest(rank)
@@ -316,7 +319,7 @@ class PoolQueue:
                     oldest is not None
                     and now_ms - oldest.at_ms >= BANDS[rank].overdue_ms
                     and (overdue is None or oldest.sequence < overdue.sequence)
-                    and (may is None or may(oldest.ticket.tenant))
+                    and oldest.ticket.tenant not in back
                 ):
                     overdue = oldest
         ranks = [rank for rank, candidates in enumerate(found) if candidates]
@@ -343,8 +346,21 @@ class PoolQueue:
         waiting = self._bands[rank].tenants.waiting
         return holders is None or not holders.has_enough(rank, tenant, replica.max_concurrency, waiting)
 
-    def _may_any(self, replicas: list[ReplicaSlots], rank: int, tenant: str) -> bool:
-        return any(self._may(rank, tenant, each) for each in replicas)
+    def _kept_back(self, opened: list[ReplicaSlots], rank: int) -> Set[str] | None:
+        """The tenants of a class that wait and have had enough of each of the open replicas; None when the class has."""
+        waiting = self._bands[rank].tenants.waiting
+        back: Set[str] | None = None
+        for each in opened:
+            holders = self._holders.get(each.id)
+            if holders is None:
+                return NOBODY
+            if holders.class_has_enough(rank, each.max_concurrency):
+                continue
+            enough = holders.with_enough(rank, each.max_concurrency, waiting)
+            back = enough if back is None else back & enough
+            if not back:
+                break
+        return back
 
     def _cheapest(self, ticket: Ticket, rank: int) -> ReplicaSlots | None:
         return cheapest(

@@ -15,7 +15,8 @@ user · `a:<l>:<b>` arrivals · `lt:<l>:<b>` tenants by used · `lu:<l>:<b>:<ten
 An owner is a process. Its tickets and leases live while it says so; those of one that died go with it.
 """
 
-from routing import headroom, lanes, queueing, reckoning
+from routing import lanes, queueing, reckoning
+from routing.adapters.redis_headroom import HEADROOM
 from routing.balancing import ALIKE
 from routing.bands import BANDS, SHARES, WHOLE
 from routing.fairness import MOST_COUNTERS, READ_WEIGHT, UNITS, WRITE_WEIGHT
@@ -28,7 +29,6 @@ def _table(numbers: tuple[float, ...]) -> str:
 _CONSTANTS = f"""
 local SHARES, OVERDUE_MS, WHOLE, BANDS = {_table(SHARES)}, {_table(tuple(rule.overdue_ms for rule in BANDS))}, {WHOLE}, {len(BANDS)}
 local READ_WEIGHT, WRITE_WEIGHT, UNITS, MOST_COUNTERS, ALIKE = {READ_WEIGHT}, {WRITE_WEIGHT}, {UNITS}, {MOST_COUNTERS}, {ALIKE}
-local KEPT, BACKLOG = {headroom.KEPT}, {headroom.BACKLOG}
 local SMOOTHING, HOLD_SMOOTHING, ENOUGH, STALLED = {lanes.SMOOTHING}, {queueing.SMOOTHING}, {lanes.ENOUGH}, {reckoning.STALLED}
 local DRAINED, LEAST_RETRY, LONGEST_RETRY, USUAL_RETRY = {reckoning.DRAINED}, {reckoning.LEAST_RETRY_MS}, {reckoning.LONGEST_RETRY_MS}, {reckoning.USUAL_RETRY_MS}
 """
@@ -77,37 +77,9 @@ local function is_open(each, running, flight)
   return running < each[2] and (each[6] == 0 or flight < each[6])
 end
 
-local function is_wide(each, running, flight)
-  return running < each[2] - floor(each[2] / KEPT) and (flight == 0 or each[6] == 0)
-end
-
-local function sum_of(key)
-  local sum = 0
-  for _, value in ipairs(call('HVALS', P .. key)) do sum = sum + value end
-  return sum
-end
-
-local function has_enough(b, tenant, each)
-  local id, slots = each[1], each[2]
-  for higher = 0, b - 1 do
-    if call('EXISTS', P .. 'h' .. higher .. ':' .. id) == 1 then
-      if sum_of('h' .. b .. ':' .. id) * WHOLE >= slots * SHARES[b + 1] then return true end
-      break
-    end
-  end
-  local there = 'h' .. b .. ':' .. id
-  local count = get(there, tenant)
-  if count == 0 then return false end
-  local weights = 'g' .. b .. ':' .. id
-  if count * sum_of(weights) < get(weights, tenant) * slots and get('bw' .. b, tenant) < BACKLOG then return false end
-  local names = call('HKEYS', P .. there)
-  local waiting = call('HMGET', P .. 'bw' .. b, unpack(names))
-  for i, name in ipairs(names) do
-    if name ~= tenant and not waiting[i] then return true end
-  end
-  return false
-end
-
+"""
+    + HEADROOM
+    + """
 local function loads(replicas)
   local ids = {}
   for i, each in ipairs(replicas) do ids[i] = each[1] end
@@ -173,13 +145,6 @@ local function opened(replicas)
   return found, wide
 end
 
-local function may_any(replicas, b, tenant)
-  for _, each in ipairs(replicas) do
-    if not has_enough(b, tenant, each) then return true end
-  end
-  return false
-end
-
 -- The smallest counter in all lanes: of the tenants of a band, or of a tenant's users.
 local function smallest(name, suffix)
   local least
@@ -238,6 +203,7 @@ local function work(name, rec, sign)
 end
 
 local function hold(rec, replica)
+  changed()
   add('n', 'turn', 1)
   work('running_work', rec, 1)
   add('run', replica[1], 1)
@@ -254,8 +220,9 @@ end
 local function remove(rec)
   local b, tenant, user, lane = rec.rank, rec.tenant, rec.user, rec.lane
   local line = lane .. ':' .. b
-  add('n', 'waiting', -1)
+  changed()
   work('waiting_work', rec, -1)
+  if add('n', 'waiting', -1) == 0 then put('n', 'waiting_work', 0) end
   less('tw', tenant)
   call('ZREM', P .. 'a:' .. line, rec.id)
   local fifo = key_of('lf:', line, tenant, user)
@@ -288,11 +255,17 @@ local function cancel(rec)
 end
 
 local function release(rec, unused)
+  changed()
   add('flight', rec.replica, 0 - rec.unread)
   local there = rec.rank .. ':' .. rec.replica
   if less('h' .. there, rec.tenant) <= 0 then call('HDEL', P .. 'g' .. there, rec.tenant) end
-  if less('run', rec.replica) <= 0 then call('HDEL', P .. 'flight', rec.replica) end
   work('running_work', rec, -1)
+  if less('run', rec.replica) <= 0 then
+    -- With the last call goes what processes of an earlier version have counted and not uncounted.
+    call('HDEL', P .. 'flight', rec.replica)
+    for b = 0, BANDS - 1 do call('DEL', key_of('h' .. b .. ':', rec.replica), key_of('g' .. b .. ':', rec.replica)) end
+    if call('EXISTS', P .. 'run') == 0 then put('n', 'running_work', 0) end
+  end
   if unused then
     charge(rec.rank, rec.tenant, rec.user, cost(-rec.reckoned, 0, rec.weight))
   else
@@ -334,15 +307,14 @@ local function choose(ranks, overdue)
   return chosen
 end
 
--- Who goes next in a class of a lane, after what order; where `open` is given, of the tenants that may go to one of these.
-local function first(lane, b, open)
-  local line, tenants = lane .. ':' .. b, P .. 'lt:' .. lane .. ':' .. b
-  local at, tenant = 0, nil
-  repeat
-    tenant = call('ZRANGE', tenants, at, at, 'WITHSCORES')
-    if not tenant[1] then return nil end
-    at = at + 1
-  until not open or may_any(open, b, tenant[1])
+-- Who goes next in a class of a lane, after what order; of the tenants that are not among the `count` kept `back`.
+local function first(lane, b, back, count)
+  local line = lane .. ':' .. b
+  local found = call('ZRANGE', P .. 'lt:' .. line, 0, count, 'WITHSCORES')
+  local at = 1
+  while found[at] and back[found[at]] do at = at + 2 end
+  if not found[at] then return nil end
+  local tenant = {found[at], found[at + 1]}
   local user = call('ZRANGE', key_of('lu:', line, tenant[1]), 0, 0, 'WITHSCORES')
   local ticket = call('ZRANGE', key_of('lf:', line, tenant[1], user[1]), 0, 0, 'WITHSCORES')
   return {tonumber(tenant[2]), tenant[1], tonumber(user[2]), user[1], tonumber(ticket[2])}, ticket[1]
@@ -360,14 +332,15 @@ local function next_of()
   for lane, replicas in pairs(all_lanes()) do
     local open, wide = opened(replicas)
     for b = 0, open[1] and BANDS - 1 or -1 do
-      local narrow = not wide and open or nil
-      local order, ticket = first(lane, b, narrow)
+      local back, count, order, ticket = {}, 0, nil, nil
+      if not wide and call('EXISTS', P .. 'lt:' .. lane .. ':' .. b) == 1 then back, count = kept_back(b, open) end
+      if back then order, ticket = first(lane, b, back, count) end
       if order then
         if not bests[b] or before(order, bests[b]) then bests[b], ids[b] = order, ticket end
         local head = call('ZRANGE', P .. 'a:' .. lane .. ':' .. b, 0, 0, 'WITHSCORES')
         local known = call('HMGET', P .. 't:' .. head[1], 'at', 'raw')
         if now - tonumber(known[1]) >= OVERDUE_MS[b + 1] and (not oldest or tonumber(head[2]) < oldest)
-          and (not narrow or may_any(narrow, b, cjson.decode(known[2]).tenant)) then
+          and (count == 0 or not back[cjson.decode(known[2]).tenant]) then
           overdue, oldest = head[1], tonumber(head[2])
         end
       end

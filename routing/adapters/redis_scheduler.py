@@ -70,7 +70,7 @@ class RedisScheduler:
         self._charges: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
         # Tickets of which Redis could not be told that they are given up: ticket → pool.
         self._untold: dict[str, str] = {}
-        self._flushing = False
+        self._charged = asyncio.Event()
         self._background = Supervisor(limit=4, on_error=_report)
         self._started = False
         self._away_until = 0.0
@@ -87,16 +87,14 @@ class RedisScheduler:
         return await self._local.acquire(replace(ticket, replicas=_share(ticket.replicas)))
 
     async def charge(self, lease: Lease, written: int, read: int = 0) -> None:
-        """Count tokens; charges of a tenth of a second go together."""
+        """Count tokens; charges of a tenth of a second go together. Raises nothing: Redis hears of them later."""
         if lease.id not in self._held:
             self._local.charge(lease, written, read)
             return
         charge = self._charges[lease.pool].setdefault(lease.id, [0, 0])
         charge[0] += written
         charge[1] += read
-        if not self._flushing:
-            self._flushing = True
-            self._background.start("charges", self._flush_charges())
+        self._charged.set()
 
     async def renew(self, lease: Lease) -> bool:
         """Whether the slot is still held. The scheduler itself says that its process lives, for all leases at once."""
@@ -138,6 +136,7 @@ class RedisScheduler:
             self._started = True
             self._background.start("grants", self._grants.listen())
             self._background.start("heartbeat", self._beat_forever())
+            self._background.start("charges", self._tell_charges_forever())
 
     def _call(self, script: str, pool: str, *arguments: Any) -> "asyncio.Future[Any]":
         return self._calls.send(script, _prefix(pool), SERVER_CLOCK, self._grants.owner, LEASE_MS, *arguments)
@@ -246,16 +245,33 @@ class RedisScheduler:
         else:
             self._grants.settle(asked.id, Held(answer[1].decode()) if outcome == "held" else None)
 
-    async def _flush_charges(self) -> None:
-        await asyncio.sleep(CHARGE_EVERY_S)
-        charges, self._charges, self._flushing = self._charges, defaultdict(dict), False
-        calls = [
-            self._call(CHARGE, pool, *(part for lease, charge in used.items() for part in (lease, *charge)))
+    async def _tell_charges_forever(self) -> None:
+        while True:
+            await self._charged.wait()
+            await asyncio.sleep(CHARGE_EVERY_S)
+            if not self._redis_is_away():
+                self._charged.clear()
+                await self._tell_charges()
+
+    async def _tell_charges(self) -> None:
+        """Tell Redis of all charges. Those it may not have heard are told again as nothing used, by leases still held:
+        fairness loses a tenth of a second, and yet the prompt counts as read.
+        """
+        charges, self._charges = self._charges, defaultdict(dict)
+        told = {
+            pool: self._call(
+                CHARGE, pool, *(part for lease, charge in used.items() for part in (lease, *charge))
+            )
             for pool, used in charges.items()
             if used
-        ]
-        # What cannot be told is forgotten: fairness loses a tenth of a second.
-        await asyncio.gather(*calls, return_exceptions=True)
+        }
+        answers = await asyncio.gather(*told.values(), return_exceptions=True)
+        for pool, answer in zip(told, answers, strict=True):
+            if isinstance(answer, BaseException):
+                log.warning("scheduler_charges_lost", pool=pool, error=str(answer) or type(answer).__name__)
+                for lease in charges[pool].keys() & self._held.keys():
+                    self._charges[pool].setdefault(lease, [0, 0])
+                    self._charged.set()
 
     def _redis_is_away(self) -> bool:
         return asyncio.get_running_loop().time() < self._away_until

@@ -71,6 +71,7 @@ if get('n', 'wait' .. b) == 0 then
   put('n', 'interval' .. b, 0)
   put('n', 'grants' .. b, 0)
 end
+changed()
 rec.seq, rec.at, rec.lane = add('n', 'seq', 1), now, lane_of(rec.replicas)
 local line, users = rec.lane .. ':' .. b, 'u' .. b .. ':' .. tenant
 -- The band.

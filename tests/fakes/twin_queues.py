@@ -125,6 +125,13 @@ class TwinQueues:
             mine = ["wait", *_place(self._queue.place(id, self.now))]
             assert _alike(mine, theirs), (id, mine, theirs)
 
+    def haunt(self, replica: str) -> None:
+        """Leave in Redis what a process of an earlier version does: calls of a tenant, and work, that nothing takes away."""
+        for kind in ("h", "g"):
+            self._client.hset(f"{self._prefix}{kind}2:{replica}", "ghost", 3)
+        for work in ("running_work", "waiting_work"):
+            self._client.hincrby(f"{self._prefix}n", work, 777)
+
     def close(self) -> None:
         """End every call; nothing may be left in the Redis but counters."""
         while self.held:
@@ -152,6 +159,40 @@ class TwinQueues:
             keys=[self._prefix], args=[repr(self.now), "me", FOREVER_MS, *arguments]
         )
         return _decoded(found)
+
+
+def flooded_steps(client: "redis.Redis", *, seed: int, count: int) -> int:
+    """Many tenants with a backlog beside some with single calls, so that replicas are open, and not for everybody.
+
+    Returns how often nobody was given what was free.
+    """
+    dice = random.Random(seed)
+    twins = TwinQueues(client, QueueBounds.of(1_000))
+    kept = 0
+    for number in range(count):
+        twins.now += dice.choice((0, 1, 20))
+        held, few = list(twins.held), len(twins.waiting) < 150
+        step = dice.choice("aaawr" if few else "arrrw")
+        if step == "a":
+            tenant = f"polite{dice.randrange(3)}" if dice.random() < 0.1 else f"t{dice.randrange(20)}"
+            replicas = tuple(
+                ReplicaSlots(name, 16, uncached_tokens=dice.choice((0, 0, 50)), token_budget=900)
+                for name in dice.choice((("d",), ("e",), ("d", "e"), ("d", "e")))
+            )
+            twins.acquire(
+                Ticket(f"{number:07}", "pool", tenant, dice.choice(list(PriorityClass)[1:3]), replicas, 10, 10, 1e9, weight=dice.choice((1, 2)))
+            )  # fmt: skip
+        elif held:
+            id = dice.choice(held)
+            if step == "r":
+                twins.release(id, written=dice.randrange(200))
+            else:
+                twins.charge(id, dice.randrange(128), 0)
+            kept += bool(twins.waiting) and len(twins.held) < 32
+        if number % 10 == 0:
+            twins.compare()
+    twins.close()
+    return kept
 
 
 def random_steps(client: "redis.Redis", *, seed: int, count: int) -> int:

@@ -1,5 +1,8 @@
 """What is kept free on a replica: for whom, from whom, and that it is given out when nobody else is there."""
 
+import random
+
+from routing.fairness import Order
 from routing.headroom import Holders
 from routing.queueing import PoolQueue
 from routing.reckoning import QueueBounds
@@ -127,3 +130,31 @@ def test_a_backlog_is_kept_back_below_its_part_too() -> None:
     assert not holders.has_enough(STANDARD.rank, "loud", SLOTS, {"loud": 3})
     assert holders.has_enough(STANDARD.rank, "loud", SLOTS, {"loud": 4})
     assert not holders.has_enough(STANDARD.rank, "loud", SLOTS, {"loud": 4, "quiet": 1})
+
+
+def test_who_has_enough_is_the_same_for_all_at_once_as_for_each() -> None:
+    dice = random.Random(1)
+    names = [f"t{number}" for number in range(8)]
+    some = 0
+    for _ in range(500):
+        holders = Holders()
+        for _ in range(dice.randrange(20)):
+            holders.join(STANDARD.rank, dice.choice(names), dice.choice((1, 2, 5)))
+        waiting = {name: dice.randrange(1, 7) for name in dice.sample(names, dice.randrange(1, 9))}
+        each = {name for name in waiting if holders.has_enough(STANDARD.rank, name, SLOTS, waiting)}
+        assert holders.with_enough(STANDARD.rank, SLOTS, waiting) == each
+        some += bool(each)
+    assert some > 100
+
+
+def test_the_first_that_is_not_kept_back_is_found_and_the_order_stays() -> None:
+    used = {name: count for count, name in enumerate("abcde")}
+    order = Order(used)
+    for name in used:
+        order.add(name)
+    # Entries that lag behind.
+    used["a"], used["b"] = 10, 1
+    order.lowered("b")
+    assert order.least_but({"b", "c"}) == (3, "d")
+    assert order.least_but(set(used)) is None
+    assert order.least_but(set()) == order.least() == (1, "b")

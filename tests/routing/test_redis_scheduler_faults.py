@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 from fakes.redis_server import REDIS, RedisServer
 
 from kernel.errors import ServerOverloaded
@@ -19,6 +20,8 @@ pytestmark = [
     pytest.mark.services,
     pytest.mark.skipif(REDIS is None, reason="no redis-server on this machine"),
 ]
+
+PREFIX = "atrium:sched:{pool}:"
 
 
 @pytest.fixture
@@ -36,8 +39,8 @@ async def scheduler(server: RedisServer) -> AsyncIterator[RedisScheduler]:
     await made.close()
 
 
-def ticket(slots: int = 1, wait_s: float = 30.0) -> Ticket:
-    replicas = (ReplicaSlots("a", slots),)
+def ticket(slots: int = 1, wait_s: float = 30.0, *, tokens: int = 0) -> Ticket:
+    replicas = (ReplicaSlots("a", slots, uncached_tokens=tokens, token_budget=1000),)
     return Ticket(uuid.uuid4().hex, "pool", "t", PriorityClass.STANDARD, replicas, 1, 1, wait_s)
 
 
@@ -133,3 +136,44 @@ async def test_an_emptied_redis_is_used_again_without_a_restart(
         outcomes.append(lease)
         await asyncio.sleep(0.5)
     assert len(outcomes) == 6
+
+
+async def test_charges_while_redis_stalls_break_no_call_and_are_told_later(
+    server: RedisServer, scheduler: RedisScheduler
+) -> None:
+    admin = redis.asyncio.Redis.from_url(server.url)
+    lease = await scheduler.acquire(ticket(slots=8, tokens=700))
+    await admin.execute_command("CLIENT", "PAUSE", "700", "ALL")
+    for _ in range(12):
+        await asyncio.sleep(0.05)
+        await scheduler.charge(lease, 64)
+    await asyncio.sleep(0.5)
+    assert not (await scheduler.snapshot("pool")).in_flight
+    assert int(await admin.hget(f"{PREFIX}c2", "t")) == (700 + 12 * 64 * 2) * 1000
+    # And so are those of later calls.
+    later = await scheduler.acquire(ticket(slots=8, tokens=700))
+    assert (await scheduler.snapshot("pool")).in_flight == {"a": 700}
+    await scheduler.charge(later, 1)
+    await asyncio.sleep(0.5)
+    assert not (await scheduler.snapshot("pool")).in_flight
+    for each in (lease, later):
+        await scheduler.release(each)
+    await admin.aclose()
+
+
+async def test_that_a_prompt_is_read_is_told_again_when_the_connection_breaks(
+    server: RedisServer, scheduler: RedisScheduler
+) -> None:
+    admin = redis.asyncio.Redis.from_url(server.url)
+    lease = await scheduler.acquire(ticket(slots=8, tokens=700))
+    await admin.execute_command("CLIENT", "PAUSE", "400", "WRITE")
+    await scheduler.charge(lease, 5)
+    await asyncio.sleep(0.2)
+    await admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await asyncio.sleep(0.7)
+    assert not (await scheduler.snapshot("pool")).in_flight
+    # Redis may have heard it the first time, so what was used is not told twice.
+    assert int(await admin.hget(f"{PREFIX}c2", "t")) == 700 * 1000
+    assert await scheduler.renew(lease)
+    await scheduler.release(lease)
+    await admin.aclose()
