@@ -82,6 +82,10 @@ class Outcome(StrEnum):
     ADDRESS = "address"
     # The endpoint was disabled while it waited.
     DISABLED = "disabled"
+    # It waited when a backup was taken, which was restored since.
+    RESTORED = "restored"
+    # The endpoint's secret cannot be read: it could not be signed.
+    SECRET = "secret"  # noqa: S105 - a word for what happened
     NONE = ""
 
 
@@ -92,6 +96,7 @@ class Stopped(StrEnum):
     BY_HAND = "by_hand"
     FAILING = "failing"
     GONE = "gone"
+    SECRET = "secret"  # noqa: S105 - a word for what happened
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,12 @@ def enqueue_job(
     return job.id
 
 
+def has_live_job(*, kind: str, told: dict[str, Any]) -> bool:
+    """Whether a job whose payload holds what is `told` is queued or running, in the scope at hand."""
+    live = Job.objects.filter(kind=kind, state__in=[Job.State.QUEUED, Job.State.RUNNING])
+    return live.filter(**{f"payload__{name}": value for name, value in told.items()}).exists()
+
+
 def nudge_job(job_id: uuid.UUID) -> None:
     """Tell a worker of the job once the transaction at hand is committed."""
     transaction.on_commit(lambda: _nudge(job_id), robust=True)

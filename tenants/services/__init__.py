@@ -104,7 +104,7 @@ from tenants.services.users import (
     remove_member,
     set_password,
 )
-from tenants.services.webhook_keys import watch_ending_keys_forever
+from tenants.services.webhook_keys import watch_webhooks_forever
 from tenants.services.webhook_sending import emit_event
 
 __all__ = [
@@ -219,8 +219,8 @@ __all__ = [
     "usage_figures",
     "user_of_session",
     "visit_tenant",
-    "watch_ending_keys_forever",
     "watch_limits_forever",
+    "watch_webhooks_forever",
     "withdraw_invitation",
     "within_limits",
 ]

@@ -1,4 +1,7 @@
-"""Telling webhooks of keys that end soon: once for each key, however often and by however many it is looked at."""
+"""What is looked at every quarter of an hour for webhooks: keys that end soon, and endpoints whose job is gone.
+
+A key is told once, however often and by however many it is looked at.
+"""
 
 import asyncio
 import random
@@ -14,6 +17,7 @@ from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants.models import ApiKey, Webhook
+from tenants.services.webhook_mending import resume_stranded_webhooks
 from tenants.services.webhook_sending import emit_event
 from tenants.types import TenantState
 from tenants.webhook_types import Stopped
@@ -27,15 +31,17 @@ EVERY_S = 900.0
 AT_ONCE = 200
 
 
-async def watch_ending_keys_forever() -> None:
+async def watch_webhooks_forever() -> None:
     """Look every quarter of an hour. A database that is away is tried again."""
     while True:
         # Several processes may do this; a little spread keeps them apart.
         await asyncio.sleep(EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311 - no secret depends on it
         try:
             await tell_ending_keys()
+            if resumed := await resume_stranded_webhooks():
+                log.warning("webhooks_resumed", count=resumed)
         except AtriumError as error:
-            log.warning("ending_keys_not_watched", error=str(error))
+            log.warning("webhooks_not_watched", error=str(error))
 
 
 async def tell_ending_keys(*, clock: Clock = SYSTEM_CLOCK) -> int:

@@ -3,7 +3,8 @@
 `emit_event` writes deliveries in the transaction of what happened. One job for each endpoint (`Webhook.turn`) sends what
 is due and queues the next. A try that failed is repeated after the pauses of `PAUSES`; an endpoint that fails is left
 alone for a little while, whatever waits for it. When a delivery is given up and nothing went well since it was made,
-the endpoint is disabled, and the tenant's administrators are told.
+the endpoint is disabled, and the tenant's administrators are told. So it is when its secret cannot be read, which is so
+after a restore under another keyring.
 """
 
 import json
@@ -19,6 +20,7 @@ from django.db.models import F, Min
 from kernel.actors import SYSTEM, acting
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.errors import Internal
 from substrate.audit import record_act
 from substrate.changes import record_change
 from substrate.jobs import ClaimedJob, enqueue_job
@@ -56,7 +58,7 @@ TEMPLATE = "account/email/webhook.txt"
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A delivery to be sent now."""
+    """A delivery to be sent now. Without `secrets` it cannot be signed."""
 
     id: uuid.UUID
     url: str
@@ -123,18 +125,21 @@ async def send_due(job: ClaimedJob, *, clock: Clock = SYSTEM_CLOCK) -> None:
         due = await run_unit(_next_due, job.tenant_id, webhook_id, turn, clock)
         if due is None:
             break
+        if not due.secrets:
+            await run_unit(_stop_unreadable, job.tenant_id, webhook_id, clock)
+            break
         headers = _headers(due, clock.now())
         answer = await send.post(due.url, headers=headers, body=due.body.encode())
         await run_unit(_note, job.tenant_id, due.id, answer, clock)
         if answer.outcome is not Outcome.OK or time.monotonic() > until:
             break
-    await run_unit(_go_on, job.tenant_id, webhook_id, turn, clock)
+    await run_unit(go_on, job.tenant_id, webhook_id, turn, clock)
 
 
 async def give_up_sending(job: ClaimedJob, reason: str) -> None:
     """A job that was cancelled, or whose workers died: what waits is tried again later."""
     webhook_id, turn = uuid.UUID(job.payload["webhook_id"]), int(job.payload["turn"])
-    await run_unit(_go_on, job.tenant_id, webhook_id, turn, SYSTEM_CLOCK, LATER)
+    await run_unit(go_on, job.tenant_id, webhook_id, turn, SYSTEM_CLOCK, LATER)
 
 
 def stop_webhook(row: Webhook, why: Stopped, now: datetime) -> None:
@@ -148,11 +153,29 @@ def stop_webhook(row: Webhook, why: Stopped, now: datetime) -> None:
 
 
 def live_secrets(row: Webhook, now: datetime) -> tuple[str, ...]:
-    """The secrets that sign now: the newest first."""
-    stored = [row.secret]
-    if row.second_secret and row.second_until is not None and row.second_until > now:
-        stored.append(row.second_secret)
-    return tuple(keyring().decrypt(each, context=secret_context(row)) for each in stored)
+    """The secrets that sign now, the newest first; none where the newest cannot be read with this keyring."""
+    newest = read_secret(row, row.secret)
+    if newest is None:
+        return ()
+    if not row.second_secret or row.second_until is None or row.second_until <= now:
+        return (newest,)
+    second = read_secret(row, row.second_secret)
+    return (newest,) if second is None else (newest, second)
+
+
+def read_secret(row: Webhook, stored: str) -> str | None:
+    """One of the endpoint's secrets; None where this keyring cannot read it."""
+    try:
+        return keyring().decrypt(stored, context=secret_context(row))
+    except Internal:
+        return None
+
+
+def begin_anew(row: Webhook, clock: Clock) -> None:
+    """The endpoint, whose row is locked and saved afterwards, is asked at once, if anything waits for it."""
+    row.run_at = None
+    if WebhookDelivery.objects.filter(webhook=row, state=DeliveryState.WAITING).exists():
+        _schedule(row, clock.now(), clock)
 
 
 def secret_context(row: Webhook) -> str:
@@ -257,8 +280,24 @@ def _stop_by_itself(hook: Webhook, why: Stopped, now: datetime) -> None:
             to=address,
             subject=f"{tenant.name}: the webhook {hook.name} is switched off",
             template=TEMPLATE,
-            words={"tenant": tenant.name, "name": hook.name, "gone": why is Stopped.GONE},
+            words={"tenant": tenant.name, "name": hook.name, "why": why.value},
         )
+
+
+def _stop_unreadable(tenant_id: uuid.UUID, webhook_id: uuid.UUID, clock: Clock) -> None:
+    """Nothing is sent unsigned, and nothing tried again that cannot be signed: what waits has failed."""
+    now = clock.now()
+    with acting(SYSTEM), tenant_scope(tenant_id):
+        hook = Webhook.objects.select_for_update().filter(id=webhook_id).first()
+        if hook is None or live_secrets(hook, now):
+            return
+        WebhookDelivery.objects.filter(webhook=hook, state=DeliveryState.WAITING).update(
+            state=DeliveryState.FAILED, outcome=Outcome.SECRET, finished_at=now, updated_at=now
+        )
+        if not hook.stopped:
+            _stop_by_itself(hook, Stopped.SECRET, now)
+        _prune(hook)
+        record_change(kind=KIND, object_id=hook.id, tenant_id=tenant_id)
 
 
 def _prune(hook: Webhook) -> None:
@@ -269,10 +308,10 @@ def _prune(hook: Webhook) -> None:
         ended.filter(id__lte=last).delete()
 
 
-def _go_on(
+def go_on(
     tenant_id: uuid.UUID, webhook_id: uuid.UUID, turn: int, clock: Clock, rest: timedelta = timedelta()
 ) -> None:
-    """Queue the job after this one, when something waits."""
+    """Queue the endpoint's job after that of `turn`, when something waits."""
     now = clock.now()
     with tenant_scope(tenant_id):
         row = Webhook.objects.select_for_update().filter(id=webhook_id, turn=turn).first()

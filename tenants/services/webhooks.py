@@ -19,7 +19,15 @@ from substrate.versions import check_version
 from tenants.models import Tenant, Webhook, WebhookDelivery
 from tenants.permissions import refuse_visit, require
 from tenants.ports import WebhookSend
-from tenants.services.webhook_sending import KIND, body_of, queue_delivery, secret_context, stop_webhook
+from tenants.services.webhook_sending import (
+    KIND,
+    begin_anew,
+    body_of,
+    queue_delivery,
+    read_secret,
+    secret_context,
+    stop_webhook,
+)
 from tenants.types import NAME_LENGTH, Principal
 from tenants.webhook_reads import delivery_views, place_of, webhook_views
 from tenants.webhook_signing import MARK, SECRET_BYTES, secret_of
@@ -104,6 +112,7 @@ def change_webhook(
         row.events = row.events if events is None else _events(events)
         if enabled and row.stopped:
             row.stopped, row.failures, row.dropped = Stopped.NOT.value, 0, 0
+            begin_anew(row, clock)
         _save(row)
         if enabled is False and not row.stopped:
             stop_webhook(row, Stopped.BY_HAND, now)
@@ -127,7 +136,7 @@ def rotate_webhook_secret(
 ) -> IssuedWebhook:
     """Another secret, in the answer alone; the old one signs beside it until `grace` is over.
 
-    A second one that still signs ends at once. Raises PermissionDenied (for a visit too), NotFound, BadInput.
+    A second one that still signs ends at once, and an old one that cannot be read signs no more. Raises PermissionDenied (for a visit too), NotFound, BadInput.
     """
     require(principal, PERMISSION)
     refuse_visit(principal, "changing a secret")
@@ -137,8 +146,9 @@ def rotate_webhook_secret(
         )
     with tenant_scope(principal.tenant_id):
         row = _row(webhook_id, lock=True)
-        row.second_secret = row.secret if grace else ""
-        row.second_until = clock.now() + grace if grace else None
+        signs_on = bool(grace) and read_secret(row, row.secret) is not None
+        row.second_secret = row.secret if signs_on else ""
+        row.second_until = clock.now() + grace if signs_on else None
         secret = _new_secret(row)
         row.save()
         _record("rotated", row)

@@ -30,7 +30,7 @@ _ADDITIVE = (
     operations.AlterModelOptions,
     operations.AlterModelManagers,
 )
-_ADDITIVE_BY_NAME = frozenset({"IsolateTenants", "MakeKeywordIndex"})
+_ADDITIVE_BY_NAME = frozenset({"IsolateTenants", "MakeKeywordIndex", "MoreChoices"})
 _SHOWN = ("tenants.Tenant", "tenants.User", "knowledge.Document", "assistants.Conversation")
 
 

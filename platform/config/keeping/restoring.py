@@ -47,6 +47,7 @@ from substrate.audit_keeping import let_go_all_chains, settle_restored_acts
 from substrate.changes import EVERYTHING, record_change
 from substrate.crossing import system_scope
 from substrate.ports import BlobStore
+from tenants.services.webhook_mending import settle_restored_webhooks
 
 log = structlog.get_logger(__name__)
 REASON = "restore a backup"
@@ -282,6 +283,7 @@ class _Restore:
     def _queue_work(self) -> None:
         """Queue what restored documents wait for, and the removal of what only the old state had."""
         self._resumed = resume_work()
+        settle_restored_webhooks(datetime.now(UTC))
         if self._plan.unknown_embedders:
             forget_embedders(self._plan.unknown_embedders)
             self._index_anew(self._scratch.unknown(self._plan.unknown_embedders))

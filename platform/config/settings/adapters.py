@@ -372,7 +372,7 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
             "tenants.services.keep_retention_forever",
             "tenants.services.keep_deletions_forever",
             "tenants.services.watch_limits_forever",
-            "tenants.services.watch_ending_keys_forever",
+            "tenants.services.watch_webhooks_forever",
             "tenants.services.compare_counters_forever",
             "config.keeping.schedule.keep_backups_forever",
         ),

@@ -27,7 +27,7 @@ from substrate.crossing import system_scope
 from substrate.keyring import keyring
 from substrate.models import Change, Job, PlatformAct, PlatformChain
 from substrate.scoping import tenant_scope
-from tenants.models import ApiKey, Tenant, UsageRecord, User
+from tenants.models import ApiKey, Tenant, UsageRecord, User, Webhook, WebhookDelivery
 from tenants.services import authenticate_key_now, store_usage
 from tenants.types import IssuedKey
 
@@ -234,3 +234,19 @@ def test_a_backup_is_of_one_moment_while_others_write(library: Library, tmp_path
     restore(backup)
     assert not Tenant.objects.filter(slug="too-late").exists()
     assert Tenant.objects.filter(created_at__gt=moment).count() == 0
+
+
+def test_restored_webhooks_have_no_job_and_tell_nobody_of_what_waited(
+    library: Library, tmp_path: Path
+) -> None:
+    at = datetime(2026, 3, 10, 12, tzinfo=UTC)
+    with tenant_scope(library.tenant.id):
+        hook = Webhook.objects.create(
+            name="ops", url="https://hooks.example.com/in", secret="v1:", hint="whsec_", run_at=at
+        )
+        WebhookDelivery.objects.create(webhook=hook, event="document.failed", body="{}", next_at=at)
+    restore(take(tmp_path / "backup.zip"))
+    with tenant_scope(library.tenant.id, read_only=True):
+        assert Webhook.objects.get().run_at is None
+        delivery = WebhookDelivery.objects.get()
+    assert (delivery.state, delivery.outcome, delivery.finished_at is None) == ("failed", "restored", False)

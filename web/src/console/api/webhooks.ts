@@ -15,7 +15,7 @@ export const EVENTS = [
 ] as const;
 
 export type EventName = (typeof EVENTS)[number];
-export type StopReason = "by_hand" | "failing" | "gone";
+export type StopReason = "by_hand" | "failing" | "gone" | "secret";
 export type DeliveryState = "waiting" | "delivered" | "failed";
 export type Outcome =
   | "ok"
@@ -28,7 +28,9 @@ export type Outcome =
   | "unknown_host"
   | "private"
   | "address"
-  | "disabled";
+  | "disabled"
+  | "restored"
+  | "secret";
 
 export interface Webhook {
   id: string;

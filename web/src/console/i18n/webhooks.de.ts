@@ -53,6 +53,7 @@ export const webhooks: typeof english = {
     by_hand: "Dieser Webhook ist abgeschaltet: Er erfährt von nichts.",
     failing: "Dieser Webhook hat sich selbst abgeschaltet: Ein Ereignis ließ sich neun Stunden lang nicht zustellen, und auch sonst kam währenddessen nichts an. Bringen Sie den Empfänger in Ordnung, schicken Sie einen Test, und schalten Sie ihn dann ein.",
     gone: "Dieser Webhook hat sich selbst abgeschaltet: Sein Empfänger will keine Ereignisse mehr (410 Gone).",
+    secret: "Dieser Webhook hat sich selbst abgeschaltet: Sein Geheimnis ist mit dem Schlüsselbund dieser Installation nicht zu lesen, etwa weil eine Sicherung unter einem anderen zurückgespielt wurde. Machen Sie ein neues Geheimnis, geben Sie es dem Empfänger, und schalten Sie ihn dann ein.",
   },
   failingNotice: (count: string) => `Die letzten ${count} Versuche sind gescheitert. Was gescheitert ist, wird etwa neun Stunden lang erneut versucht.`,
   droppedNotice: (count: string) => `${count} Ereignisse wurden verworfen, weil schon tausend warteten.`,
@@ -83,6 +84,8 @@ export const webhooks: typeof english = {
     private: "führt in ein privates Netz",
     address: "die Adresse ist nicht mehr erlaubt",
     disabled: "der Webhook wurde abgeschaltet",
+    restored: "wartete, als die Sicherung gemacht wurde, die seither zurückgespielt wurde",
+    secret: "sein Geheimnis ist nicht zu lesen",
   },
   eventNames: {
     "limit.warned": "Ein Limit ist nahe",

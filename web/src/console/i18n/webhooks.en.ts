@@ -51,6 +51,7 @@ export const webhooks = {
     by_hand: "This webhook is off: it hears of nothing.",
     failing: "This webhook was switched off by itself: an event could not be delivered for nine hours, and nothing else went through meanwhile. Mend the receiver, send a test, then switch it on.",
     gone: "This webhook was switched off by itself: its receiver said that it wants no more events (410 Gone).",
+    secret: "This webhook was switched off by itself: its secret cannot be read with this installation's keyring, as after a backup was restored under another one. Make a new secret, give it to the receiver, then switch it on.",
   } as Record<string, string>,
   failingNotice: (count: string) => `The last ${count} tries failed. What failed is tried again for about nine hours.`,
   droppedNotice: (count: string) => `${count} events were dropped, because a thousand waited already.`,
@@ -81,6 +82,8 @@ export const webhooks = {
     private: "leads into a private network",
     address: "the address is not allowed any more",
     disabled: "the webhook was switched off",
+    restored: "it waited when a backup was taken that was restored since",
+    secret: "its secret cannot be read",
   } as Record<string, string>,
   eventNames: {
     "limit.warned": "A limit is close",
