@@ -1,8 +1,9 @@
 """Ports of inference."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
+from inference.fleets import Fleet
 from inference.types import (
     Chunk,
     Completion,
@@ -48,6 +49,21 @@ class EngineExaminer(Protocol):
 
     async def examine(self, url: str, api_key: str, kind: ModelKind | None) -> EngineReport:
         """What answers at the base URL `url`, within half a minute. Never raises for what it finds there."""
+        ...
+
+
+class Scaler(Protocol):
+    """Starts and stops the engines of pools. Errors: Unavailable (ask again later), UpstreamFailed."""
+
+    async def observe(self, pool: str) -> Fleet | None:
+        """The engines of the pool that were asked for and have not ended; None when it does not look after the pool."""
+        ...
+
+    async def scale(self, pool: str, desired: int, leaving: Sequence[str]) -> None:
+        """See to it that there are `desired` engines; when some must go, those at the URLs of `leaving` first.
+
+        It returns when that is under way; asking again for the same changes nothing.
+        """
         ...
 
 

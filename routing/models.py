@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 
+from inference.types import URL_LENGTH
 from substrate.models import Identified, TenantOwned
 
 
@@ -59,6 +60,25 @@ class ScalingDecision(Identified):
     def __str__(self) -> str:
         """How many of how many."""
         return f"{self.provisioned} → {self.desired}"
+
+
+class StartedReplica(Identified):
+    """An engine that a `Scaler` started and that was registered: in service ⇄ leaving since a moment, until it has gone."""
+
+    pool = models.ForeignKey("inference.Pool", on_delete=models.CASCADE, related_name="+")
+    url = models.CharField(max_length=URL_LENGTH)
+    leaving_since = models.DateTimeField(null=True)
+
+    class Meta:
+        """Registered once."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["pool", "url"], name="started_once"),
+        ]
+
+    def __str__(self) -> str:
+        """Where it is."""
+        return self.url
 
 
 class ScalingTurn(models.Model):

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from routing.scaling_types import MOST_NANO, MOST_REPLICAS, ScalingMode, Why
-from substrate.rest import StrictSerializer
+from substrate.rest import StrictSerializer, ToldField
 
 MODES = [each.value for each in ScalingMode]
 TIME = r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]\Z"
@@ -101,4 +101,4 @@ class DecisionOutput(serializers.Serializer[Any]):
     ready = serializers.IntegerField()
     need = serializers.FloatField(help_text="what the work alone asks for, in replicas")
     reasons = ReasonOutput(many=True)
-    outcome = serializers.CharField(help_text="what came of it, where that is not what was wanted")
+    outcome = ToldField(help_text="what came of it, where that is not what was wanted")

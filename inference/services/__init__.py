@@ -15,7 +15,7 @@ from inference.services.catalogue import (
     delete_replica,
     find_pool,
 )
-from inference.services.engines import drain_engine, register_engine, remove_engine
+from inference.services.engines import drain_engine, register_engine, remove_engine, resume_engine
 from inference.services.examining import examine_engine, examine_replica
 from inference.services.live import list_live_pools, live_pools, live_replicas
 from inference.services.lookup import (
@@ -77,6 +77,7 @@ __all__ = [
     "remove_engine",
     "replica_available",
     "require_answering_model",
+    "resume_engine",
     "stream",
     "trial_costs",
     "vital_of",

@@ -169,6 +169,21 @@ def drain_engine(*, url: str) -> int:
         return len(replicas)
 
 
+def resume_engine(*, url: str) -> int:
+    """Give the engine at `url`, which was to be drained, calls again. Returns how many replicas it was.
+
+    Raises NotFound, BadInput.
+    """
+    with transaction.atomic():
+        replicas = _of_engine(url)
+        for replica in replicas:
+            replica.draining = False
+            replica.save(update_fields=["draining", "updated_at"])
+            record_change(kind="replica", object_id=replica.id)
+            record_act(act="resumed", kind="replica", object_id=replica.id, label=str(replica))
+        return len(replicas)
+
+
 def remove_engine(*, url: str) -> int:
     """Forget the engine at `url`; its models and pools stay. Returns how many replicas it was.
 

@@ -11,7 +11,7 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -19,6 +19,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from msgspec import Struct
 
+from inference.ports import Scaler
 from inference.services import list_models, replica_available, vital_of
 from inference.types import ReplicaSpec
 from kernel.backends import backends
@@ -28,14 +29,18 @@ from routing.models import ScalingTurn
 from routing.ports import Scheduler
 from routing.scaling import PoolScaler
 from routing.scaling_reads import ScaledPool, load_scaled_pools
-from routing.scaling_types import Decision, ScalingPolicy, Signals
+from routing.scaling_types import Decision, ScalingMode, ScalingPolicy, Signals
+from routing.services.fleets import Stock, follow, running_by_url, take_stock
 from routing.services.scaling import record_decision
 from substrate.units import run_unit
 
 log = structlog.get_logger(__name__)
 
 EVERY_S = 5.0
-TURN_S = 20.0
+# Longer than what is done in one look takes.
+TURN_S = 60.0
+# For one pool, in one look.
+ACT_WITHIN_S = 30.0
 TELL_EVERY_S = 60.0
 # What calls were like longer ago than this says nothing of now.
 RECENT_S = 45.0
@@ -49,6 +54,7 @@ class Told(Struct):
     decision: Decision
     policy: ScalingPolicy
     at: float
+    outcome: str
 
 
 class PoolEvaluator:
@@ -92,13 +98,18 @@ class PoolEvaluator:
         scheduler: Scheduler = backends["scheduler"]
         snapshot = await scheduler.snapshot(pool.name)
         replicas = engines_of(pool.name)
+        scaler, stock, outcome = acting(pool.policy), None, ""
+        if scaler is not None:
+            stock, outcome = await self._take_stock(scaler, pool)
+        started = {each.url for each in stock.staying} | set(stock.leaving) if stock else set()
+        others = [each for each in replicas if each.url not in started]
         ready = [each for each in replicas if replica_available(each.id)]
         ttft, tpot = promises(pool.policy, ready, time.perf_counter())
         signals = Signals(
             at=self._clock.monotonic(),
             now=self._clock.now(),
             ready=len(ready),
-            provisioned=len(replicas),
+            provisioned=len(others) + len(stock.staying) if stock else len(replicas),
             running=sum(snapshot.running.values()),
             waiting=snapshot.waiting,
             work=snapshot.work,
@@ -107,18 +118,62 @@ class PoolEvaluator:
             tpot_ratio=tpot,
         )
         decision = self._scalers.setdefault(pool.id, PoolScaler()).decide(pool.policy, signals)
-        await self._tell(pool, decision)
+        if scaler is not None and stock is not None:
+            wanted = max(0, decision.desired - len(others))
+            calls = running_by_url(snapshot.running)
+            outcome = await self._act(follow(scaler, pool, stock, wanted, calls, clock=self._clock))
+        await self._tell(pool, decision, outcome)
         return decision
 
-    async def _tell(self, pool: ScaledPool, decision: Decision) -> None:
+    async def _take_stock(self, scaler: Scaler, pool: ScaledPool) -> tuple[Stock | None, str]:
+        try:
+            async with asyncio.timeout(ACT_WITHIN_S):
+                fleet = await scaler.observe(pool.name)
+            if fleet is None:
+                return None, "Nothing starts or stops replicas of this pool."
+            return await take_stock(pool, fleet), ""
+        except (AtriumError, TimeoutError) as error:
+            return None, _words(error)
+
+    async def _act(self, act: Awaitable[None]) -> str:
+        """Do it; what went wrong, in words."""
+        try:
+            async with asyncio.timeout(ACT_WITHIN_S):
+                await act
+        except (AtriumError, TimeoutError) as error:
+            return _words(error)
+        return ""
+
+    async def _tell(self, pool: ScaledPool, decision: Decision, outcome: str) -> None:
         """Write a decision down that differs from the last, or once a minute."""
         told, at = self._told.get(pool.id), self._clock.monotonic()
         if told is not None and at - told.at < TELL_EVERY_S and told.policy == pool.policy:
             one, other = told.decision, decision
-            if (one.desired, one.provisioned, one.ready) == (other.desired, other.provisioned, other.ready):
+            same = (one.desired, one.provisioned, one.ready) == (
+                other.desired,
+                other.provisioned,
+                other.ready,
+            )
+            if same and told.outcome == outcome:
                 return
-        self._told[pool.id] = Told(decision, pool.policy, at)
-        await run_unit(record_decision, pool_id=pool.id, mode=pool.policy.mode, decision=decision, outcome="")
+        self._told[pool.id] = Told(decision, pool.policy, at, outcome)
+        await run_unit(
+            record_decision, pool_id=pool.id, mode=pool.policy.mode, decision=decision, outcome=outcome
+        )
+
+
+def acting(policy: ScalingPolicy) -> Scaler | None:
+    """What starts and stops replicas, where that is wanted and there is one."""
+    if policy.mode is not ScalingMode.ON or "scaler" not in backends.specs:
+        return None
+    scaler: Scaler = backends["scaler"]
+    return scaler
+
+
+def _words(error: Exception) -> str:
+    return (
+        error.message if isinstance(error, AtriumError) else "What starts and stops replicas takes too long."
+    )
 
 
 async def scale_pools_forever() -> None:

@@ -73,6 +73,10 @@ def checked_scaling(document: object) -> ScalingPolicy:
     policy.check()
     if policy.mode is ScalingMode.ON and "scaler" not in backends.specs:
         raise BadInput("This installation has nothing that starts and stops replicas.", param="mode")
+    if policy.mode is ScalingMode.ON and policy.minimum == 0:
+        raise BadInput(
+            "A pool whose replicas are started and stopped here keeps at least one.", param="minimum"
+        )
     return policy
 
 

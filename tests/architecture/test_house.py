@@ -37,6 +37,7 @@ GLOBAL_MODELS = {
     "inference.ModelGrant": "which tenants may use a model is the platform's to say, and not theirs to see",
     "routing.PoolScaling": "pools are shared by all tenants",
     "routing.ScalingDecision": "what was decided of pools, which all tenants share",
+    "routing.StartedReplica": "replicas are shared by all tenants",
     "routing.ScalingTurn": "which process decides about all pools",
     "inference.PriceChange": "prices are the same for all tenants",
 }

@@ -1,14 +1,15 @@
 """Who decides about replicas: one of many, and another when it has died; what it sees and writes down."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from asgiref.sync import sync_to_async
 from fakes.clocks import FrozenClock
+from fakes.fleets import PaperScaler
 
 from inference.services import create_pool, ensure_models, register_engine
 from inference.services.lookup import directory
-from kernel.backends import backends
+from kernel.backends import BackendSpec, backends
 from routing.models import ScalingDecision, ScalingTurn
 from routing.scaling_types import ScalingPolicy
 from routing.services import set_scaling
@@ -138,3 +139,46 @@ async def test_promises_are_those_of_calls_of_late() -> None:
     assert promises(said, ready, 110.0) == (1.5, pytest.approx(0.8))
     assert promises(ScalingPolicy(), ready, 110.0) == (0.0, 0.0)
     assert promises(said, ready, 200.0) == (0.0, 0.0)
+
+
+@pytest.fixture
+def scaler() -> Iterator[PaperScaler]:
+    """Engines on paper for the pool `gpu`."""
+    found = PaperScaler("gpu")
+    before = dict(backends.specs)
+    backends.configure(
+        {**before, "scaler": BackendSpec("inference.ports.Scaler", "fakes.fleets.PaperScaler")}
+    )
+    yield found
+    backends.configure(before)
+
+
+@pytest.mark.usefixtures("gone")
+async def test_where_it_is_on_replicas_are_started_beside_those_of_people(scaler: PaperScaler) -> None:
+    backends.replace("scaler", scaler)
+    await sync_to_async(furnish)(mode="on", minimum=3)
+    await ensure_models()
+    clock = FrozenClock()
+    evaluator = PoolEvaluator(clock=clock)
+    await evaluator.look()
+    assert scaler.asked == [("gpu", 1, ())], "two are people's own"
+    clock.advance(5.0)
+    await evaluator.look()
+    assert evaluator.decisions["gpu"].provisioned == 3
+    assert len(scaler.asked) == 1, "the one on its way counts"
+
+
+@pytest.mark.usefixtures("gone")
+async def test_a_dry_run_asks_nobody_and_a_pool_without_scaler_says_so(scaler: PaperScaler) -> None:
+    backends.replace("scaler", scaler)
+    await sync_to_async(furnish)(minimum=3)
+    await ensure_models()
+    await PoolEvaluator(clock=FrozenClock()).look()
+    assert scaler.asked == []
+    scaler.engines.clear()
+    pool = await sync_to_async(lambda: ScalingDecision.objects.get().pool_id)()
+    await sync_to_async(set_scaling)(pool_id=pool, document={"mode": "on", "minimum": 3, "maximum": 3})
+    await sync_to_async(give_turn_back)(owner=await sync_to_async(lambda: ScalingTurn.objects.get().owner)())
+    await PoolEvaluator(clock=FrozenClock()).look()
+    last = await sync_to_async(lambda: ScalingDecision.objects.latest("id"))()
+    assert (last.mode, last.outcome) == ("on", "Nothing starts or stops replicas of this pool.")

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from config.settings.environment import FULL, Environment, SettingError
+from config.settings.scaling import scaler_specs
 from kernel.backends import BackendSpec
 
 # Calls that may wait for a slot of one pool at once, over all processes.
@@ -45,6 +46,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         ),
         **_spans(environment),
         **_audit_forward(environment),
+        **scaler_specs(environment),
         "change_tail": BackendSpec("substrate.changes.ChangeTail", "substrate.changes.ChangeTail"),
         "key_directory": BackendSpec("substrate.ports.Directory", "tenants.directory.KeyDirectory"),
         "refused_keys": BackendSpec("tenants.refusals.RefusedKeys", "tenants.refusals.RefusedKeys"),

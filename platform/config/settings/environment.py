@@ -56,6 +56,7 @@ class Environment:
     email_url: str = field(default="", repr=False)
     metrics_token: str = field(default="", repr=False)
     audit_forward: str = ""
+    scaler: str = ""
     slow_ms: int = 5000
     spans_endpoint: str = ""
     host: str = "127.0.0.1"
@@ -112,6 +113,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         email_url=_url(variables, "ATRIUM_EMAIL_URL", ("smtp", "smtps", "console")),
         metrics_token=_metrics_token(variables),
         audit_forward=_audit_forward(variables),
+        scaler=variables.get("ATRIUM_SCALER", "").strip(),
         slow_ms=_number(variables, "ATRIUM_SLOW_MS", 5000, 1, 3_600_000),
         spans_endpoint=_url(variables, "OTEL_EXPORTER_OTLP_ENDPOINT", ("http", "https"))
         or _url(variables, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ("http", "https")),

@@ -49,6 +49,7 @@ VARIABLES: Mapping[str, str] = {
     "ATRIUM_BACKUPS_EVERY": "backups_every_h",
     "ATRIUM_BACKUPS_KEEP": "backups_keep",
     "ATRIUM_AUDIT_FORWARD": "audit_forward",
+    "ATRIUM_SCALER": "scaler",
     "ATRIUM_SLOW_MS": "slow_ms",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "spans_endpoint",
 }
