@@ -7,7 +7,7 @@ back. `request.auth` is the principal (see `tenants.authentication`).
 import hashlib
 import uuid
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 ROUTE_LENGTH = 255
 # Answers below 500 that say nothing for good.
 TRY_AGAIN = frozenset({408, 409, 425, 429})
+# Refusals that the person puts right without changing the request: by giving the password again.
+ASKED_AGAIN = frozenset({"reauthentication_required"})
 
 
 class TenantBound(Protocol):
@@ -162,14 +164,19 @@ class JsonAlone(BaseContentNegotiation):
 
 
 class AtriumView(APIView):
-    """Base of all REST views. A POST with an `Idempotency-Key` runs once; the same key answers the same again."""
+    """Base of all REST views. A POST with an `Idempotency-Key` runs once; the same key answers the same again.
+
+    A view whose answer is a secret says `idempotent = False`: it is kept nowhere, and every POST is a request of its own.
+    """
+
+    idempotent: ClassVar[bool] = True
 
     content_negotiation_class = JsonAlone
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Run the view; a POST with a key goes through the idempotency record."""
         key = request.headers.get("Idempotency-Key")
-        if request.method != "POST" or not key:
+        if request.method != "POST" or not key or not self.idempotent:
             return super().dispatch(request, *args, **kwargs)
         self._idempotency_key = key
         return super().dispatch(request, *args, **kwargs)
@@ -205,7 +212,7 @@ class AtriumView(APIView):
         claim = getattr(self, "_idempotency_claim", None)
         if claim is not None:
             tenant_id, key, route = claim
-            if isinstance(final, Response) and final.status_code < 500 and final.status_code not in TRY_AGAIN:
+            if isinstance(final, Response) and _is_kept(final):
                 final.render()
                 finish_once(
                     tenant_id=tenant_id,
@@ -217,6 +224,13 @@ class AtriumView(APIView):
             else:
                 forget_once(tenant_id=tenant_id, key=key, route=route)
         return final
+
+
+def _is_kept(answer: Response) -> bool:
+    """Whether asking again would be answered the same."""
+    if answer.status_code >= 500 or answer.status_code in TRY_AGAIN:
+        return False
+    return not (isinstance(answer.data, dict) and answer.data.get("code") in ASKED_AGAIN)
 
 
 class _Replay(Exception):

@@ -48,6 +48,7 @@ TOLD: dict[str, int | str] = {
     "Refusal": "reason",
     "ExaminedStep": 2,
     "desk.finish": "error",
+    "after.step": 1,
     "losses.append": 0,
     "remarks.append": 0,
 }

@@ -119,6 +119,23 @@ def test_it_is_given_under_the_passphrase_and_put_on_record(at_browser: Client) 
     assert PASSPHRASE not in json.dumps([act.before, act.after, act.label])
 
 
+def test_no_answer_is_kept_for_who_repeats_the_request(at_browser: Client) -> None:
+    def ask() -> Any:
+        return at_browser.post(
+            ADDRESS,
+            {"passphrase": PASSPHRASE},
+            content_type="application/json",
+            headers={"Idempotency-Key": "one and the same"},
+        )
+
+    assert ask().status_code == 403
+    confirm(at_browser)
+    first, second = ask(), ask()
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert "Idempotent-Replay" not in second
+    assert first.content != second.content
+
+
 @pytest.mark.parametrize("passphrase", ["", "short", "a" * 1025, "aaaaaaaaaaaaaaaa", "ababababababab"])
 def test_poor_passphrases(at_browser: Client, passphrase: str) -> None:
     confirm(at_browser)
@@ -161,8 +178,14 @@ def test_a_restore_takes_it_back(at_browser: Client, backup: str) -> None:
     # It may replace this installation's: whoever gives it has confirmed who they are.
     assert plan(given).json()["code"] == "reauthentication_required"
     body = {"confirm": backup, **given}
-    refused = at_browser.post(f"{ROOT}/{backup}/restore", body, content_type="application/json")
-    assert refused.json()["code"] == "reauthentication_required"
+    once = {"Idempotency-Key": "restore it"}
+    for _ in range(2):
+        refused = at_browser.post(
+            f"{ROOT}/{backup}/restore", body, content_type="application/json", headers=once
+        )
+        assert refused.json()["code"] == "reauthentication_required"
+        # The refusal is not kept: the same request is looked at again once they have confirmed.
+        assert "Idempotent-Replay" not in refused
     confirm(at_browser)
     assert plan(given).json()["keyring"] == "given"
     wrong = plan({**given, "passphrase": "something else entirely"})

@@ -21,6 +21,8 @@ from substrate.keyring import keyring
 from substrate.ports import ChangeEvent
 
 log = structlog.get_logger(__name__)
+# A keyring that waits for the restore to be committed, beside the one in use.
+PREPARED = "keyring.restored"
 
 
 def fingerprints(ring: Mapping[int, bytes] | None = None) -> dict[str, str]:
@@ -76,16 +78,26 @@ def is_ours_to_write() -> bool:
     )
 
 
-def install(ring: Mapping[int, bytes]) -> Path:
-    """Replace the installation's keyring file; the old one stays beside it. Raises KeepingFailed."""
+def prepare(ring: Mapping[int, bytes]) -> Path:
+    """Write another keyring beside the installation's own, of which a copy is kept; nothing is in place yet.
+
+    Returns the file for `put_in_place`. Raises KeepingFailed.
+    """
     path: Path = settings.ATRIUM.home / "keyring"
     try:
         if path.exists():
             _write_private(path.with_name("keyring.before-restore"), path.read_text())
     except OSError as error:
         raise KeepingFailed(f"{path} cannot be read: {error.strerror or error}.") from error
-    _write_private(path, spelled(ring))
-    return path
+    prepared = path.with_name(PREPARED)
+    _write_private(prepared, spelled(ring))
+    return prepared
+
+
+def put_in_place(prepared: Path) -> None:
+    """Make what `prepare` wrote the installation's keyring; once more does nothing. Raises OSError."""
+    if prepared.exists():
+        prepared.replace(settings.ATRIUM.home / "keyring")
 
 
 def spelled(ring: Mapping[int, bytes]) -> str:

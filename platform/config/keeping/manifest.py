@@ -26,7 +26,8 @@ class Head:
 
     `schema` names the applied migrations as `app.name`. `keyring` maps versions of secrets to fingerprints that tell
     whether two are equal and nothing else. `counts` are rows by model; `api_keys` are valid keys by version of their
-    pepper, `sealed` names the engines whose key is stored. `missing_files` are blobs that were deleted while the
+    pepper, `sealed` names the engines whose key is stored; `other_secrets` counts, by model, rows that need the keyring
+    too (of second factors, people; older backups tell none). `missing_files` are blobs that were deleted while the
     backup was taken. `incomplete` counts documents whose points were being replaced then.
     """
 
@@ -47,6 +48,7 @@ class Head:
     missing_files: tuple[str, ...] = ()
     incomplete: int = 0
     seconds: float = 0.0
+    other_secrets: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def read_head(raw: Mapping[str, Any]) -> Head:
             missing_files=tuple(str(name) for name in raw["missing_files"]),
             incomplete=int(raw["incomplete"]),
             seconds=float(raw["seconds"]),
+            other_secrets={str(k): int(v) for k, v in raw.get("other_secrets", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotABackup("This file is no backup of Atrium: its manifest is not whole.") from error

@@ -123,6 +123,21 @@ def _keyring(head: Head, ring: Mapping[int, bytes] | None) -> tuple[str, list[st
         losses.append(
             f"{len(head.sealed):,} stored engine keys cannot be read ({names}): enter them again, or those engines refuse."
         )
+    factors = head.other_secrets.get("mfa.Authenticator", 0)
+    if factors:
+        losses.append(
+            f"{factors:,} people's codes of an app and recovery codes cannot be read: an operator resets their second factors, else they cannot sign in."
+        )
+    providers = head.other_secrets.get("tenants.IdentityProvider", 0)
+    if providers:
+        losses.append(
+            f"{providers:,} identity providers' client secrets cannot be read: enter them again, else nobody signs in by them."
+        )
+    webhooks = head.other_secrets.get("tenants.Webhook", 0)
+    if webhooks:
+        losses.append(
+            f"{webhooks:,} webhooks' secrets cannot be read: each is switched off at its first event, until it has a new one."
+        )
     if ring is not None:
         losses.insert(0, "The keyring given is not the one of the backup.")
     return "other", losses

@@ -1,7 +1,8 @@
 """Restoring a backup: checked whole first, files beside the old ones, all rows in one transaction, then the rest.
 
-Until the transaction is committed the old state serves readers, and is what remains when anything fails. Blobs and
-points have names that are never used twice, so writing the backup's does no harm to what is there.
+Until the transaction is committed the old state serves readers, and is what remains when anything fails; what fails
+afterwards is told as a loss. Blobs and points have names that are never used twice, so writing the backup's does no harm
+to what is there. Another keyring lies ready beside the old one before the exchange, and is renamed right after it.
 """
 
 import base64
@@ -23,6 +24,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from config.keeping import keyrings
+from config.keeping.aftermath import Aftermath
 from config.keeping.archive import Reader
 from config.keeping.contents import ADDED_TO, emptied_models, kept_models
 from config.keeping.failures import KeepingFailed, NotABackup
@@ -88,7 +90,8 @@ def restore_backup(
 
     `ring` is the backup's keyring; it is put in place where this installation keeps its own in a file.
 
-    Raises NotABackup, WrongVersion, KeepingBusy, KeepingFailed, Unavailable: then the old state is as it was.
+    Raises NotABackup, WrongVersion, KeepingBusy, KeepingFailed, Unavailable: then the old state is as it was. What fails
+    once the backup's state is there is among the `losses` of what is returned.
     """
     reader = Reader(path)
     try:
@@ -98,13 +101,9 @@ def restore_backup(
             tell(plan)
             progress.begin("verify", sum(member.size for member in reader.manifest.members))
             reader.verify(progress.seen)
-            work = _Restore(reader, plan, scratch, loop, progress, name or path.name)
+            other = ring if plan.keyring == "given" and keyrings.is_ours_to_write() else None
+            work = _Restore(reader, plan, scratch, loop, progress, name or path.name, other)
             outcome = work.run(began)
-            if plan.keyring == "given" and ring is not None and keyrings.is_ours_to_write():
-                keyrings.install(ring)
-                # Once more, for whoever heard of the restore before the file was there.
-                with transaction.atomic():
-                    record_change(kind=EVERYTHING, object_id=(name or path.name)[:128])
             _leave_mark(outcome, name or path.name)
             return outcome
     except DatabaseError as error:
@@ -118,8 +117,16 @@ class _Restore:
     """One restore, step by step."""
 
     def __init__(
-        self, reader: Reader, plan: Plan, scratch: Scratch, loop: Loop, progress: Progress, name: str
+        self,
+        reader: Reader,
+        plan: Plan,
+        scratch: Scratch,
+        loop: Loop,
+        progress: Progress,
+        name: str,
+        ring: Mapping[int, bytes] | None,
     ) -> None:
+        """`ring` is put in place with the backup, where it is not None."""
         self._reader = reader
         self._plan = plan
         self._scratch = scratch
@@ -131,6 +138,11 @@ class _Restore:
         self._rows = 0
         self._anew = 0
         self._resumed = 0
+        self._points = 0
+        self._ring = ring
+        self._prepared: Path | None = None
+        self._committed = False
+        self._aftermath = Aftermath()
 
     def run(self, began: float) -> Restored:
         """All of it."""
@@ -138,22 +150,26 @@ class _Restore:
         self._look_around()
         try:
             files, size = self._write_files()
-            points = 0 if self._archive.in_database() else self._write_points(before=True)
+            if not self._archive.in_database():
+                self._points = self._write_points(before=True)
+            if self._ring is not None:
+                self._prepared = keyrings.prepare(self._ring)
             with disk_told():
                 locked = time.monotonic()
-                points += self._exchange()
-                unlocked = time.monotonic()
-        except BaseException:
-            self._undo()
-            raise
-        if not self._archive.in_database():
-            points += self._replace_points()
-        self._forget_tenants()
+                self._exchange()
+        except BaseException as error:
+            if not self._committed:
+                self._undo()
+                raise
+            log.warning("restore_interrupted_after_commit", error=repr(error))
+            self._aftermath.stop()
+        unlocked = time.monotonic()
+        self._follow_up()
         return Restored(
             rows=self._rows,
             files=files,
             file_bytes=size,
-            points=points,
+            points=self._points,
             indexed_anew=self._anew,
             resumed=self._resumed,
             swept=self._swept,
@@ -162,9 +178,41 @@ class _Restore:
             verify_seconds=round(verified - began, 3),
             locked_seconds=round(unlocked - locked, 3),
             keyring=self._plan.keyring,
-            losses=self._plan.losses,
+            losses=(*self._plan.losses, *self._aftermath.losses),
             remarks=self._plan.remarks,
         )
+
+    def _follow_up(self) -> None:
+        """What the commit leaves to be done. The keyring comes first: without it no API key of the backup works."""
+        after = self._aftermath
+        if (prepared := self._prepared) is not None:
+            after.step(
+                lambda: keyrings.put_in_place(prepared),
+                "The backup's keyring could not be put in place: rename `keyring.restored` in this installation's folder to `keyring`, and restart.",
+                needed=True,
+            )
+            after.step(
+                self._tell_again,
+                "Running servers could not be told of the backup's keyring: restart them.",
+                needed=True,
+            )
+        if not self._archive.in_database():
+            after.step(
+                self._replace_points,
+                "Search may find nothing in some documents: their vectors could not be replaced. Restore the backup again.",
+            )
+        after.step(
+            self._forget_tenants,
+            "Files and vectors of tenants that the backup does not have could not all be removed.",
+        )
+
+    def _tell_again(self) -> None:
+        """For whoever heard of the restore before the keyring was there."""
+        with transaction.atomic():
+            record_change(kind=EVERYTHING, object_id=self._name[:128])
+
+    def _note_commit(self) -> None:
+        self._committed = True
 
     def _look_around(self) -> None:
         """Remember the documents of both sides: what there is, and what the backup brings."""
@@ -226,10 +274,10 @@ class _Restore:
             self._progress.seen(len(page))
         return count
 
-    def _exchange(self) -> int:
+    def _exchange(self) -> None:
         """Take the old rows away and put the backup's in their place, in one transaction."""
-        points = 0
         with transaction.atomic():
+            transaction.on_commit(self._note_commit)
             with connection.cursor() as cursor:
                 if connection.vendor == "postgresql":
                     cursor.execute("SET LOCAL statement_timeout = 0")
@@ -241,12 +289,11 @@ class _Restore:
                 self._insert_rows()
                 settle_restored_acts()
                 if self._archive.in_database():
-                    points = self._insert_points()
+                    self._points = self._insert_points()
                 self._queue_work()
                 record_act(act="restored", kind="backup", object_id=self._name[:128], label=self._name)
                 record_change(kind=EVERYTHING, object_id=self._name[:128])
             self._progress.begin("commit")
-        return points
 
     def _delete_rows(self) -> None:
         models = emptied_models()
@@ -297,22 +344,20 @@ class _Restore:
         while part := list(islice(documents, POINTS_AT_ONCE)):
             self._anew += index_anew(part)
 
-    def _replace_points(self) -> int:
+    def _replace_points(self) -> None:
         """Points of documents that both states have in different versions; what fails is indexed anew instead."""
-        count = 0
         try:
             replaced = False
             for collection, documents in self._scratch.replaced():
                 self._archive.forget(collection, documents)
                 replaced = True
             if replaced:
-                count = self._write_points(before=False)
+                self._points += self._write_points(before=False)
         except AtriumError as error:
             log.warning("points_not_replaced", error=str(error))
         with system_scope(REASON):
             if not self._plan.unknown_embedders:
                 self._index_anew(self._scratch.incomplete())
-        return count
 
     def _forget_tenants(self) -> None:
         """Tenants that only the old state had leave their files and points; what cannot be removed is logged."""
@@ -326,6 +371,9 @@ class _Restore:
     def _undo(self) -> None:
         """After a failure: take away what was written beside the old state. What cannot be is never referred to."""
         self._progress.begin("undo")
+        if self._prepared is not None:
+            with suppress(OSError):
+                self._prepared.unlink(missing_ok=True)
         with suppress(AtriumError):
             for key in self._scratch.strays():
                 self._loop.run(lambda key=key: _delete(key))  # type: ignore[misc]  # bound now

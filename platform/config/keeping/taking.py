@@ -52,10 +52,17 @@ class _Findings:
     counts: dict[str, int] = field(default_factory=dict)
     api_keys: Counter[str] = field(default_factory=Counter)
     sealed: list[str] = field(default_factory=list)
+    other_secrets: Counter[str] = field(default_factory=Counter)
 
     def watcher(self, model: type[Model]) -> Watcher | None:
         """What looks at each row of the model; None for most."""
-        watchers = {"tenants.ApiKey": self._api_key, "inference.Replica": self._replica}
+        watchers: dict[str, Watcher] = {
+            "tenants.ApiKey": self._api_key,
+            "inference.Replica": self._replica,
+            "mfa.Authenticator": self._second_factor,
+            "tenants.IdentityProvider": self._provider,
+            "tenants.Webhook": self._webhook,
+        }
         return watchers.get(model._meta.label)
 
     def _api_key(self, row: dict[str, Any]) -> None:
@@ -66,6 +73,16 @@ class _Findings:
     def _replica(self, row: dict[str, Any]) -> None:
         if row["api_key"]:
             self.sealed.append(f"{row['served_name']} at {row['url']}")
+
+    def _second_factor(self, row: dict[str, Any]) -> None:
+        # A person has one app at most; what else is kept encrypted are recovery codes, which come with it.
+        self.other_secrets["mfa.Authenticator"] += row["type"] == "totp"
+
+    def _provider(self, row: dict[str, Any]) -> None:
+        self.other_secrets["tenants.IdentityProvider"] += bool(row["client_secret"])
+
+    def _webhook(self, row: dict[str, Any]) -> None:
+        self.other_secrets["tenants.Webhook"] += 1
 
 
 def take_backup(path: Path, progress: Progress) -> Manifest:
@@ -134,6 +151,7 @@ def _write_all(writer: Writer, folder: Path, progress: Progress) -> Manifest:
         sealed=tuple(found.sealed),
         missing_files=tuple(missing),
         incomplete=incomplete,
+        other_secrets=dict(found.other_secrets),
     )
     return writer.finish(replace(head, seconds=round(time.monotonic() - began, 3)))
 

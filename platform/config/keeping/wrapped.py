@@ -63,7 +63,11 @@ def unwrap(text: str, passphrase: str) -> dict[int, bytes]:
         cost = document["cost"]
     except (KeyError, TypeError, ValueError) as error:
         raise NotABackup(f"{_NAME} is no keyring of Atrium.") from error
-    if shape != (FORMAT, "scrypt", BLOCK, LANES, "AES-256-GCM") or cost not in COSTS or len(nonce) != 12:
+    known = shape == (FORMAT, "scrypt", BLOCK, LANES, "AES-256-GCM") and all(
+        type(each) is int for each in shape[2:4]
+    )
+    # 131072.0 is among the costs too, and nothing that scrypt takes.
+    if not known or type(cost) is not int or cost not in COSTS or len(nonce) != 12:
         raise NotABackup(f"{_NAME} is no keyring of Atrium.")
     try:
         plain = AESGCM(_key(passphrase, salt, cost)).decrypt(nonce, sealed, _bound(document))

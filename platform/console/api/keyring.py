@@ -95,6 +95,8 @@ class KeyringView(AtriumView):
     """The keyring of this installation."""
 
     required_permission: ClassVar[str] = OPERATE
+    # Nobody gets it by repeating what another one was answered.
+    idempotent: ClassVar[bool] = False
 
     @extend_schema(operation_id="keyring_get", responses=answers({200: KeyringOutput}, 503))
     def get(self, request: Request) -> Response:

@@ -74,6 +74,8 @@ def test_what_was_changed_does_not_open(changes: dict[str, Any]) -> None:
         written(cost=2**30),
         written(cost="many"),
         written(cost=0),
+        written(cost=float(2**17)),
+        written(block=8.0),
         written(block=2**20),
         written(lanes=10_000),
         written(kdf="md5"),

@@ -75,9 +75,10 @@ class Command(KeepingCommand):
             text += f"\n{outcome['resumed']:,} documents that waited for their ingestion are queued again."
         if outcome["swept"]:
             text += f"\n{outcome['swept']:,} files of the old state are removed in the background."
-        if outcome["keyring"] == "given":
+        # Among the losses is that it could not be put in place, which was told before or comes below.
+        if outcome["keyring"] == "given" and not outcome["losses"]:
             text += "\nThe backup's keyring is in place; running servers use it within two seconds."
-        return text
+        return "\n".join([text, *outcome["losses"]])
 
 
 def _given_keyring(name: str | None, passphrase_file: str | None) -> dict[int, bytes] | None:
