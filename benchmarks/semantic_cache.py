@@ -5,7 +5,8 @@ Prints a table; JSON under var/bench/semantic-cache.json.
 
 Pairs that ask the same: two questions of one paragraph whose answers are the same span (as people asked them, some of
 them in truth for different things), and rewordings made by rule. Pairs that do not: two questions of one paragraph with
-answers that share no word, and a question beside itself with a number, a name, the interrogative or the sense turned round.
+answers that share no word, and a question beside itself with a number, a name, the interrogative or the sense turned round, with two
+words of it in each other's place, or with a sign more; and who does what to whom, in made sentences.
 """
 
 import itertools
@@ -37,6 +38,26 @@ _TURNS = {
     "Wann": "Wo",
     "Wo": "Wann",
     "Wer": "Wann",
+}
+_PARTIES = ("landlord", "tenant", "employer", "employee", "buyer", "seller", "agency", "client")
+_PARTEIEN = ("Vermieter", "Mieter", "Arbeitgeber", "Käufer", "Verkäufer", "Kunde", "Anbieter")
+_ROLES = {
+    "en": (
+        ("Does the {} pay the {}?", _PARTIES),
+        ("When may the {} give notice to the {}?", _PARTIES),
+        ("How do I convert {} to {}?", ("USD", "EUR", "GBP", "CHF", "metres", "feet", "litres", "gallons")),
+        ("How do I switch from {} to {}?", ("Basic", "Pro", "Team", "Windows", "Linux", "German", "English")),
+        ("May {} approve the expenses of their {}?", ("employees", "managers", "directors", "contractors")),
+    ),
+    "de": (
+        ("Zahlt der {} dem {} etwas?", _PARTEIEN),
+        ("Wann darf der {} dem {} kündigen?", _PARTEIEN),
+        ("Wie rechne ich {} in {} um?", ("Euro", "Dollar", "Franken", "Meter", "Fuß", "Liter", "Gallonen")),
+        (
+            "Wie wechsle ich von {} zu {}?",
+            ("Basis", "Pro", "Team", "Windows", "Linux", "Deutsch", "Englisch"),
+        ),
+    ),
 }
 
 
@@ -86,7 +107,10 @@ def _pairs(paragraphs: Sequence[Any], language: str, rng: random.Random) -> dict
     found: dict[str, list[Pair]] = {
         "same: same answer span": [], "same: reworded": [], "other: same paragraph": [], "other: number": [],
         "other: name": [], "other: interrogative": [], "other: negated": [],
+        "other: swapped": list(_who_to_whom(language)), "other: sign": [],
     }  # fmt: skip
+    # Chance of its own, so that what was measured before is drawn as it was.
+    later = random.Random(11)
     for rows in paragraphs:
         for (one, answer, at), (two, other, there) in itertools.combinations(rows, 2):
             if normal_form(one) == normal_form(two):
@@ -98,7 +122,7 @@ def _pairs(paragraphs: Sequence[Any], language: str, rng: random.Random) -> dict
         names = sorted({name for row in rows for name in _CAPITAL.findall(row[0])})
         for question, _, _ in rows:
             found["same: reworded"] += [(question, each) for each in _reworded(question, language, rng)]
-            for kind, changed in _changed(question, names, language, rng):
+            for kind, changed in [*_changed(question, names, language, rng), *_otherwise(question, later)]:
                 found[kind].append((question, changed))
     return found
 
@@ -143,6 +167,28 @@ def _changed(question: str, names: list[str], language: str, rng: random.Random)
     if match:
         word = "not" if language == "en" else "nicht"
         yield "other: negated", f"{question[: match.end()]} {word}{question[match.end() :]}"
+
+
+def _otherwise(question: str, rng: random.Random) -> Iterator[tuple[str, str]]:
+    """With two of its names, else two of its long words, in each other's place; with a sign at its number."""
+    words = dict.fromkeys(_CAPITAL.findall(question)) or dict.fromkeys(
+        re.findall(r"\b[a-zäöüß]{6,}\b", question)
+    )
+    if len(words) > 1:
+        one, other = rng.sample(list(words), 2)
+        places = {one: other, other: one}
+        yield "other: swapped", re.sub(rf"\b({one}|{other})\b", lambda match: places[match[0]], question)
+    number = re.search(r"\d+", question)
+    if number:
+        before, after = rng.choice((("-", ""), ("", " %"), ("$", ""), ("", " €"), ("> ", ""), ("", "²")))
+        head, tail = question[: number.start()], question[number.end() :]
+        yield "other: sign", f"{head}{before}{number.group()}{after}{tail}"
+
+
+def _who_to_whom(language: str) -> Iterator[Pair]:
+    for frame, fillings in _ROLES[language]:
+        for one, other in itertools.combinations(fillings, 2):
+            yield frame.format(one, other), frame.format(other, one)
 
 
 def _measure(pairs: dict[str, list[Pair]], embed: Any) -> dict[str, Any]:
