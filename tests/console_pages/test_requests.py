@@ -33,12 +33,13 @@ def ask(installation: Any, model: str, request_id: str) -> int:
             return error.code
 
 
-def wait_for(installation: Any, request_id: str) -> Any:
-    """The request, once the spool is drained."""
+def wait_for(installation: Any, request_id: str, model: str | None = None) -> Any:
+    """The request, once the spool is drained; with `model`, once its call is there and not the search's alone."""
     deadline = time.monotonic() + 20
     while True:
         status, way = installation.request("GET", f"/api/v1/requests/{request_id}")
-        if status == 200 or time.monotonic() > deadline:
+        there = status == 200 and (model is None or way["summary"]["model"] == model)
+        if there or time.monotonic() > deadline:
             return way
         time.sleep(0.2)
 
@@ -68,7 +69,8 @@ def test_a_refused_request_is_found_in_the_list(open_console: OpenConsole, insta
 def test_any_metered_request_is_looked_up(open_console: OpenConsole, installation: Any) -> None:
     request_id = f"metered-{uuid4().hex[:12]}"
     assert ask(installation, "assistant/guide", request_id) == 200
-    assert wait_for(installation, request_id)["summary"]["model"] == "atrium-extractive"
+    way = wait_for(installation, request_id, "atrium-extractive")
+    assert way["summary"]["model"] == "atrium-extractive"
     console = open_console("owner", width=360)
     page = console.page
     console.go("/console/requests")
