@@ -57,6 +57,9 @@ REVIEWED: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("substrate", "0007_changes_by_object"): {
         "CREATE_INDEX": "the log holds the changes of two hours: building the index takes milliseconds",
     },
+    ("substrate", "0008_changes_of_everything"): {
+        "CREATE_INDEX": "the log holds the changes of two hours: one pass over it takes milliseconds",
+    },
     ("substrate", "0003_job_progress"): {
         "CREATE_INDEX": NO_ROWS_YET,
         "CREATE_INDEX_EXCLUSIVE": NO_ROWS_YET,

@@ -333,6 +333,18 @@ class IngestedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundPassages:
+    """What a search found, best first.
+
+    `whole` says that it was made as asked for and that nothing of it is just being removed: asked again, while nothing
+    changes, it finds the same.
+    """
+
+    passages: tuple[Passage, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class KnowledgeState:
     """The bases that somebody may read, and the numbers of the last changes in them.
 

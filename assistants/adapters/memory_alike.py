@@ -9,6 +9,8 @@ from kernel.clock import SYSTEM_CLOCK, Clock
 
 # What an entry costs beside its question and answer.
 ENTRY_BYTES = 600
+# How often all that is over is dropped.
+SWEEP_S = 60.0
 
 # By name: question, answer, when it ends.
 _Held = dict[str, tuple[bytes, bytes, float]]
@@ -24,6 +26,7 @@ class MemorySemanticCache:
         # The shelves by tenant, the one last written to at the end; and the tenants in that order.
         self._tenants: OrderedDict[str, OrderedDict[Shelf, _Held]] = OrderedDict()
         self._bytes = 0
+        self._swept_at = clock.monotonic()
 
     async def questions(self, shelf: Shelf) -> Mapping[str, bytes]:
         """The questions on the shelf by their names."""
@@ -40,6 +43,8 @@ class MemorySemanticCache:
         if _size(question, answer) > self._most_bytes:
             return
         now = self._clock.monotonic()
+        if now - self._swept_at >= SWEEP_S:
+            self._sweep(now)
         shelves = self._tenants.setdefault(shelf.tenant, OrderedDict())
         held = shelves.setdefault(shelf, {})
         shelves.move_to_end(shelf)
@@ -65,6 +70,15 @@ class MemorySemanticCache:
             self._drop_shelf(next(iter(shelves)))
         while self._bytes > self._most_bytes:
             self._drop_shelf(next(iter(next(iter(self._tenants.values())))))
+
+    def _sweep(self, now: float) -> None:
+        self._swept_at = now
+        for shelves in list(self._tenants.values()):
+            for shelf, held in list(shelves.items()):
+                for name in [name for name, entry in held.items() if entry[2] <= now]:
+                    self._drop(held, name)
+                if not held:
+                    self._drop_shelf(shelf)
 
     def _held(self, shelf: Shelf) -> _Held:
         shelves = self._tenants.get(shelf.tenant)

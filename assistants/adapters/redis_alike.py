@@ -50,6 +50,8 @@ return redis.call('HGET', KEYS[1], ARGV[1])
 _PUT = """
 local now = tonumber(redis.call('TIME')[1])
 local seconds = tonumber(ARGV[4])
+-- Its own name may be there and over: then it is not one of those that go.
+redis.call('ZREM', KEYS[4], ARGV[1])
 local gone = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)
 redis.call('ZADD', KEYS[4], now + seconds, ARGV[1])
 local count = redis.call('ZCARD', KEYS[4]) - #gone

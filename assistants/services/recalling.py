@@ -4,8 +4,10 @@ What is found has still to pass `dispatch`, which asks for rights, limits and th
 (the cache, the embedder) makes this a miss, never a failure.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -33,7 +35,7 @@ from inference.services import embedder_fingerprint, ensure_models, lexical_mode
 from inference.types import Chunk, Completion, Surface, TokenUsage
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK
-from kernel.errors import AtriumError
+from kernel.errors import AtriumError, ModelNotFound, Unavailable
 from kernel.hops import note_hop
 from knowledge.services import knowledge_state
 from knowledge.types import KnowledgeState
@@ -45,6 +47,8 @@ from tenants.types import PriorityClass
 
 log = structlog.get_logger(__name__)
 
+# Longer vectors are compared beside the event loop.
+MOST_DIMENSIONS_AT_ONCE = 1024
 NO_KNOWLEDGE = KnowledgeState((), (), calm=True)
 
 
@@ -91,9 +95,9 @@ class Recalled(Struct):
 async def recall_turn(
     turn: TurnRequest, assistant: AssistantView | None, history: tuple[Turn, ...]
 ) -> Recalled | None:
-    """What is remembered of the turn's question; None when its answer may be neither kept nor given again.
+    """What is remembered of the turn's question; None when its answer may be neither kept nor given again, or it cannot be said.
 
-    Raises PermissionDenied where knowledge may not be read, Unavailable.
+    Raises PermissionDenied where knowledge may not be read.
     """
     question = question_to_keep(turn, assistant, history=bool(history))
     if assistant is None or not question or not (turn.cache.read or turn.cache.keep):
@@ -101,16 +105,18 @@ async def recall_turn(
     began = time.perf_counter()
     # The time that an answer ends by begins before its knowledge is looked at.
     now = _now()
-    state = NO_KNOWLEDGE
-    if assistant.knowledge_base_ids:
-        state = await run_unit(
-            knowledge_state, principal=turn.principal, knowledge_base_ids=assistant.knowledge_base_ids
-        )
-    await ensure_models()
+    try:
+        state = await _state(turn, assistant)
+        await ensure_models()
+        embedder = embedder_fingerprint(settings.EMBEDDING_MODEL)
+    except (Unavailable, ModelNotFound) as error:
+        # What can still be answered without it shall be.
+        log.info("question_not_compared", tenant_id=str(turn.principal.tenant_id), error=error.code)
+        return None
     made = Recalled(
         turn,
         question,
-        shelf_of(turn, assistant, state, embedder_fingerprint(settings.EMBEDDING_MODEL)),
+        shelf_of(turn, assistant, state, embedder),
         name_of(question, turn.principal.tenant_id),
         now,
         now + assistant.semantic_cache_seconds,
@@ -126,26 +132,40 @@ async def recall_turn(
     return made
 
 
+async def _state(turn: TurnRequest, assistant: AssistantView) -> KnowledgeState:
+    if not assistant.knowledge_base_ids:
+        return NO_KNOWLEDGE
+    return await run_unit(
+        knowledge_state, principal=turn.principal, knowledge_base_ids=assistant.knowledge_base_ids
+    )
+
+
 async def _look(made: Recalled, threshold: float) -> None:
     """Find the answer to the same words, else to the question most alike; its vector is made at most once."""
     cache: SemanticCache = backends["semantic_cache"]
-    known = await cache.questions(made.shelf)
-    name, made.likeness = made.name, 1.0
-    if not (made.turn.cache.read and name in known):
-        if not questions_by_meaning():
-            return
-        if not known and not made.keep:
-            return
-        made.vector = unit(await _embedded(made))
-        near = None
-        if made.vector is not None and made.turn.cache.read:
-            near = nearest(made.question, made.vector, known, threshold=threshold, now=made.at)
-        if near is None:
-            return
-        name, made.likeness = near
-    raw = await cache.answer(made.shelf, name)
-    if raw is not None:
-        made.found = decode_exchange(raw, now=made.at, age_s=made.turn.cache.age_s)
+    made.found = await _answer(made, made.name)
+    if made.found is not None:
+        made.likeness = 1.0
+        return
+    if not questions_by_meaning():
+        return
+    known = await cache.questions(made.shelf) if made.turn.cache.read else {}
+    if not known and not made.keep:
+        return
+    made.vector = unit(await _embedded(made))
+    if made.vector is None or not known:
+        return
+    compare = partial(nearest, made.question, made.vector, known, threshold=threshold, now=made.at)
+    near = await asyncio.to_thread(compare) if made.vector.size > MOST_DIMENSIONS_AT_ONCE else compare()
+    if near is not None:
+        made.found, made.likeness = await _answer(made, near[0]), near[1]
+
+
+async def _answer(made: Recalled, name: str) -> KeptExchange | None:
+    """The answer of this name that the turn may have."""
+    cache: SemanticCache = backends["semantic_cache"]
+    raw = await cache.answer(made.shelf, name) if made.turn.cache.read else None
+    return decode_exchange(raw, now=made.at, age_s=made.turn.cache.age_s) if raw is not None else None
 
 
 async def _embedded(made: Recalled) -> list[float]:

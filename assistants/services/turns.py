@@ -32,8 +32,8 @@ from kernel.errors import (
 )
 from kernel.hops import hop
 from kernel.ids import parse_uuid, uuid7
-from knowledge.services import retrieve
-from knowledge.types import Passage
+from knowledge.services import find_passages
+from knowledge.types import FoundPassages, Passage
 from routing.errors import NotGivenAgain
 from routing.services import Flow, dispatch
 from routing.types import ModelCall, QueuePlace
@@ -50,7 +50,10 @@ _AWAY = (Unavailable, UpstreamFailed, ModelNotFound, LimitReached)
 
 @dataclass(frozen=True, slots=True)
 class PreparedTurn:
-    """A turn that is ready to be dispatched. `offered` are the passages in the prompt, as citations."""
+    """A turn that is ready to be dispatched. `offered` are the passages in the prompt, as citations.
+
+    `knowledge_whole` says that its knowledge was searched as it should be, and nothing found is just being removed.
+    """
 
     call: ModelCall
     offered: tuple[Citation, ...]
@@ -58,6 +61,7 @@ class PreparedTurn:
     assistant: str
     conversation_id: uuid.UUID | None
     knowledge_away: bool
+    knowledge_whole: bool
     shrinkable: bool
 
 
@@ -112,10 +116,10 @@ async def dispatch_turn(
 
 
 def _kept(flow: Flow, prepared: PreparedTurn, recalled: Recalled | None) -> TurnFlow:
-    """The answer, kept when it has ended if that is allowed: not one that had to do without its knowledge."""
+    """The answer, kept when it has ended if that is allowed: not one that had to do without some of its knowledge."""
     if recalled is None:
         return flow
-    recalled.keep = recalled.keep and not prepared.knowledge_away
+    recalled.keep = recalled.keep and prepared.knowledge_whole
     return KeepingFlow(flow, recalled, prepared.offered)
 
 
@@ -145,7 +149,8 @@ async def _open(turn: TurnRequest, answering: uuid.UUID | None) -> _Opening:
 
 async def _prepare(turn: TurnRequest, opening: _Opening, *, share: float = 1.0) -> PreparedTurn:
     assistant, question = opening.assistant, opening.question
-    found, searched, away = await _knowledge(turn, assistant, question, opening.history)
+    knowledge, searched, away = await _knowledge(turn, assistant, question, opening.history)
+    found = knowledge.passages
     prompt = build_prompt(
         PromptParts(
             messages=turn.messages,
@@ -173,7 +178,14 @@ async def _prepare(turn: TurnRequest, opening: _Opening, *, share: float = 1.0) 
         _citation(index, passage) for index, passage in enumerate(found[: len(prompt.passages)], 1)
     )
     return PreparedTurn(
-        call, offered, question, call.assistant, opening.conversation_id, away, prompt.shrinkable
+        call,
+        offered,
+        question,
+        call.assistant,
+        opening.conversation_id,
+        away,
+        knowledge.whole,
+        prompt.shrinkable,
     )
 
 
@@ -208,6 +220,7 @@ def _given(turn: TurnRequest, opening: _Opening, found: KeptExchange) -> Prepare
         call.assistant,
         opening.conversation_id,
         knowledge_away=False,
+        knowledge_whole=True,
         shrinkable=False,
     )
 
@@ -279,7 +292,7 @@ async def _history(
 
 async def _knowledge(
     turn: TurnRequest, assistant: AssistantView | None, question: str, history: tuple[Turn, ...]
-) -> tuple[list[Passage], bool, bool]:
+) -> tuple[FoundPassages, bool, bool]:
     """(passages best first, whether knowledge was looked for, whether it was away)."""
     # A base that somebody names must exist; one that a stored assistant names may be gone by now.
     asked = turn.draft.knowledge_base_ids if turn.draft is not None else turn.knowledge_base_ids
@@ -287,7 +300,7 @@ async def _knowledge(
         asked if asked is not None else assistant.knowledge_base_ids if assistant else ()
     )
     if not bases or not question.strip():
-        return [], bool(bases), False
+        return FoundPassages((), whole=True), bool(bases), False
     try:
         found = await _retrieve(turn, bases, search_query(question, history), own=asked is None)
     except _AWAY as error:
@@ -297,16 +310,16 @@ async def _knowledge(
             assistant=turn.assistant,
             error=str(error),
         )
-        return [], True, True
+        return FoundPassages((), whole=False), True, True
     return found, True, False
 
 
 async def _retrieve(
     turn: TurnRequest, bases: list[uuid.UUID | str], query: str, *, own: bool
-) -> list[Passage]:
+) -> FoundPassages:
     """Search; a base that the caller named must exist, one that the assistant names may be gone by now."""
     try:
-        return await retrieve(
+        return await find_passages(
             principal=turn.principal,
             knowledge_base_ids=bases,
             query=query,

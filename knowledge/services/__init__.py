@@ -28,7 +28,7 @@ from knowledge.services.failures import failed_documents
 from knowledge.services.finding import find_by_name
 from knowledge.services.folders import ingest_paths
 from knowledge.services.passages import list_passages
-from knowledge.services.retrieval import retrieve, search
+from knowledge.services.retrieval import find_passages, retrieve, search
 from knowledge.services.seeding import seed_documents
 from knowledge.services.state import knowledge_state
 
@@ -45,6 +45,7 @@ __all__ = [
     "existing_knowledge_bases",
     "failed_documents",
     "find_by_name",
+    "find_passages",
     "get_document",
     "get_knowledge_base",
     "ingest_paths",

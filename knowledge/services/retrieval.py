@@ -25,7 +25,7 @@ from knowledge.models import Chunk, KnowledgeBase
 from knowledge.ports import VectorStore
 from knowledge.remembered import RememberedSearches, SearchKey
 from knowledge.scoring import places
-from knowledge.types import Collection, Hit, Passage, SearchFilters, SearchMode, VectorQuery
+from knowledge.types import Collection, FoundPassages, Hit, Passage, SearchFilters, SearchMode, VectorQuery
 from routing.services import embed
 from routing.types import ModelCall
 from substrate.scoping import tenant_scope
@@ -51,9 +51,10 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The hits of a group: by what they may be remembered, whether they are."""
+    """The hits of a group: whether they were searched as asked for, by what they may be remembered, whether they are."""
 
     hits: Sequence[Hit]
+    whole: bool = True
     key: SearchKey | None = None
     remembered: bool = False
 
@@ -82,10 +83,37 @@ async def retrieve(
     out with `skip_missing`. When the embedder is away a hybrid search goes on by words alone. Raises PermissionDenied,
     BadInput, Unavailable.
     """
+    found = await find_passages(
+        principal=principal,
+        knowledge_base_ids=knowledge_base_ids,
+        query=query,
+        limit=limit,
+        mode=mode,
+        alpha=alpha,
+        filters=filters,
+        skip_missing=skip_missing,
+        origin=origin,
+    )
+    return list(found.passages)
+
+
+async def find_passages(
+    *,
+    principal: Principal,
+    knowledge_base_ids: Sequence[uuid.UUID | str],
+    query: str,
+    limit: int = 8,
+    mode: SearchMode = SearchMode.HYBRID,
+    alpha: float | None = None,
+    filters: SearchFilters = NO_FILTERS,
+    skip_missing: bool = False,
+    origin: str = "rest",
+) -> FoundPassages:
+    """As `retrieve`, with whether the search was whole, for who keeps what is made of it. Raises the same."""
     require(principal, "knowledge.read")
     text = query.replace("\x00", " ").strip()[:MAX_QUERY_CHARS]
     if not text or not knowledge_base_ids:
-        return []
+        return FoundPassages((), whole=True)
     limit = max(1, min(limit, MAX_HITS))
     base_ids = _parse_ids(knowledge_base_ids, skip_missing=skip_missing)
     with hop("retrieve") as on_the_way:
@@ -105,7 +133,8 @@ async def retrieve(
             "passages": len(passages),
             "remembered": sum(each.remembered for each in found),
         }
-    return passages
+    whole = all(each.whole for each in found) and all(hit.chunk_id in chunks for hit in hits)
+    return FoundPassages(tuple(passages), whole)
 
 
 def search(
@@ -154,7 +183,7 @@ async def _find(
     if known is not None:
         return _Found(known, remembered=True)
     hits, whole = await _search_group(principal, group, plan, text, limit, mode, alpha, origin)
-    return _Found(hits, key if whole else None)
+    return _Found(hits, whole, key if whole else None)
 
 
 def _remember(found: _Found, live: Mapping[uuid.UUID, Chunk]) -> None:

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 import structlog
 from django.db import transaction
-from django.db.models import Max, Min, Q
+from django.db.models import Max, Min
 
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
@@ -78,9 +78,12 @@ def newest_changes(
     changed between: all of them are told and not the newest alone, for a transaction that took an earlier number may
     commit after one with a later.
     """
-    ours = Q(kind__in=kinds, tenant_id=tenant_id, object_id__in=object_ids)
-    rows = Change.objects.filter(ours | Q(kind=EVERYTHING)).order_by("-seq")
-    return list(rows.values_list("seq", "created_at")[:limit])
+    # Two questions, each with an index of its own: one with OR reads the whole log.
+    ours = Change.objects.filter(kind__in=kinds, tenant_id=tenant_id, object_id__in=object_ids)
+    found: list[tuple[int, datetime]] = []
+    for rows in (ours, Change.objects.filter(kind=EVERYTHING)):
+        found += rows.order_by("-seq").values_list("seq", "created_at")[:limit]
+    return sorted(found, reverse=True)[:limit]
 
 
 class ChangeTail:

@@ -73,7 +73,11 @@ class Change(models.Model):
     class Meta:
         """The last changes of a thing are found by it."""
 
-        indexes: ClassVar = [models.Index(fields=["tenant_id", "object_id"], name="change_by_object")]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant_id", "object_id"], name="change_by_object"),
+            # Hardly a row: those after which nothing in memory is trusted (`changes.EVERYTHING`).
+            models.Index(fields=["seq"], name="change_of_everything", condition=models.Q(kind="everything")),
+        ]
 
 
 class Job(TenantOwned):

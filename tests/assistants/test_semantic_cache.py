@@ -1,5 +1,6 @@
 """Answers given again to questions like theirs: who gets one, who never does, how it is told and booked."""
 
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -30,8 +31,16 @@ from assistants.services.recalling import recall_turn
 from assistants.types import LONGEST_KEPT_S, AssistantView, TurnRequest
 from inference.types import Chunk, Completion, Embeddings, EngineRequest, ModelKind, ReplicaSpec, TokenUsage
 from kernel.backends import backends
-from kernel.errors import BadInput, EngineUnavailable, ModelNotFound, PermissionDenied, RateLimited
+from kernel.errors import (
+    BadInput,
+    EngineUnavailable,
+    ModelNotFound,
+    PermissionDenied,
+    RateLimited,
+    Unavailable,
+)
 from kernel.hops import Trail, on_trail
+from knowledge.models import KnowledgeBase
 from knowledge.services import (
     create_knowledge_base,
     create_text_document,
@@ -39,10 +48,11 @@ from knowledge.services import (
     delete_knowledge_base,
     knowledge_state,
 )
-from knowledge.types import KnowledgeBaseView, NewDocument
+from knowledge.types import Hit, KnowledgeBaseView, NewDocument
 from routing.types import CacheWish
 from substrate.changes import KEEP_CHANGES
 from substrate.models import Change
+from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants.limit_types import Measure
 from tenants.types import Principal, Role
@@ -561,3 +571,69 @@ async def test_figures_out_of_bounds_are_refused(counter: Counter) -> None:
     ):
         with pytest.raises(BadInput):
             await run_unit(update_assistant, principal=counter.desk.principal, slug="leave", **fields)
+
+
+class Store:
+    """A vector store that finds what it is told to."""
+
+    def __init__(self) -> None:
+        self.hits: list[Hit] = []
+
+    async def search(self, collection: Any, query: Any) -> list[Hit]:
+        """The hits."""
+        return self.hits
+
+
+async def searched(counter: Counter, store: Store, *, model: str = "vectors") -> None:
+    """The assistant's base has been embedded by `model`, into this store."""
+    base, _ = await make_base(counter)
+
+    def embedded() -> None:
+        with tenant_scope(counter.desk.tenant.id):
+            KnowledgeBase.objects.filter(id=base.id).update(
+                embedder=model, embedding_model=model, dimensions=2
+            )
+
+    await run_unit(embedded)
+    backends.replace("vector_store", store)
+
+
+async def test_what_was_found_while_points_are_being_removed_is_not_kept(counter: Counter) -> None:
+    """Rows go at once, vectors by a job: that nothing live was found says nothing of what there is."""
+    store = Store()
+    await searched(counter, store)
+    store.hits = [Hit(uuid.uuid4(), uuid.uuid4(), uuid.uuid4(), 0.9, 0.9, None)]
+    assert (await counter.ask())[0] == "miss"
+    assert (await counter.ask())[0] == "miss"
+    store.hits = []
+    assert (await counter.ask())[0] == "miss"
+    assert (await counter.ask())[0] == "semantic"
+
+
+async def test_an_answer_of_a_search_by_words_alone_is_not_kept(counter: Counter) -> None:
+    """The base's embedder is away, and not the one that compares questions."""
+    await searched(counter, Store(), model="gone")
+    for _ in range(2):
+        assert (await counter.ask())[0] == "miss"
+
+
+async def test_without_the_state_of_knowledge_an_answer_still_comes(
+    counter: Counter, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_base(counter)
+
+    def away(**given: Any) -> Any:
+        raise Unavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr("assistants.services.recalling.knowledge_state", away)
+        assert await counter.ask() == ("off", "Thirty days [1].")
+    settings.EMBEDDING_MODEL = "disabled"
+    assert await counter.ask() == ("off", "Thirty days [1].")
+
+
+async def test_a_new_answer_in_place_of_one_too_old_is_found_by_its_meaning(counter: Counter) -> None:
+    await counter.ask()
+    assert (await counter.ask(cache=CacheWish(age_s=0)))[0] == "miss"
+    assert (await counter.ask(ALIKE))[0] == "semantic"
+    assert counter.engine.embedded == [ASKED, ASKED, ALIKE]

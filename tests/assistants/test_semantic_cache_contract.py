@@ -69,6 +69,10 @@ async def test_an_entry_ends_with_its_time(cache: SemanticCache, shelf: Shelf) -
     assert await cache.questions(shelf) == {"long": b"q"}
     assert await cache.answer(shelf, "short") is None
     assert await cache.answer(shelf, "long") == b"b"
+    # What is over and was not swept yet is put again.
+    await cache.put(shelf, "short", b"q2", b"a2", 60)
+    assert await cache.questions(shelf) == {"long": b"q", "short": b"q2"}
+    assert await cache.answer(shelf, "short") == b"a2"
 
 
 async def test_a_shelf_is_bounded_what_would_end_first_leaves(cache: SemanticCache, shelf: Shelf) -> None:
@@ -130,6 +134,18 @@ async def test_in_a_process_bytes_are_bounded_over_all_tenants() -> None:
     await cache.put(shelves[0], "one", b"q", bytes(10_000), 60)
     assert await cache.questions(shelves[0]) == {}
     assert await cache.questions(shelves[3])
+
+
+async def test_in_a_process_what_is_over_is_swept_whoever_writes() -> None:
+    clock = FrozenClock()
+    cache = MemorySemanticCache(most_bytes=2 * (ENTRY_BYTES + 101), clock=clock)
+    first, second, third = (Shelf(str(number), "assistant", "a") for number in range(3))
+    await cache.put(second, "one", b"q", bytes(100), 3600)
+    await cache.put(first, "one", b"q", bytes(100), 10)
+    # `first` was written last but is over: without the sweep `second` would make room.
+    clock.advance(61)
+    await cache.put(third, "one", b"q", bytes(100), 3600)
+    assert [len(await cache.questions(each)) for each in (first, second, third)] == [0, 1, 1]
 
 
 async def test_while_redis_is_away_every_question_is_new_at_once(shelf: Shelf) -> None:

@@ -19,7 +19,7 @@ from gateway.consumer import SocketDoors
 from kernel.backends import backends
 from kernel.errors import BadInput, PermissionDenied, RateLimited, UpstreamFailed
 from knowledge.services import create_knowledge_base
-from knowledge.types import Passage
+from knowledge.types import FoundPassages, Passage
 from substrate.crossing import system_scope
 from substrate.units import run_unit
 from tenants.types import Principal, Role, UsageState
@@ -120,11 +120,11 @@ async def test_a_draft_cites_its_knowledge(desk: Desk, monkeypatch: pytest.Monke
     base = await run_unit(create_knowledge_base, principal=desk.principal, name="Handbook")
     asked: dict[str, Any] = {}
 
-    async def retrieve(**given: Any) -> list[Passage]:
+    async def find_passages(**given: Any) -> FoundPassages:
         asked.update(given)
-        return [passage(base.id)]
+        return FoundPassages((passage(base.id),), whole=True)
 
-    monkeypatch.setattr("assistants.services.turns.retrieve", retrieve)
+    monkeypatch.setattr("assistants.services.turns.find_passages", find_passages)
     desk.engine.usual = Act(words=1)
     monkeypatch.setattr("assistants.services.trials.used_citations", lambda text, offered: tuple(offered))
     events = await tried(desk, draft=replace(DRAFT, knowledge_base_ids=(base.id,)))
