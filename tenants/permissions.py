@@ -104,13 +104,13 @@ def require(principal: Principal, permission: str) -> None:
         raise PermissionDenied(f"Your role does not allow this ({permission}).")
 
 
-def refuse_visit(principal: Principal, act: str) -> None:
-    """Return when `principal` belongs to the tenant they act in. Raises PermissionDenied, naming the `act`.
+def refuse_visit(principal: Principal, message: str) -> None:
+    """Return when `principal` belongs to the tenant they act in. Raises PermissionDenied, whose `message` names the act.
 
     For acts that hand out a credential: with it an operator could read what a visit must not show.
     """
     if principal.visiting:
-        raise PermissionDenied(f"You are visiting this tenant: {act} is for its members.", code="visit")
+        raise PermissionDenied(message, code="visit")
 
 
 def require_rank(principal: Principal, role: Role, custom: Collection[str] | None = None) -> None:

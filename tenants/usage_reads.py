@@ -117,7 +117,8 @@ def tallies_of_days(question: Question, names: Sequence[str], starts: Sequence[d
         parts.append((hours, replace(part, moment=lambda moment: str(boundary[moment]))))
     rows = sum(_count(source, part, MOST_LATENCY_ROWS + 1) for source, part in parts)
     found: list[dict[str, Tally]] = [{}, {}]
-    for (source, part), sums in zip(parts, found, strict=False):
+    # The hours first: what is counted between the two reads is in the days at most, and never taken away from too few.
+    for (source, part), sums in reversed(list(zip(parts, found, strict=False))):
         _add_sums(sums, replace(part, latencies=rows <= MOST_LATENCY_ROWS), source)
     return _zoned(
         names, [start < midnight for start, midnight in zip(starts, midnights, strict=True)], *found

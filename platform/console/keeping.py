@@ -118,7 +118,7 @@ class BackupCatalogue(Protocol):
         ...
 
     def read(self, backup_id: str, start: int, length: int | None) -> Iterator[bytes]:
-        """The bytes of a finished one. Raises NotFound, Unavailable."""
+        """The bytes of a finished one; the act is on record before they are given. Raises NotFound, Unavailable."""
         ...
 
     def delete(self, backup_id: str) -> None:

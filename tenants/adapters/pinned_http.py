@@ -18,14 +18,16 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 WITHIN_S = 5.0
-# Shared by carriers, kept for protocols (a cloud's metadata among them), and what maps IPv4 into IPv6: none is reached
-# from outside, and not every Python says so.
+# Shared by carriers, kept for protocols (a cloud's metadata among them) and examples, and what carries IPv4 inside of
+# IPv6: none is reached from outside, and not every Python says so.
 _FORBIDDEN = tuple(
     map(
         ipaddress.ip_network,
-        ("100.64.0.0/10", "192.0.0.0/24", "64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0/96", "2002::/16"),
+        ("100.64.0.0/10", "192.0.0.0/24", "2001::/23", "2002::/16", "3fff::/20"),
     )
 )
+# All of IPv6 that was given to anybody (IANA's address space registry); the rest is mapped, local, or nobody's.
+_GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 
 Lookup = Callable[[str, int], Sequence[str]]
 
@@ -204,4 +206,6 @@ def is_public(text: str) -> bool:
     """Whether an address is one of the public network. Raises ValueError for what is no address."""
     address = ipaddress.ip_address(text.partition("%")[0])
     inside = any(address.version == each.version and address in each for each in _FORBIDDEN)
+    if address.version == 6 and address not in _GLOBAL_V6:
+        return False
     return address.is_global and not address.is_multicast and not inside

@@ -69,9 +69,10 @@ def open_break_glass(
         row = BreakGlass.objects.create(
             operator=user, operator_email=user.email, reason=why, expires_at=now + timedelta(minutes=minutes)
         )
-        _tell("began", row, f"{user.email}, {minutes} min: {why}")
+        # Before the act: endpoints are locked before the chain of acts, here as everywhere.
         told = {"id": row.id, "expires_at": row.expires_at}
         emit_event(tenant_id=row.tenant_id, event="break_glass.began", told=told)
+        _tell("began", row, f"{user.email}, {minutes} min: {why}")
     _send_letters(row)
     return _view(row, principal, now)
 

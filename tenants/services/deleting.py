@@ -9,7 +9,7 @@ interrupted: another process goes on from what is left. The row of the deletion,
 import asyncio
 import random
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -67,7 +67,8 @@ def ask_deletion(
     """Have a tenant deleted after its time of grace: an owner their own, an operator any but the one they act in.
 
     `confirm` is the tenant's short name, typed. `grace_hours` is the operators' to say. From now on every door refuses
-    it. Raises PermissionDenied, NotFound, BadInput, Conflict when it is to be deleted already.
+    it. What a member asked for an operator may make their own, with another time: members do not undo it any more.
+    Raises PermissionDenied, NotFound, BadInput, Conflict when it is to be deleted already.
     """
     grace = _grace(principal, tenant_id, grace_hours)
     target = principal.tenant_id if tenant_id is None else tenant_id
@@ -77,6 +78,9 @@ def ask_deletion(
             raise NotFound("There is no such tenant.")
         if confirm.strip() != tenant.slug:
             raise BadInput("Type the tenant's short name to confirm.", param="confirm", code="not_confirmed")
+        by_member = tenant_id is None and not principal.visiting
+        if not by_member and (waiting := _of_a_member(tenant.id)) is not None:
+            return _take_over(waiting, reason, clock.now() + grace)
         row = TenantDeletion(
             tenant_id=tenant.id,
             slug=tenant.slug,
@@ -85,7 +89,7 @@ def ask_deletion(
             asked_by=current_actor().label[:255],
             reason=reason.strip()[:REASON_LENGTH],
             due_at=clock.now() + grace,
-            by_member=tenant_id is None and not principal.visiting,
+            by_member=by_member,
         )
         try:
             with transaction.atomic():
@@ -93,9 +97,30 @@ def ask_deletion(
         except IntegrityError as error:
             raise Conflict("This tenant is to be deleted already.", code="deleting") from error
         _set_state(tenant, TenantState.DELETING)
-        _record(row, "deletion_asked", both=True)
-        emit_event(tenant_id=target, event="tenant.deletion_asked", told={"due_at": row.due_at})
+        _tell_asked(row)
         return view_of(row)
+
+
+def _of_a_member(tenant_id: uuid.UUID) -> TenantDeletion | None:
+    """What a member asked for and has not begun, locked; the tenant's row is locked already."""
+    waiting = TenantDeletion.objects.filter(tenant_id=tenant_id, state=DeletionState.WAITING, by_member=True)
+    return waiting.select_for_update().first()
+
+
+def _take_over(row: TenantDeletion, reason: str, due_at: datetime) -> DeletionView:
+    row.by_member = False
+    row.asked_by = current_actor().label[:255]
+    row.reason = reason.strip()[:REASON_LENGTH] or row.reason
+    row.due_at = due_at
+    row.save(update_fields=["by_member", "asked_by", "reason", "due_at", "updated_at"])
+    _tell_asked(row)
+    return view_of(row)
+
+
+def _tell_asked(row: TenantDeletion) -> None:
+    # Endpoints are locked before the chain of acts, here as everywhere: the other way round two could wait for each other.
+    emit_event(tenant_id=row.tenant_id, event="tenant.deletion_asked", told={"due_at": row.due_at})
+    _record(row, "deletion_asked", both=True)
 
 
 def withdraw_deletion(*, principal: Principal, tenant_id: uuid.UUID) -> DeletionView:
@@ -110,16 +135,18 @@ def take_back_deletion(*, tenant_id: uuid.UUID, by_member: bool = False) -> Dele
     Raises NotFound, Conflict once it has begun.
     """
     with system_scope("withdraw the deletion of a tenant"):
+        # The tenant first, as who asks for a deletion does.
+        tenant = Tenant.objects.select_for_update().filter(id=tenant_id).first()
         row = TenantDeletion.objects.select_for_update().filter(tenant_id=tenant_id).order_by("-id").first()
         if row is None or row.state == DeletionState.WITHDRAWN or (by_member and not row.by_member):
             raise NotFound("This tenant is not to be deleted.")
-        if row.state != DeletionState.WAITING:
+        if row.state != DeletionState.WAITING or tenant is None:
             raise Conflict("The deletion has begun and cannot be undone.", code="deletion_begun")
         row.state = DeletionState.WITHDRAWN.value
         row.save(update_fields=["state", "updated_at"])
-        _set_state(Tenant.objects.select_for_update().get(id=tenant_id), TenantState(row.was))
-        _record(row, "deletion_withdrawn", both=True)
+        _set_state(tenant, TenantState(row.was))
         emit_event(tenant_id=tenant_id, event="tenant.deletion_withdrawn", told={})
+        _record(row, "deletion_withdrawn", both=True)
         return view_of(row)
 
 

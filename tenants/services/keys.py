@@ -103,7 +103,7 @@ def create_key(
     Raises PermissionDenied, BadInput, NotFound and Conflict of `account_for_key`.
     """
     require(principal, "keys.write")
-    refuse_visit(principal, "making a key")
+    refuse_visit(principal, "You are visiting this tenant: making a key is for its members.")
     if personal and principal.user_id is None:
         raise BadInput("Only a person can make a personal key.", param="personal")
     if service_account_id is not None and (personal or role or custom_role_id):
@@ -140,7 +140,7 @@ def rotate_key(
     NotFound, BadInput, and Conflict for a key that no longer works, or whose replacement is still valid.
     """
     require(principal, "keys.write")
-    refuse_visit(principal, "rotating a key")
+    refuse_visit(principal, "You are visiting this tenant: rotating a key is for its members.")
     if not timedelta() <= grace <= LONGEST_GRACE:
         raise BadInput(f"The old key may work on for 0–{LONGEST_GRACE.days * 24} hours.", param="grace_hours")
     now = clock.now()

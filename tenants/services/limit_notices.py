@@ -150,6 +150,8 @@ def _tell(tenant_id: uuid.UUID, passed: Passed) -> int:
         if TenantAct.objects.filter(kind="quota", act=ACT, object_id=passed.key).exists():
             return 0
         name = names_of(rule.level, [rule.subject]).get(rule.subject, rule.subject)
+        # Before the act: endpoints are locked before the chain of acts, here as everywhere.
+        emit_event(tenant_id=tenant_id, event=f"limit.{passed.state}", told=_told(passed))
         record_act(
             act=ACT,
             kind="quota",
@@ -158,7 +160,6 @@ def _tell(tenant_id: uuid.UUID, passed: Passed) -> int:
             tenant_id=tenant_id,
             after={"used": passed.used, "state": passed.state, "hard": rule.hard, "soft": rule.soft},
         )
-        emit_event(tenant_id=tenant_id, event=f"limit.{passed.state}", told=_told(passed))
         if settings.MAIL_CONFIGURED:
             _queue_letters(active, passed, name)
     return 1

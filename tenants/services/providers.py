@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
@@ -19,7 +20,8 @@ from substrate.crossing import system_scope
 from substrate.keyring import keyring
 from substrate.scoping import tenant_scope
 from substrate.versions import check_version, version_of
-from tenants.models import IdentityProvider
+from tenants.lifecycle_types import DeletionState
+from tenants.models import IdentityProvider, TenantDeletion
 from tenants.oidc import WELL_KNOWN, Metadata, read_metadata
 from tenants.permissions import OPERATE, require, require_rank
 from tenants.ports import ProviderFetch
@@ -159,7 +161,10 @@ def offered_providers(*, tenant_slug: str = "", email: str = "") -> Sequence[Off
     """Enabled providers of a tenant by its short name, or of the verified domain of an address; none is no error."""
     domain = email.rpartition("@")[2].lower()
     with system_scope("find an identity provider", read_only=True):
-        rows = IdentityProvider.objects.filter(enabled=True, tenant__state=TenantState.ACTIVE)
+        # Where a member's deletion waits, members come in to undo it.
+        leaving = TenantDeletion.objects.filter(state=DeletionState.WAITING, by_member=True)
+        open_ones = Q(tenant__state=TenantState.ACTIVE) | Q(tenant_id__in=leaving.values("tenant_id"))
+        rows = IdentityProvider.objects.filter(open_ones, enabled=True)
         if tenant_slug:
             found = list(rows.filter(tenant__slug=tenant_slug).order_by("name", "id"))
         else:

@@ -50,7 +50,7 @@ def create_scim_token(
     Raises PermissionDenied (for a visit, and for a role that may more than the principal), BadInput, LimitReached.
     """
     require(principal, "tenant.write")
-    refuse_visit(principal, "making a token")
+    refuse_visit(principal, "You are visiting this tenant: making a token is for its members.")
     _require_rights(principal, default_role)
     if default_role is Role.OWNER:
         raise BadInput("A directory makes no owners.", param="default_role")
@@ -70,7 +70,7 @@ def rotate_scim_token(
     Raises PermissionDenied, NotFound, BadInput, LimitReached, Conflict for a token that no longer works.
     """
     require(principal, "tenant.write")
-    refuse_visit(principal, "rotating a token")
+    refuse_visit(principal, "You are visiting this tenant: rotating a token is for its members.")
     if not timedelta() <= grace <= LONGEST_GRACE:
         raise BadInput(
             f"The old token may work on for 0–{LONGEST_GRACE.days * 24} hours.", param="grace_hours"

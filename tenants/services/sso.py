@@ -21,7 +21,8 @@ from substrate.changes import record_change
 from substrate.keyring import keyring
 from substrate.scoping import tenant_scope
 from tenants import selectors
-from tenants.models import Identity, IdentityProvider, Membership, Tenant, User
+from tenants.lifecycle_types import DeletionState
+from tenants.models import Identity, IdentityProvider, Membership, Tenant, TenantDeletion, User
 from tenants.oidc import (
     FLOW_TIME,
     Claims,
@@ -131,18 +132,22 @@ def finish_flow(
 def admit(*, flow: Flow, claims: Claims, clock: Clock = SYSTEM_CLOCK) -> Admitted:
     """Let the person of the claims into the flow's tenant: known, linked by a verified domain, or made new.
 
+    Into a tenant that is to be deleted, and whose members can still undo that, members come alone, as they are.
+
     Raises NotAdmitted with a code that says why, TenantSuspended, NotFound.
     """
     provider = usable_provider(flow.provider_id, flow.tenant_id, trial=False)
     ours = _made_here(claims.email, flow.tenant_id)
+    leaving = _is_leaving(flow.tenant_id)
     with tenant_scope(flow.tenant_id):
         found = Identity.objects.filter(provider_id=provider.id, subject=claims.subject).first()
         user = User.objects.get(id=found.user_id) if found is not None else _link(provider, claims, ours)
         with acting(Actor("user", user.email, user.id)):
-            membership = _enter(provider, user, known=found is not None)
+            membership = _enter(provider, user, known=found is not None or leaving)
             if found is None:
                 _remember(provider, user, claims.subject)
-            apply_mappings(provider=provider, membership=membership, claims=claims.all)
+            if not leaving:
+                apply_mappings(provider=provider, membership=membership, claims=claims.all)
             Identity.objects.filter(provider_id=provider.id, subject=claims.subject).update(
                 last_used_at=clock.now()
             )
@@ -179,13 +184,22 @@ def usable_provider(provider_id: uuid.UUID, tenant_id: uuid.UUID, *, trial: bool
     tenant = Tenant.objects.filter(id=tenant_id).first()
     if tenant is None:
         raise NotFound("There is no such sign-in.")
-    if tenant.state != TenantState.ACTIVE:
+    if tenant.state != TenantState.ACTIVE and not _is_leaving(tenant_id):
         raise TenantSuspended
     with tenant_scope(tenant_id, read_only=True):
         row = IdentityProvider.objects.filter(id=provider_id).first()
     if row is None or not (row.enabled or trial):
         raise NotFound("There is no such sign-in.")
     return row
+
+
+def _is_leaving(tenant_id: uuid.UUID) -> bool:
+    """Whether the tenant is to be deleted because a member asked for it, who may still think better of it.
+
+    Whoever signs in by the provider alone has no other way to the page where that is done; every other door is shut.
+    """
+    waits = TenantDeletion.objects.filter(tenant_id=tenant_id, state=DeletionState.WAITING, by_member=True)
+    return waits.exists()
 
 
 def _made_here(email: str, tenant_id: uuid.UUID) -> bool:

@@ -110,7 +110,11 @@ def change_tenant(
             region=region,
         )
         after = _values(tenant)
-        for act in _acts(dict(before), dict(after)):
+        acts = _acts(dict(before), dict(after))
+        # Before the acts: endpoints are locked before the chain of acts, here as everywhere.
+        for act in {"suspended", "resumed"}.intersection(acts):
+            emit_event(tenant_id=tenant.id, event=f"tenant.{act}", told={})
+        for act in acts:
             record_act(
                 act=act,
                 kind="tenant",
@@ -120,8 +124,6 @@ def change_tenant(
                 before=before,
                 after=after,
             )
-            if act in ("suspended", "resumed"):
-                emit_event(tenant_id=tenant.id, event=f"tenant.{act}", told={})
         tenant.save()
         record_change(kind="tenant", object_id=tenant.id, tenant_id=tenant.id)
     return get_tenant(tenant_id=tenant.id)

@@ -70,7 +70,7 @@ def create_webhook(
     Raises PermissionDenied (for a visit too), BadInput, LimitReached, Conflict for a name that is taken.
     """
     require(principal, PERMISSION)
-    refuse_visit(principal, "saying where events are sent")
+    refuse_visit(principal, "You are visiting this tenant: saying where events are sent is for its members.")
     row = Webhook(tenant_id=principal.tenant_id, created_by_id=principal.user_id)
     row.name, row.url, row.events = _name(name), _url(url), _events(events)
     with tenant_scope(principal.tenant_id):
@@ -101,7 +101,9 @@ def change_webhook(
     """
     require(principal, PERMISSION)
     if not (enabled is False and name is None and url is None and events is None):
-        refuse_visit(principal, "saying where events are sent")
+        refuse_visit(
+            principal, "You are visiting this tenant: saying where events are sent is for its members."
+        )
     now = clock.now()
     with tenant_scope(principal.tenant_id):
         row = _row(webhook_id, lock=True)
@@ -139,7 +141,7 @@ def rotate_webhook_secret(
     A second one that still signs ends at once, and an old one that cannot be read signs no more. Raises PermissionDenied (for a visit too), NotFound, BadInput.
     """
     require(principal, PERMISSION)
-    refuse_visit(principal, "changing a secret")
+    refuse_visit(principal, "You are visiting this tenant: changing a secret is for its members.")
     if not timedelta() <= grace <= LONGEST_GRACE:
         raise BadInput(
             f"The old secret may sign on for 0–{LONGEST_GRACE.days * 24} hours.", param="grace_hours"
@@ -161,7 +163,7 @@ def send_test(*, principal: Principal, webhook_id: uuid.UUID, clock: Clock = SYS
     Raises PermissionDenied (for a visit too), NotFound, Conflict while another test waits or too much does.
     """
     require(principal, PERMISSION)
-    refuse_visit(principal, "sending a test")
+    refuse_visit(principal, "You are visiting this tenant: sending a test is for its members.")
     with tenant_scope(principal.tenant_id):
         row = _row(webhook_id, lock=True)
         waiting = WebhookDelivery.objects.filter(webhook=row, state=DeliveryState.WAITING)

@@ -110,7 +110,11 @@ def show_sessions(request: HttpRequest) -> HttpResponse:
     sessions = own_sessions(
         user_id=_user(request).id, session_key=_key(request), only_tenant=only_tenant(request.session)
     )
-    words: dict[str, Any] = {"sessions": sessions, "others": any(not each.current for each in sessions)}
+    words: dict[str, Any] = {
+        "sessions": sessions,
+        "others": any(not each.current for each in sessions),
+        "deletions": find_own_deletions(user=_user(request), session=request.session),
+    }
     return render(request, "account/sessions.html", words)
 
 

@@ -30,6 +30,7 @@ from tenants.services.sign_in import (
 from tenants.services.sso import admit, begin_flow, finish_flow
 from tenants.session_engine import SESSION_PROVIDER
 from tenants.sign_in_types import Flow
+from tenants.types import TenantState
 
 SESSION_FLOW = "atrium_sso"
 SHOWN_CLAIMS = 40
@@ -124,6 +125,9 @@ def signed_in(request: HttpRequest, flow: Flow, claims: Claims) -> HttpResponse:
         address=request.META.get("REMOTE_ADDR", ""),
         device=request.headers.get("User-Agent", ""),
     )
+    if membership.tenant.state == TenantState.DELETING:
+        # Nothing else is open there.
+        return redirect("account_deletions")
     return redirect(flow.next or "/")
 
 
@@ -134,6 +138,7 @@ class ProviderSessionMiddleware:
         "/accounts/login/",
         "/accounts/logout/",
         "/accounts/sessions/",
+        "/accounts/deletions/",
         "/accounts/sso/",
         "/accounts/saml/",
     )

@@ -49,6 +49,7 @@ TOLD: dict[str, int | str] = {
     "ExaminedStep": 2,
     "desk.finish": "error",
     "after.step": 1,
+    "refuse_visit": 1,
     "losses.append": 0,
     "remarks.append": 0,
 }

@@ -108,6 +108,9 @@ def test_a_file_in_parts(
     assert answer["Content-Length"] == str(len(given))
     assert answer.get("Content-Range", "") == told
     assert answer["Content-Disposition"] == f'attachment; filename="{backup}.zip"'
+    # All that people wrote is in it: who took it, or a part of it, is on record.
+    act = PlatformAct.objects.get(kind="backup")
+    assert (act.act, act.object_id) == ("downloaded", backup)
 
 
 def test_an_upload_that_is_none_is_refused_and_not_listed(operator: Client) -> None:

@@ -13,7 +13,14 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.core.cache import cache
 from django.test import Client
-from factories.tenants import key_client, make_membership, make_tenant, make_user, session_client
+from factories.tenants import (
+    key_client,
+    make_membership,
+    make_principal,
+    make_tenant,
+    make_user,
+    session_client,
+)
 from fakes.oidc_server import CLIENT_ID, CLIENT_SECRET, KID, OidcServer, new_key, oidc_server
 
 from kernel.backends import backends
@@ -32,6 +39,7 @@ from tenants.models import (
     Tenant,
     User,
 )
+from tenants.services.deleting import ask_deletion
 from tenants.types import Role
 
 pytestmark = pytest.mark.django_db
@@ -266,6 +274,42 @@ def test_who_was_disabled_or_removed_does_not_come_back(provider: OidcServer, ac
     assert go(Client(), acme, made).status_code == 403
     Tenant.objects.filter(id=acme.id).update(state="suspended")
     assert Client().get(start_at(acme, made)).status_code == 403
+
+
+def test_whose_tenant_is_to_be_deleted_comes_in_to_undo_it_and_for_nothing_else(
+    provider: OidcServer, acme: Tenant
+) -> None:
+    made = set_up(provider, acme, create_members=True)
+    owner = Client()
+    go(owner, acme, made)
+    with tenant_scope(acme.id):
+        Membership.objects.filter(user__email="ada@acme.test").update(role=Role.OWNER.value)
+    asked = owner.post("/api/v1/tenant/deletion", json.dumps({"confirm": "acme"}), content_type=JSON)
+    assert asked.status_code == 201, asked.content
+    # Signed out; a person of their own provider has no password to come back by.
+    back = Client()
+    assert str(made["id"]) in back.get("/accounts/login/?tenant=acme").content.decode()
+    answer = go(back, acme, made)
+    assert (answer.status_code, answer["Location"]) == (302, "/accounts/deletions/")
+    assert back.get("/api/v1/me").json()["code"] == "tenant_suspended"
+    for page in ("/accounts/deletions/", "/accounts/sessions/"):
+        assert "/accounts/deletions/" in back.get(page).content.decode()
+    # Nobody becomes a member of what is about to go.
+    provider.person = {**provider.person, "sub": "another", "email": "new@acme.test"}
+    assert go(Client(), acme, made).status_code == 403
+    assert not User.objects.filter(email="new@acme.test").exists()
+    kept = back.post("/accounts/deletions/withdraw/", {"tenant": str(acme.id)})
+    assert kept.status_code == 200
+    assert slug_of(back) == "acme"
+
+
+def test_what_operators_have_deleted_nobody_enters(provider: OidcServer, acme: Tenant) -> None:
+    made = set_up(provider, acme, create_members=True)
+    go(Client(), acme, made)
+    boss = make_principal(make_tenant("home"), is_operator=True)
+    ask_deletion(principal=boss, tenant_id=acme.id, confirm="acme")
+    assert Client().get(start_at(acme, made)).status_code == 403
+    assert str(made["id"]) not in Client().get("/accounts/login/?tenant=acme").content.decode()
 
 
 Forge = Callable[[dict[str, Any]], dict[str, Any]]

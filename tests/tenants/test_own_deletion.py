@@ -1,24 +1,28 @@
 """An owner thinks better of the deletion of their tenant: from outside of every door, and nobody else does."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 from factories.tenants import make_membership, make_principal, make_tenant, make_user, session_client
+from fakes.clocks import FrozenClock
 
+from kernel.errors import Conflict
 from substrate.audit import acts_of_tenant
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
+from tenants.lifecycle_types import DeletionView
 from tenants.models import CustomRole, Membership, Tenant, TenantDeletion, User
-from tenants.services.deleting import ask_deletion
+from tenants.services.deleting import ask_deletion, withdraw_deletion
 from tenants.services.sign_in import SESSION_ONLY_TENANT
 from tenants.types import Role, TenantState
 
 pytestmark = pytest.mark.django_db
 PAGE = "/accounts/deletions/"
+CLOCK = FrozenClock(datetime(2026, 3, 10, 12, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -111,6 +115,35 @@ def test_what_an_operator_asked_for_is_the_operators_to_withdraw(acme: Tenant) -
     assert str(acme.id) not in owner.get(PAGE).content.decode()
     assert keep(owner, acme).status_code == 302
     assert state_of(acme) == "deleting"
+
+
+def test_an_operator_makes_a_members_deletion_their_own(acme: Tenant) -> None:
+    owner = member(acme)
+    ask(owner, acme)
+    boss = make_principal(make_tenant("home"), is_operator=True)
+
+    def take_over() -> DeletionView:
+        return ask_deletion(
+            principal=boss,
+            tenant_id=acme.id,
+            confirm="acme",
+            reason="by contract",
+            grace_hours=1,
+            clock=CLOCK,
+        )
+
+    taken = take_over()
+    assert (taken.due_at, taken.reason) == (CLOCK.now() + timedelta(hours=1), "by contract")
+    assert TenantDeletion.objects.filter(tenant_id=acme.id).count() == 1
+    assert keep(owner, acme).status_code == 302
+    assert state_of(acme) == "deleting"
+    asked = [each for each in acts_of_tenant(tenant_id=acme.id, limit=9) if each.act == "deletion_asked"]
+    assert len(asked) == 2
+    # It is theirs now: once more is a conflict, as ever.
+    with pytest.raises(Conflict):
+        take_over()
+    withdraw_deletion(principal=boss, tenant_id=acme.id)
+    assert state_of(acme) == "active"
 
 
 def test_an_operator_on_a_visit_is_no_member(acme: Tenant) -> None:

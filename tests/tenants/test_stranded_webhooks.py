@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from factories.tenants import make_principal, make_tenant
 from fakes.clocks import FrozenClock
 
@@ -20,11 +22,12 @@ from substrate.models import Job
 from substrate.scoping import tenant_scope
 from substrate.units import close_units, run_unit
 from tenants.models import Tenant, Webhook, WebhookDelivery
-from tenants.services import emit_event
+from tenants.services import change_tenant, emit_event
+from tenants.services.deleting import ask_deletion
 from tenants.services.webhook_mending import OVERDUE, resume_stranded_webhooks, settle_restored_webhooks
 from tenants.services.webhook_sending import live_secrets, send_due
 from tenants.services.webhooks import change_webhook, create_webhook, rotate_webhook_secret, send_test
-from tenants.types import Principal, Role
+from tenants.types import Principal, Role, TenantState
 from tenants.webhook_types import Outcome, WebhookAnswer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -155,6 +158,26 @@ async def test_one_for_which_nothing_waits_is_put_right_without_a_job(receiver: 
 def _put(tenant: Tenant, run_at: datetime) -> None:
     with tenant_scope(tenant.id):
         Webhook.objects.update(run_at=run_at)
+
+
+@pytest.mark.django_db
+def test_endpoints_are_locked_before_the_chain_of_acts() -> None:
+    """Who stops an endpoint by itself holds it and writes an act: the other way round the two would wait for each other."""
+    tenant = make_tenant("acme")
+    with tenant_scope(tenant.id):
+        Webhook.objects.create(name="ops", url="https://h.test/", secret="", events=["tenant.suspended"])
+        Webhook.objects.create(name="too", url="https://h.test/", secret="", events=["tenant.deletion_asked"])
+    boss = make_principal(make_tenant("home"), is_operator=True)
+    for act in (
+        lambda: change_tenant(tenant_id=tenant.id, state=TenantState.SUSPENDED),
+        lambda: ask_deletion(principal=boss, tenant_id=tenant.id, confirm="acme"),
+    ):
+        with CaptureQueriesContext(connection) as seen:
+            act()
+        tables = [each["sql"] for each in seen.captured_queries]
+        last_hook = max(at for at, sql in enumerate(tables) if '"tenants_webhook"' in sql)
+        first_chain = min(at for at, sql in enumerate(tables) if "chain" in sql)
+        assert last_hook < first_chain
 
 
 async def test_switching_off_and_on_begins_anew(receiver: Receiver) -> None:

@@ -101,7 +101,8 @@ class ShelfCatalogue:
         return _view(note)
 
     def read(self, backup_id: str, start: int, length: int | None) -> Iterator[bytes]:
-        """The bytes of a finished one. Raises NotFound, Unavailable."""
+        """The bytes of a finished one; the act is on record before they are given. Raises NotFound, Unavailable."""
+        _record("downloaded", backup_id)
         return shelf().read(backup_name(check_id(backup_id)), start, length)
 
     def delete(self, backup_id: str) -> None:
