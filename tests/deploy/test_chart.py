@@ -259,7 +259,7 @@ def test_scaling_leaves_the_number_of_pods_alone(everything: list[dict[str, Any]
     deployments = of(everything, "Deployment")
     scaled = of(everything, "ScaledObject")
 
-    assert set(scaled) == {"gateway", "worker", "vllm"}
+    assert set(scaled) == {"gateway", "worker", "vllm", "big"}
     assert "HorizontalPodAutoscaler" not in {each["kind"] for each in everything}
     for name in ("gateway", "worker"):
         assert "replicas" not in deployments[name]["spec"]
@@ -281,7 +281,7 @@ def test_scaling_asks_for_series_that_exist(everything: list[dict[str, Any]]) ->
         trigger for each in of(everything, "ScaledObject").values() for trigger in each["spec"]["triggers"]
     ]
     asked = [trigger["metadata"]["query"] for trigger in triggers if trigger["type"] == "prometheus"]
-    assert len(asked) == 3
+    assert len(asked) == 4
     for query in asked:
         names = set(re.findall(r"\batrium_[a-z_]+\b", query))
         assert names
