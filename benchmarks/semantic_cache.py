@@ -65,7 +65,8 @@ def main() -> int:
     """Measure and print."""
     data = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT.parent / "shared" / "data")
     if not data.is_dir():
-        data = Path("/work/shared/data")
+        sys.stderr.write(f"{data} is no folder\n")
+        return 2
     rng = random.Random(7)
     sets = {
         "en": _paragraphs(data / "squad" / "dev-v2.0.chrischute-half.json")
