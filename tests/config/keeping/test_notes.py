@@ -70,6 +70,7 @@ def test_a_shelf_keeps_files_and_gives_parts_of_them(tmp_path: Path, own_shelf: 
             b"".join(shelf().read(name))
 
 
+@pytest.mark.django_db
 def test_the_newest_comes_first_and_a_file_without_a_note_is_listed(tmp_path: Path) -> None:
     old = put(tmp_path, days=2, state="done")
     new = put(tmp_path, days=1, state="failed", error="why")
