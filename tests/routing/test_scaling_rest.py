@@ -1,6 +1,7 @@
 """How many replicas a pool is to have, over REST: operators alone, checked, versioned, written down."""
 
 import json
+import time
 import uuid
 from typing import Any
 
@@ -125,6 +126,8 @@ def test_decisions_are_listed_the_newest_first_and_do_not_grow_for_ever(
     record_decision(pool_id=other, mode=ScalingMode.ON, decision=decided(9), outcome="")
     for number in range(5):
         record_decision(pool_id=pool_id, mode=ScalingMode.DRY_RUN, decision=decided(number), outcome="")
+        # Ids of one millisecond are in no order.
+        time.sleep(0.002)
     assert ScalingDecision.objects.count() == 4
     found = operator.get(f"/api/v1/pools/{pool_id}/scaling/decisions").json()["results"]
     assert [each["desired"] for each in found] == [4, 3, 2]
