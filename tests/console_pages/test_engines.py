@@ -303,6 +303,7 @@ def test_an_operator_sees_inside_a_pool_and_asks_where_a_call_would_go(
                 body = {"pool": pool, "model": model, "url": engine.url, "max_concurrency": 8}
                 status, made = server.request("POST", "/api/v1/engines", key=key, body=body)
                 assert status == 201, made
+            server.wait_for_model(key, model)
             console = open_console("operator", width)
             console.wear(appearance)
             console.go("/console/models")
