@@ -18,7 +18,7 @@ setup-dev:
 	@deploy/setup.sh dev
 
 test: setup-dev       ## the hermetic suite: no services, no outside network
-	@ATRIUM_TEST_TOOLS=$(ATRIUM_HOME)/tools $(PY) -m pytest -m "not services and not schema and not pages and not stack and not sweep" -n 2 --dist loadfile
+	@ATRIUM_TEST_TOOLS=$(ATRIUM_HOME)/tools $(PY) -m pytest -m "not services and not schema and not pages and not stack and not sweep" -n 3 --dist loadfile
 
 test-stacks: setup-dev ## hermetic too, and slow: whole installations, and sweeps over every operation or row
 	@ATRIUM_TEST_TOOLS=$(ATRIUM_HOME)/tools $(PY) -m pytest -m "(stack or sweep) and not services and not schema and not pages" -n 2 --dist loadfile

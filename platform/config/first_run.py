@@ -91,9 +91,9 @@ def _make_demo(password: str) -> dict[str, str]:
         knowledge_base_ids=[knowledge_base.id],
         suggestions=SUGGESTIONS,
     )
-    documents = documentation()
-    if documents is not None:
-        ingest_paths(principal=principal, knowledge_base=KNOWLEDGE_BASE, paths=[documents])
+    guides = documentation()
+    if guides:
+        ingest_paths(principal=principal, knowledge_base=KNOWLEDGE_BASE, paths=guides)
     url = environment.public_url or f"http://{environment.host}:{environment.port}"
     return {
         "url": f"{url}/",
@@ -104,10 +104,12 @@ def _make_demo(password: str) -> dict[str, str]:
     }
 
 
-def documentation() -> Path | None:
-    """The project's own `docs/`, or None where they were not installed."""
-    folder = Path(__file__).resolve().parents[2] / "docs"
-    return folder if folder.is_dir() else None
+def documentation() -> list[Path]:
+    """The guides in the project's own `docs/`; none where they were not installed.
+
+    Records of decisions and tables of measurements are left out: who asks how something is done would be shown them.
+    """
+    return sorted((Path(__file__).resolve().parents[2] / "docs").glob("*.md"))
 
 
 def _write_private(path: Path, text: str) -> None:
