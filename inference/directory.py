@@ -56,6 +56,7 @@ class ModelDirectory:
         self.snapshot = Snapshot()
         self.health = HealthBook(clock=clock)
         self.vitals = VitalsBook()
+        self._shown = 0
         self._clock = clock
         self._tailed = False
         self._loaded_at: float | None = None
@@ -71,6 +72,10 @@ class ModelDirectory:
     def fresh(self) -> bool:
         """Whether what it holds is kept current by the change tail."""
         return self._tailed and self._loaded_at is not None
+
+    def mark(self) -> tuple[int, int, int]:
+        """Another one whenever a replica may have come into service or gone out of it."""
+        return self._shown, *self.health.mark()
 
     async def ensure(self) -> None:
         """Load when nothing was loaded yet, or when nobody tells this loop of edits and the last load is old."""
@@ -104,6 +109,7 @@ class ModelDirectory:
     def show(self, specs: tuple[ModelSpec, ...]) -> None:
         """Hold these models from now on."""
         self.snapshot = Snapshot.of(specs)
+        self._shown += 1
         self._loaded_at = self._clock.monotonic()
         self.health.keep_only(self.snapshot.replicas)
         self.vitals.keep_only(self.snapshot.replicas)

@@ -50,6 +50,7 @@ class HealthBook:
         """Everything is in service at first."""
         self._clock = clock
         self._records: dict[str, _Record] = {}
+        self._turns = 0
         # Replicas that were left alone and are not trusted again yet.
         self.suspects: set[str] = set()
 
@@ -62,6 +63,12 @@ class HealthBook:
             return False
         return not record.out
 
+    def mark(self) -> tuple[int, int]:
+        """Another one whenever a replica may have come into service or gone out of it."""
+        if not self.suspects:
+            return self._turns, 0
+        return self._turns, sum(not self.available(each) for each in self.suspects)
+
     def leave_alone(self, replica_id: str, reason: str) -> float:
         """Leave the replica alone although it answers; the seconds for which it is."""
         record = self._record(replica_id)
@@ -72,6 +79,7 @@ class HealthBook:
         record.alone_times += 1
         record.alone_why = reason
         record.alone_until = now + seconds
+        self._turns += 1
         self.suspects.add(replica_id)
         return seconds
 
@@ -163,10 +171,12 @@ class HealthBook:
     def _come_back(self, record: _Record) -> None:
         if record.out:
             record.out = False
+            self._turns += 1
             record.since = self._clock.now()
 
     def _leave(self, record: _Record) -> bool:
         was_out, record.out = record.out, True
         if not was_out:
+            self._turns += 1
             record.since = self._clock.now()
         return not was_out

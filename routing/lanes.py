@@ -192,7 +192,7 @@ class _Line:
 
     def add(self, place: Waiting) -> None:
         ticket = place.ticket
-        self.arrivals[ticket.id] = place
+        _insert(self.arrivals, place)
         own = self._by_tenant.get(ticket.tenant)
         if own is None:
             own = self._by_tenant[ticket.tenant] = _OfTenant(self._band.users[ticket.tenant])
@@ -244,7 +244,7 @@ class _OfTenant:
         if tickets is None:
             tickets = self._tickets[user] = OrderedDict()
             self.users.add(user)
-        tickets[place.ticket.id] = place
+        _insert(tickets, place)
 
     def remove(self, place: Waiting) -> None:
         user = place.ticket.user
@@ -257,3 +257,15 @@ class _OfTenant:
     def first(self) -> tuple[int, str, Waiting]:
         used, user = self.users.least()
         return used, user, next(iter(self._tickets[user].values()))
+
+
+def _insert(arrivals: OrderedDict[str, Waiting], place: Waiting) -> None:
+    """As they came: one that moves here from another lane may have come before others that are here."""
+    later: list[str] = []
+    for each in reversed(arrivals.values()):
+        if each.sequence < place.sequence:
+            break
+        later.append(each.ticket.id)
+    arrivals[place.ticket.id] = place
+    for id in reversed(later):
+        arrivals.move_to_end(id)

@@ -17,6 +17,7 @@ from collections.abc import Set
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routing import fairness
 from routing.balancing import cheapest, is_open
@@ -59,7 +60,7 @@ def work_tokens(ticket: Ticket) -> int:
     of the usual length, or of the one it asks for if that is shorter.
     """
     answer = min(ticket.max_tokens, USUAL_ANSWER) if ticket.max_tokens else USUAL_ANSWER
-    return min(each.uncached_tokens for each in ticket.replicas) + answer
+    return min((each.uncached_tokens for each in ticket.replicas), default=ticket.prompt_tokens) + answer
 
 
 class PoolQueue:
@@ -154,6 +155,22 @@ class PoolQueue:
         if place is None:
             return False
         self._remove(place)
+        return True
+
+    def move(self, id: str, replicas: tuple[ReplicaSlots, ...]) -> bool:
+        """A ticket that waits may go to `replicas` instead, and keeps its place among all; False when it does not wait.
+
+        Call `grant` afterwards: one of them may be open.
+        """
+        place = self._places.get(id)
+        if place is None:
+            return False
+        left = place.lane
+        left.remove(place)
+        self._drop_if_empty(left)
+        place.ticket = replace(place.ticket, replicas=replicas)
+        place.lane = self._lane(replicas)
+        place.lane.add(place)
         return True
 
     def grant(self, now_ms: float) -> list[Grant]:

@@ -69,8 +69,10 @@ def expected_ms(
 ) -> float | None:
     """How long the ticket at `position` of its band waits, `above` being those who wait in higher bands.
 
-    None when nothing was measured.
+    None when nothing was measured, and for who waits for a replica that is not there yet.
     """
+    if not slots:
+        return None
     # Where nobody waits, what was measured is of a queue that is over.
     if band.waiting and band.grants >= ENOUGH:
         since = now_ms - band.began_ms

@@ -157,7 +157,9 @@ class Ticket(Struct, frozen=True):
 
     `avoid` are replicas that already failed this call. `wait_s` is the longest wait for a slot. `user` is who asks
     within the tenant (a person or a key), `weight` the tenant's weight. `tell` hears of the ticket's place in the queue
-    when it begins to wait, and once a second then; it must return at once and not raise.
+    when it begins to wait, and once a second then; it must return at once and not raise. `look` is asked while the ticket
+    waits: where it may go now, None when that is as before; it costs nothing then, and does not raise. `held`: it may
+    wait although there is no replica, for one that is on its way.
     """
 
     id: str
@@ -172,6 +174,8 @@ class Ticket(Struct, frozen=True):
     user: str = ""
     weight: int = 1
     tell: Callable[["QueuePlace"], None] | None = None
+    look: Callable[[], tuple[ReplicaSlots, ...] | None] | None = None
+    held: bool = False
 
 
 class QueuePlace(Struct, frozen=True):

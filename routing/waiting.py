@@ -4,6 +4,7 @@ The embedded scheduler is this; the one over Redis falls back to it while Redis 
 """
 
 import asyncio
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -12,12 +13,17 @@ from kernel.errors import NoReplica, QueueShareFull, ServerOverloaded
 from routing.balancing import usable
 from routing.queueing import PoolQueue
 from routing.reckoning import QueueBounds, Refusal, Refused, retry_ms
-from routing.types import Lease, PoolSnapshot, QueuePlace, Ticket
+from routing.types import Lease, PoolSnapshot, QueuePlace, ReplicaSlots, Ticket
 
 # What a caller is told to wait before it tries again, where nothing better is known.
 RETRY_AFTER_S = 2.0
 # Who waits is told of its place this often.
 TELL_EVERY_S = 1.0
+# Whether who waits may go elsewhere by now is looked at this often; so many are moved in one go, and the rest after a
+# pause: each has to be weighed anew, and nothing else runs meanwhile.
+LOOK_EVERY_S = 0.5
+MOST_MOVES = 100
+PAUSE_S = 0.01
 # Empty queues of so many pools stay: making one anew for each call of a quiet pool costs more than keeping it.
 KEPT_QUEUES = 256
 
@@ -31,6 +37,8 @@ class WaitingRooms:
         self._clock = clock
         self._queues: dict[str, PoolQueue] = {}
         self._turns: dict[str, asyncio.Future[Lease]] = {}
+        self._looking: dict[str, tuple[PoolQueue, Ticket]] = {}
+        self._next_look: asyncio.TimerHandle | None = None
 
     async def acquire(self, ticket: Ticket) -> Lease:
         """A slot for `ticket`, waiting for one if need be. Raises ServerOverloaded, QueueShareFull, NoReplica."""
@@ -80,6 +88,10 @@ class WaitingRooms:
     async def _wait(self, queue: PoolQueue, ticket: Ticket) -> Lease:
         turn: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._turns[ticket.id] = turn
+        if ticket.look is not None:
+            self._looking[ticket.id] = (queue, ticket)
+            if self._next_look is None:
+                self._next_look = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look_again)
         try:
             async with asyncio.timeout(ticket.wait_s):
                 while not turn.done():
@@ -96,7 +108,27 @@ class WaitingRooms:
             raise
         finally:
             del self._turns[ticket.id]
+            self._looking.pop(ticket.id, None)
             queue.cancel(ticket.id)
+
+    def _look_again(self) -> None:
+        """Let those who wait go to replicas that have come, and to none that have gone."""
+        self._next_look = None
+        moves, more = moves_of([ticket for _, ticket in self._looking.values()])
+        queues: list[PoolQueue] = []
+        for ticket, replicas in moves:
+            queue = self._looking[ticket.id][0]
+            if replicas or ticket.held:
+                queue.move(ticket.id, replicas)
+                if queue not in queues:
+                    queues.append(queue)
+            elif queue.cancel(ticket.id):
+                self._turns[ticket.id].set_exception(NoReplica(retry_after_s=RETRY_AFTER_S))
+        for queue in queues:
+            self._give_out(queue)
+        if self._looking:
+            pause = PAUSE_S if more else LOOK_EVERY_S
+            self._next_look = asyncio.get_running_loop().call_later(pause, self._look_again)
 
     def _tell(self, queue: PoolQueue, ticket: Ticket) -> None:
         if ticket.tell is not None:
@@ -114,9 +146,22 @@ class WaitingRooms:
 def without_avoided(ticket: Ticket) -> Ticket:
     """The ticket with the replicas that it may go to. Raises NoReplica."""
     replicas = usable(ticket.replicas, ticket.avoid) if ticket.avoid else ticket.replicas
-    if not replicas:
+    if not replicas and not ticket.held:
         raise NoReplica(retry_after_s=RETRY_AFTER_S)
     return replace(ticket, replicas=replicas) if ticket.avoid else ticket
+
+
+def moves_of(waiting: Iterable[Ticket]) -> tuple[list[tuple[Ticket, tuple[ReplicaSlots, ...]]], bool]:
+    """Who of those that wait may go elsewhere by now, the more urgent first; and whether there may be more of them."""
+    moves = []
+    for ticket in sorted(waiting, key=lambda each: each.priority.rank):
+        replicas = ticket.look() if ticket.look is not None else None
+        if replicas is None:
+            continue
+        moves.append((ticket, usable(replicas, ticket.avoid) if ticket.avoid else replicas))
+        if len(moves) == MOST_MOVES:
+            return moves, True
+    return moves, False
 
 
 def refusal(why: Refusal, retry_ms: float) -> ServerOverloaded | QueueShareFull:

@@ -83,6 +83,11 @@ def replica_available(replica_id: str) -> bool:
     return directory().health.available(replica_id)
 
 
+def replicas_mark() -> tuple[int, int, int]:
+    """Another one whenever a replica may have come into service or gone out of it, as this process knows."""
+    return directory().mark()
+
+
 def health_of(replica_id: str) -> ReplicaHealth | None:
     """What this process knows of the replica's health; None when it was never heard of."""
     return directory().health.read(replica_id)

@@ -26,6 +26,13 @@ class Shed(Struct, frozen=True):
     retry_ms: float
 
 
+class Gone(Struct, frozen=True):
+    """No replica is left that the ticket may go to."""
+
+
+Outcome = Held | Shed | Gone | None
+
+
 class Grants:
     """The futures of tickets that wait, settled by messages. A message may be lost: heartbeats ask."""
 
@@ -33,15 +40,15 @@ class Grants:
         """`owner` names this process."""
         self.owner = uuid.uuid4().hex
         self._client = redis.asyncio.Redis.from_url(url, socket_connect_timeout=timeout_s)
-        self._expected: dict[str, asyncio.Future[Held | Shed | None]] = {}
+        self._expected: dict[str, asyncio.Future[Outcome]] = {}
 
-    def expect(self, ticket: str) -> "asyncio.Future[Held | Shed | None]":
+    def expect(self, ticket: str) -> "asyncio.Future[Outcome]":
         """What becomes of `ticket`; None when its place was lost."""
-        future: asyncio.Future[Held | Shed | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._expected[ticket] = future
         return future
 
-    def settle(self, ticket: str, outcome: Held | Shed | None) -> None:
+    def settle(self, ticket: str, outcome: Outcome) -> None:
         """It is known what became of `ticket`."""
         future = self._expected.get(ticket)
         if future is not None and not future.done():

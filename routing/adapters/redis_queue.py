@@ -83,6 +83,7 @@ end
 local function loads(replicas)
   local ids = {}
   for i, each in ipairs(replicas) do ids[i] = each[1] end
+  if not ids[1] then return ids, ids end
   return call('HMGET', P .. 'run', unpack(ids)), call('HMGET', P .. 'flight', unpack(ids))
 end
 
@@ -217,13 +218,21 @@ local function hold(rec, replica)
   charge(rec.rank, rec.tenant, rec.user, cost(replica[4], 0, rec.weight))
 end
 
-local function remove(rec)
-  local b, tenant, user, lane = rec.rank, rec.tenant, rec.user, rec.lane
-  local line = lane .. ':' .. b
-  changed()
-  work('waiting_work', rec, -1)
-  if add('n', 'waiting', -1) == 0 then put('n', 'waiting_work', 0) end
-  less('tw', tenant)
+local function join_lane(rec)
+  local b, tenant = rec.rank, rec.tenant
+  rec.lane = lane_of(rec.replicas)
+  local line = rec.lane .. ':' .. b
+  if call('HSETNX', P .. 'lanes', rec.lane, cjson.encode(rec.replicas)) == 1 then lane_replicas = nil end
+  add('lw', rec.lane, 1)
+  call('ZADD', P .. 'a:' .. line, rec.seq, rec.id)
+  call('ZADD', P .. 'lt:' .. line, get('c' .. b, tenant), tenant)
+  call('ZADD', key_of('lu:', line, tenant), get('u' .. b .. ':' .. tenant, rec.user), rec.user)
+  call('ZADD', key_of('lf:', line, tenant, rec.user), rec.seq, rec.id)
+  call('HSET', P .. 't:' .. rec.id, 'raw', rec.raw, 'lane', rec.lane)
+end
+
+local function leave_lane(rec)
+  local line, tenant, user = rec.lane .. ':' .. rec.rank, rec.tenant, rec.user
   call('ZREM', P .. 'a:' .. line, rec.id)
   local fifo = key_of('lf:', line, tenant, user)
   call('ZREM', fifo, rec.id)
@@ -231,6 +240,29 @@ local function remove(rec)
     call('ZREM', key_of('lu:', line, tenant), user)
     if call('EXISTS', key_of('lu:', line, tenant)) == 0 then call('ZREM', P .. 'lt:' .. line, tenant) end
   end
+  if less('lw', rec.lane) <= 0 then
+    call('HDEL', P .. 'lanes', rec.lane)
+    lane_replicas = nil
+  end
+end
+
+-- The ticket `rec`, which waits, may go where `to` says, the same ticket as it came in `raw`.
+local function move(rec, to, raw)
+  changed()
+  leave_lane(rec)
+  work('waiting_work', rec, -1)
+  rec.replicas, rec.tokens, rec.raw = to.replicas, to.tokens, raw
+  work('waiting_work', rec, 1)
+  join_lane(rec)
+end
+
+local function remove(rec)
+  local b, tenant, user = rec.rank, rec.tenant, rec.user
+  changed()
+  work('waiting_work', rec, -1)
+  if add('n', 'waiting', -1) == 0 then put('n', 'waiting_work', 0) end
+  less('tw', tenant)
+  leave_lane(rec)
   add('n', 'wait' .. b, -1)
   if less('uw' .. b .. ':' .. tenant, user) <= 0 then put('ul' .. b, tenant, user) end
   call('ZREM', P .. 'bt' .. b .. ':' .. tenant, rec.id)
@@ -241,10 +273,6 @@ local function remove(rec)
     put('n', 'last' .. b, tenant)
     for _, name in ipairs({'bg', 'bj', 'bl', 'ul'}) do call('HDEL', P .. name .. b, tenant) end
     call('DEL', P .. 'u' .. b .. ':' .. tenant, P .. 'uw' .. b .. ':' .. tenant)
-  end
-  if less('lw', lane) <= 0 then
-    call('HDEL', P .. 'lanes', lane)
-    lane_replicas = nil
   end
   if gone then prune(b) end
 end
@@ -392,6 +420,7 @@ local function position(b, tenant, weight, ordinal)
 end
 
 local function expected(b, slots, place)
+  if slots == 0 then return nil end
   if get('n', 'wait' .. b) > 0 and get('n', 'grants' .. b) >= ENOUGH then
     local since, interval = now - get('n', 'began' .. b), get('n', 'interval' .. b)
     if get('n', 'holds') > 0 and since > max(STALLED * interval, get('n', 'hold_ms')) then return place * since end

@@ -17,15 +17,26 @@ from msgspec.structs import astuple, replace
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from kernel.errors import AtriumError, ServerOverloaded
+from kernel.errors import AtriumError, NoReplica, ServerOverloaded
 from kernel.scripts import ScriptPipeline
 from kernel.streams import Supervisor
-from routing.adapters.redis_grants import Grants, Held, Shed, Unreachable
-from routing.adapters.redis_scripts import ACQUIRE, BEAT, CHARGE, RELEASE, SNAPSHOT
+from routing.adapters.redis_grants import Gone, Grants, Held, Outcome, Shed, Unreachable
+from routing.adapters.redis_scripts import ACQUIRE, BEAT, CHARGE, MOVE, RELEASE, SNAPSHOT
 from routing.queueing import work_tokens
 from routing.reckoning import QueueBounds, Refusal
 from routing.types import Lease, PoolSnapshot, PoolWork, QueuePlace, ReplicaSlots, Ticket
-from routing.waiting import WaitingRooms, out_of_time, refusal, shed, without_avoided
+from routing.waiting import (
+    LOOK_EVERY_S,
+    MOST_MOVES,
+    PAUSE_S,
+    RETRY_AFTER_S,
+    WaitingRooms,
+    moves_of,
+    out_of_time,
+    refusal,
+    shed,
+    without_avoided,
+)
 from tenants.types import PriorityClass
 
 log = structlog.get_logger(__name__)
@@ -68,6 +79,8 @@ class RedisScheduler:
         self._waiting: dict[str, Ticket] = {}
         # What was used since the last charge: pool → lease → written, read.
         self._charges: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
+        # Tickets that may go elsewhere, of which Redis was not told yet.
+        self._unmoved: set[str] = set()
         # Tickets of which Redis could not be told that they are given up: ticket → pool.
         self._untold: dict[str, str] = {}
         self._charged = asyncio.Event()
@@ -84,7 +97,7 @@ class RedisScheduler:
                 return await self._acquire(ticket)
             except Unreachable as error:
                 self._note_away(error)
-        return await self._local.acquire(replace(ticket, replicas=_share(ticket.replicas)))
+        return await self._local.acquire(_shared(ticket))
 
     async def charge(self, lease: Lease, written: int, read: int = 0) -> None:
         """Count tokens; charges of a tenth of a second go together. Raises nothing: Redis hears of them later."""
@@ -136,6 +149,7 @@ class RedisScheduler:
             self._started = True
             self._background.start("grants", self._grants.listen())
             self._background.start("heartbeat", self._beat_forever())
+            self._background.start("looks", self._look_forever())
             self._background.start("charges", self._tell_charges_forever())
 
     def _call(self, script: str, pool: str, *arguments: Any) -> "asyncio.Future[Any]":
@@ -179,7 +193,7 @@ class RedisScheduler:
         _tell(ticket, said[-2:])
         return ""
 
-    async def _wait(self, ticket: Ticket, turn: "asyncio.Future[Held | Shed | None]", deadline: float) -> str:
+    async def _wait(self, ticket: Ticket, turn: "asyncio.Future[Outcome]", deadline: float) -> str:
         """The replica that the ticket is given. Raises ServerOverloaded, QueueShareFull, and _StillThere when time is up."""
         try:
             async with asyncio.timeout_at(deadline):
@@ -190,9 +204,11 @@ class RedisScheduler:
                         return outcome.replica
                     if isinstance(outcome, Shed):
                         raise shed(outcome.retry_ms)
+                    if isinstance(outcome, Gone):
+                        raise _StillThere(NoReplica(retry_after_s=RETRY_AFTER_S))
                     # Its place was lost, with the memory of Redis or by a long pause of this process: it asks again.
                     turn = self._grants.expect(ticket.id)
-                    replica = await self._enter(ticket)
+                    replica = await self._enter(self._waiting.get(ticket.id, ticket))
                     if replica:
                         return replica
         except TimeoutError as error:
@@ -245,6 +261,39 @@ class RedisScheduler:
         else:
             self._grants.settle(asked.id, Held(answer[1].decode()) if outcome == "held" else None)
 
+    async def _look_forever(self) -> None:
+        while True:
+            more = False
+            try:
+                more = await self._look_again()
+            except Unreachable as error:
+                log.warning("scheduler_looks_lost", error=str(error) or type(error).__name__)
+            await asyncio.sleep(PAUSE_S if more else LOOK_EVERY_S)
+
+    async def _look_again(self) -> bool:
+        """Let those who wait go to replicas that have come, and to none that have gone; whether there are more of them.
+
+        A place is told of again by a later look when Redis was away.
+        """
+        moves, more = moves_of(self._waiting.values())
+        for ticket, replicas in moves:
+            if replicas or ticket.held:
+                self._waiting[ticket.id] = replace(ticket, replicas=replicas)
+                self._unmoved.add(ticket.id)
+            else:
+                self._grants.settle(ticket.id, Gone())
+        pools: defaultdict[str, list[Ticket]] = defaultdict(list)
+        self._unmoved &= self._waiting.keys()
+        for id in self._unmoved:
+            pools[self._waiting[id].pool].append(self._waiting[id])
+        for pool, moved in pools.items():
+            moved.sort(key=lambda each: each.priority.rank)
+            for at in range(0, len(moved), MOST_MOVES):
+                part = moved[at : at + MOST_MOVES]
+                await self._call(MOVE, pool, *map(_as_json, part))
+                self._unmoved.difference_update([each.id for each in part])
+        return more
+
     async def _tell_charges_forever(self) -> None:
         while True:
             await self._charged.wait()
@@ -282,9 +331,9 @@ class RedisScheduler:
 
 
 class _StillThere(AtriumError):
-    """The wait is over, and the ticket may still be in the queue."""
+    """The wait is over for the reason `told`, and the ticket may still be in the queue."""
 
-    def __init__(self, told: ServerOverloaded) -> None:
+    def __init__(self, told: AtriumError) -> None:
         super().__init__()
         self.told = told
 
@@ -297,6 +346,17 @@ def _share(replicas: tuple[ReplicaSlots, ...]) -> tuple[ReplicaSlots, ...]:
     return tuple(
         replace(each, max_concurrency=max(1, each.max_concurrency // SHARE_WHILE_AWAY)) for each in replicas
     )
+
+
+def _shared(ticket: Ticket) -> Ticket:
+    """The ticket as it waits in this process alone."""
+    look = ticket.look
+
+    def look_at_share() -> tuple[ReplicaSlots, ...] | None:
+        found = look() if look is not None else None
+        return None if found is None else _share(found)
+
+    return replace(ticket, replicas=_share(ticket.replicas), look=look_at_share if look else None)
 
 
 def _as_json(ticket: Ticket) -> bytes:

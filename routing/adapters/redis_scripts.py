@@ -72,8 +72,8 @@ if get('n', 'wait' .. b) == 0 then
   put('n', 'grants' .. b, 0)
 end
 changed()
-rec.seq, rec.at, rec.lane = add('n', 'seq', 1), now, lane_of(rec.replicas)
-local line, users = rec.lane .. ':' .. b, 'u' .. b .. ':' .. tenant
+rec.seq, rec.at = add('n', 'seq', 1), now
+local users = 'u' .. b .. ':' .. tenant
 -- The band.
 local least_used, least_user = least(b), least_of_users(b, tenant)
 add('n', 'waiting', 1)
@@ -90,15 +90,8 @@ if call('HEXISTS', P .. 'uw' .. b .. ':' .. tenant, rec.user) == 0 then
   lift(users, rec.user, call('HGET', P .. 'ul' .. b, tenant) or '', least_user)
 end
 add('uw' .. b .. ':' .. tenant, rec.user, 1)
--- The lane.
-if call('HSETNX', P .. 'lanes', rec.lane, cjson.encode(rec.replicas)) == 1 then lane_replicas = nil end
-add('lw', rec.lane, 1)
-call('ZADD', P .. 'a:' .. line, rec.seq, rec.id)
-call('ZADD', P .. 'lt:' .. line, get('c' .. b, tenant), tenant)
-call('ZADD', key_of('lu:', line, tenant), get(users, rec.user), rec.user)
-call('ZADD', key_of('lf:', line, tenant, rec.user), rec.seq, rec.id)
-call('HSET', P .. 't:' .. rec.id, 'raw', rec.raw, 'st', 'w', 'owner', owner, 'lane', rec.lane, 'seq', rec.seq,
-  'at', now, 'ordinal', rec.ordinal)
+join_lane(rec)
+call('HSET', P .. 't:' .. rec.id, 'st', 'w', 'owner', owner, 'seq', rec.seq, 'at', now, 'ordinal', rec.ordinal)
 call('SADD', P .. 'own:' .. owner, rec.id)
 local place, wait_ms = place_of(rec)
 if victim then return {'shed', victim, shed_ms, tostring(place), exact(wait_ms)} end
@@ -127,6 +120,21 @@ for i = 4, #ARGV do
   end
 end
 return answers
+"""
+)
+
+# Tickets that wait may go elsewhere, at the places they have. ARGV 4…: tickets as JSON. Returns what was granted.
+MOVE = (
+    SHARED
+    + """
+keep_alive()
+for i = 4, #ARGV do
+  local to = cjson.decode(ARGV[i])
+  local rec = load(to.id)
+  if rec and rec.st == 'w' then move(rec, to, ARGV[i]) end
+end
+grant()
+return granted
 """
 )
 

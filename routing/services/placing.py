@@ -25,7 +25,7 @@ from kernel.errors import (
 )
 from kernel.hops import Fact, note_hop
 from kernel.ids import another_span, uuid7
-from routing.eligibility import Candidate, in_service, named_candidates
+from routing.eligibility import Candidate, named_candidates
 from routing.limits import (
     BETWEEN_CHUNKS_S,
     FIRST_TOKEN_S,
@@ -36,16 +36,15 @@ from routing.limits import (
     RETRY_WITHIN_S,
     SILENT_S,
     WHOLE_ANSWER_S,
-    estimate_tokens,
 )
 from routing.ports import Scheduler
 from routing.prefixes import Prefix
-from routing.scoring import budget_of
 from routing.services.admission import Admission, Admissions
 from routing.services.choosing import choose, facts_of, find_policy
 from routing.services.memory import RoutingMemory
-from routing.services.weighing import Expectation, find_prefix, note_chosen, weigh_replicas
-from routing.types import Lease, ModelCall, ReplicaSlots, RoutingDecision, Terms, Ticket
+from routing.services.outlook import Outlook
+from routing.services.weighing import note_chosen
+from routing.types import Lease, ModelCall, RoutingDecision, Terms, Ticket
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -75,6 +74,8 @@ class Progress(Struct):
     vital: Vital | None = None
     first_s: float = 0.0
     prompt_tokens: int = 0
+    # Its answer was begun elsewhere, and only engines that can continue one may go on.
+    continued: bool = False
     # When the scheduler is told that a prompt has been read whose answer is not streamed.
     reading: asyncio.TimerHandle | None = None
 
@@ -130,8 +131,7 @@ async def place_again(
     now = get_model(model.id, tenant_id=principal.tenant_id, region=principal.region, closed=principal.closed)
     candidates = named_candidates(now, call.surface, replica_available)
     # An engine that cannot continue a message would begin the answer anew.
-    if call.surface is Surface.CHAT:
-        dead |= {replica.id for each in candidates for replica in each.replicas if not replica.vllm}
+    progress.continued = call.surface is Surface.CHAT
     return await _begin_at_one(call, begin, progress, request, candidates, set(dead))
 
 
@@ -255,82 +255,64 @@ async def _admitted(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
 
 async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress: Progress) -> ReplicaSpec:
     """A replica of the candidate with its slot, noted in `progress`."""
-    untried = candidate.replicas
-    if avoid:
-        untried = tuple(replica for replica in untried if replica.id not in avoid)
-    if not untried:
+    scheduler, principal = progress.scheduler, call.principal
+    outlook = Outlook(
+        call, candidate, avoid, progress.memory, prefix=progress.prefix, vllm=progress.continued
+    )
+    if not outlook.wanted:
         raise NoReplica(retry_after_s=RETRY_AFTER_S)
-    usable = in_service(untried, replica_available)
-    scheduler, memory = progress.scheduler, progress.memory
-    principal, prompt_tokens = call.principal, estimate_tokens(call.prompt_chars)
-    prefix = weighing = vital = None
-    if len(candidate.replicas) == 1:
-        vital = vital_of(usable[0].id)
-        slots = wanted = _only(usable[0], vital, prompt_tokens)
-    else:
-        prefix = progress.prefix = progress.prefix or find_prefix(call)
-        weighing = weigh_replicas(usable, prompt_tokens, prefix, memory)
-        slots, wanted = weighing.slots, weighing.worth_it
     ticket = Ticket(
         id=f"{progress.call_id.hex}-{progress.attempts}-{len(avoid)}",
         pool=candidate.pool,
         tenant=principal.tenant_name,
         priority=call.priority,
-        replicas=wanted,
-        prompt_tokens=prompt_tokens,
+        replicas=outlook.wanted,
+        prompt_tokens=outlook.prompt_tokens,
         max_tokens=call.max_tokens,
         wait_s=max(0.0, QUEUE_WAIT_S[call.priority] - progress.queue_ms / 1000),
         user=principal.sharer,
         weight=principal.weight,
         tell=call.tell,
-    )
-    waiting = (
-        Expectation(weighing, prefix, memory) if weighing is not None and prefix and weighing.waits else None
+        look=outlook.look,
     )
     began = time.perf_counter()
     try:
         admission = progress.admission
         lease = await (admission.acquire(scheduler, ticket) if admission else scheduler.acquire(ticket))
     except BaseException as error:
-        if waiting is not None:
-            waiting.over()
+        outlook.over()
         # What was waited in vain is not waited again for the next candidate.
         progress.queue_ms += (time.perf_counter() - began) * 1000
         note_hop("queue", began, {"pool": candidate.pool, "outcome": _outcome(error)})
         raise
     note_hop("queue", began, {"pool": candidate.pool, "outcome": "ok"})
     progress.lease = lease
-    progress.prompt_tokens = prompt_tokens
     progress.queue_ms += lease.waited_ms
     progress.attempts += 1
+    replica = _note_slot(call, outlook, lease, progress)
     progress.model = candidate.model
-    at = 0
-    while usable[at].id != lease.replica:
-        at += 1
-    replica = progress.replica = usable[at]
-    progress.terms = weighing.terms(at) if weighing is not None else None
-    progress.vital = vital = vital or vital_of(replica.id)
-    progress.stream = call.stream
-    now = time.perf_counter()
-    vital.begin(now, stream=call.stream, tokens=slots[at].uncached_tokens, slots=replica.max_concurrency)
-    if not call.stream and slots[at].token_budget:
-        # Nothing is heard of its prompt before the whole answer, and unread it would keep others from the replica.
-        read_s = vital.read_until - now
-        progress.reading = memory.later(read_s, "prompt_read", partial(scheduler.charge, lease, 0))
-    if prefix is not None:
-        note_chosen(replica, prompt_tokens, progress.terms, prefix, memory)
-    if waiting is not None:
-        waiting.over()
+    outlook.over()
     return replica
 
 
-def _only(replica: ReplicaSpec, vital: Vital, prompt_tokens: int) -> tuple[ReplicaSlots, ...]:
-    """A replica without others: there is nothing to weigh."""
-    budget = budget_of(vital.prefill_tps)
-    slots = ReplicaSlots(
-        replica.id, replica.max_concurrency, vital.speed, uncached_tokens=prompt_tokens, token_budget=budget
-    )
-    return (slots,)
+def _note_slot(call: ModelCall, outlook: Outlook, lease: Lease, progress: Progress) -> ReplicaSpec:
+    """The replica of the slot that the call has now, with what its settlement and later choices need to know of it."""
+    replica, slots, terms = outlook.chosen(lease.replica)
+    progress.replica, progress.terms, progress.prefix = replica, terms, outlook.prefix
+    progress.prompt_tokens = outlook.prompt_tokens
+    progress.vital = vital = vital_of(replica.id)
+    progress.stream = call.stream
+    now = time.perf_counter()
+    vital.begin(now, stream=call.stream, tokens=slots.uncached_tokens, slots=replica.max_concurrency)
+    if not call.stream and slots.token_budget:
+        # Nothing is heard of its prompt before the whole answer, and unread it would keep others from the replica.
+        read_s = vital.read_until - now
+        progress.reading = progress.memory.later(
+            read_s, "prompt_read", partial(progress.scheduler.charge, lease, 0)
+        )
+    if terms is not None:
+        note_chosen(replica, outlook.prompt_tokens, terms, outlook.prefix, progress.memory)
+    return replica
 
 
 def _request(call: ModelCall) -> EngineRequest:

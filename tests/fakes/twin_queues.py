@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
-from routing.adapters.redis_scripts import ACQUIRE, BEAT, CHARGE, RELEASE, SNAPSHOT
+from routing.adapters.redis_scripts import ACQUIRE, BEAT, CHARGE, MOVE, RELEASE, SNAPSHOT
 from routing.bands import BANDS
 from routing.queueing import Grant, PoolQueue, work_tokens
 from routing.reckoning import QueueBounds, Refused, Shed
@@ -18,11 +18,11 @@ from routing.types import QueuePlace, ReplicaSlots, Ticket
 from tenants.types import PriorityClass
 
 FOREVER_MS = 10**12
-SETS = (("a",), ("b",), ("a", "b"), ("a", "b", "c"), ("c", "a"), ("d",), ("d", "e"), ("a", "d"))
+SETS = (("a",), ("b",), ("a", "b"), ("a", "b", "c"), ("c", "a"), ("d",), ("d", "e"), ("a", "d"), ())
 # Of the larger ones some slots are kept for those who use little.
 SLOTS = {"a": 2, "b": 3, "c": 1, "d": 8, "e": 16}
 # Queues fill and drain in turn.
-PHASES = ("aaaaaaaaaaaarrrwwcu", "aaarrrrrrrrrrrwwwcu")
+PHASES = ("aaaaaaaaaaaarrrwwcumm", "aaarrrrrrrrrrrwwwcumm")
 PHASE_STEPS = 150
 
 
@@ -57,7 +57,8 @@ class TwinQueues:
         self._prefix = f"atrium:sched:{{twin-{uuid.uuid4().hex}}}:"
         self._queue = PoolQueue(bounds)
         self._scripts = {
-            script: client.register_script(script) for script in (ACQUIRE, BEAT, CHARGE, RELEASE, SNAPSHOT)
+            script: client.register_script(script)
+            for script in (ACQUIRE, BEAT, CHARGE, MOVE, RELEASE, SNAPSHOT)
         }
         self.now = 1_000.0
         self.held: dict[str, str] = {}
@@ -98,6 +99,12 @@ class TwinQueues:
         self._queue.cancel(id)
         self.waiting.pop(id, None)
         self._compare_grants(self._call(RELEASE, id, "1", 0, 0))
+
+    def move(self, id: str, replicas: tuple[ReplicaSlots, ...]) -> None:
+        """A ticket that waits may go elsewhere."""
+        ticket = self.waiting[id] = replace(self.waiting[id], replicas=replicas)
+        assert self._queue.move(id, replicas)
+        self._compare_grants(self._call(MOVE, as_json(ticket)))
 
     def charge(self, id: str, written: int, read: int) -> None:
         """A call has used tokens."""
@@ -215,20 +222,29 @@ def random_steps(client: "redis.Redis", *, seed: int, count: int) -> int:
             twins.charge(dice.choice(held), dice.randrange(128), dice.choice((0, 0, -20, 9)))
         elif step == "c" and waiting:
             twins.cancel(dice.choice(waiting))
+        elif step == "m" and waiting:
+            twins.move(dice.choice(waiting), _replicas(dice, number))
         if number % 10 == 0:
             twins.compare()
+    for id in list(twins.waiting):
+        # Those for whom there is no replica.
+        twins.cancel(id)
     twins.close()
     return count
 
 
-def _ticket(dice: random.Random, number: int) -> Ticket:
-    replicas = tuple(
+def _replicas(dice: random.Random, number: int) -> tuple[ReplicaSlots, ...]:
+    return tuple(
         ReplicaSlots(
             name, SLOTS[name], prefill_tps=dice.choice((1000.0, 4000.0, 5123.7)),
             uncached_tokens=dice.randrange(600), extra_s=dice.choice((0.0, 0.0, 0.013)), token_budget=(0, 900)[number % 3 == 0],
         )
         for name in dice.choice(SETS)
     )  # fmt: skip
+
+
+def _ticket(dice: random.Random, number: int) -> Ticket:
+    replicas = _replicas(dice, number)
     return Ticket(
         f"{number:07}", "pool", f"t{dice.randrange(6)}", dice.choice(list(PriorityClass)), replicas, 10, 10,
         dice.choice((1.0, 60.0, 1e9, 1e9, 1e9, 1e9, 1e9)), user=dice.choice(("", "u1", "u2", "u3")), weight=dice.choice((1, 1, 2, 3, 7)),

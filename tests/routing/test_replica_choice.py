@@ -15,11 +15,12 @@ from inference.outliers import NO_PROGRESS_S
 from inference.services.watching import look_at_replicas
 from inference.types import Surface
 from kernel.backends import backends
+from kernel.errors import NoReplica
 from routing.adapters.memory_scheduler import MemoryScheduler
 from routing.services import dispatch
 from routing.services.memory import RoutingMemory
-from routing.types import ModelCall, RoutingDecision
-from tenants.types import Principal, Role
+from routing.types import ModelCall, ReplicaSlots, RoutingDecision, Ticket
+from tenants.types import Principal, PriorityClass, Role
 
 LONG = "What was said before. " * 100
 
@@ -160,3 +161,55 @@ async def test_the_speed_of_reading_is_learned(engine: ScriptedEngine) -> None:
     assert directory.vitals.of("r0").prefill_tps == 0.0
     assert 15 < directory.vitals.of("r0").ttft_s * 1000 < 500
     assert directory.vitals.of("r0").calls == 1
+
+
+async def test_a_call_that_waits_goes_to_a_replica_that_joins(engine: ScriptedEngine) -> None:
+    directory: ModelDirectory = backends["model_directory"]
+    directory.show((model_spec("tiny", replica_spec("r0", max_concurrency=1)),))
+    scheduler: MemoryScheduler = backends["scheduler"]
+    taken = await scheduler.acquire(ticket_of("r0"))
+    waiting = asyncio.create_task(ask("hello"))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    directory.show((model_spec("tiny", replica_spec("r0", max_concurrency=1), replica_spec("r1")),))
+    decision = await asyncio.wait_for(waiting, 3)
+    assert (decision.replica, decision.attempts) == ("r1", 1)
+    assert decision.terms is not None
+    await scheduler.release(taken)
+
+
+async def test_a_call_that_waits_for_one_that_goes_out_finds_the_other(engine: ScriptedEngine) -> None:
+    directory: ModelDirectory = backends["model_directory"]
+    both = [replica_spec(name, max_concurrency=1) for name in ("r0", "r1")]
+    directory.show((model_spec("tiny", *both),))
+    for _ in range(2):
+        directory.health.probe_failed("r1", "down")
+    scheduler: MemoryScheduler = backends["scheduler"]
+    taken = await scheduler.acquire(ticket_of("r0"))
+    waiting = asyncio.create_task(ask("hello"))
+    await asyncio.sleep(0.05)
+    # The one that it waits for is taken out of service, and the other comes back.
+    directory.show((model_spec("tiny", both[1]),))
+    directory.health.probe_succeeded("r1")
+    decision = await asyncio.wait_for(waiting, 3)
+    assert decision.replica == "r1"
+    await scheduler.release(taken)
+
+
+async def test_a_call_that_waits_for_a_model_that_has_lost_all_is_told(engine: ScriptedEngine) -> None:
+    directory: ModelDirectory = backends["model_directory"]
+    directory.show((model_spec("tiny", replica_spec("r0", max_concurrency=1)),))
+    scheduler: MemoryScheduler = backends["scheduler"]
+    taken = await scheduler.acquire(ticket_of("r0"))
+    waiting = asyncio.create_task(ask("hello"))
+    await asyncio.sleep(0.05)
+    directory.show(())
+    with pytest.raises(NoReplica):
+        await asyncio.wait_for(waiting, 3)
+    await scheduler.release(taken)
+
+
+def ticket_of(replica: str) -> Ticket:
+    """A call of somebody else that takes the only slot of the replica."""
+    slots = (ReplicaSlots(replica, 1),)
+    return Ticket(replica, "gpu", "other", PriorityClass.STANDARD, slots, 10, 10, 5.0)

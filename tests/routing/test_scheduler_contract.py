@@ -372,3 +372,110 @@ async def test_the_work_of_a_pool_is_counted_in_tokens(scheduler: Scheduler, poo
     work = (await scheduler.snapshot(pool)).work
     assert (work.running, work.waiting, work.done) == (51, 0, 144)
     await scheduler.release(held)
+
+
+class Replicas:
+    """What a ticket is told of the replicas that there are; it says so once, as whoever decides about them does."""
+
+    def __init__(self, *slots: tuple[str, int]) -> None:
+        self._told: dict[str, bool] = {}
+        self._now = tuple(ReplicaSlots(replica, count) for replica, count in slots)
+
+    def become(self, *slots: tuple[str, int]) -> None:
+        self._now = tuple(ReplicaSlots(replica, count) for replica, count in slots)
+        self._told = dict.fromkeys(self._told, False)
+
+    def ticket(self, pool: str, *, held: bool = False, wait_s: float = 5.0) -> Ticket:
+        id = uuid.uuid4().hex
+        self._told[id] = True
+
+        def look() -> tuple[ReplicaSlots, ...] | None:
+            if self._told[id]:
+                return None
+            self._told[id] = True
+            return self._now
+
+        return replace(ticket(pool, wait_s=wait_s, id=id), replicas=self._now, look=look, held=held)
+
+
+async def test_who_waits_goes_to_a_replica_that_joined_later(scheduler: Scheduler, pool: str) -> None:
+    replicas = Replicas(("a", 1))
+    first = await scheduler.acquire(replicas.ticket(pool))
+    waiting = [asyncio.create_task(scheduler.acquire(replicas.ticket(pool))) for _ in range(3)]
+    await settled()
+    assert (await scheduler.snapshot(pool)).waiting == 3
+    replicas.become(("a", 1), ("b", 2))
+    async with asyncio.timeout(3):
+        leases = [await each for each in waiting[:2]]
+    assert [lease.replica for lease in leases] == ["b", "b"], "the two that came first"
+    assert not waiting[2].done()
+    await scheduler.release(first)
+    leases.append(await waiting[2])
+    assert leases[2].replica == "a"
+    for lease in leases:
+        await scheduler.release(lease)
+    assert (await scheduler.snapshot(pool)).waiting == 0
+
+
+async def test_who_moves_keeps_its_place_before_those_that_came_for_the_new_one(
+    scheduler: Scheduler, pool: str
+) -> None:
+    old, new = Replicas(("a", 1)), Replicas(("b", 1))
+    held = [await scheduler.acquire(old.ticket(pool)), await scheduler.acquire(new.ticket(pool))]
+    first = asyncio.create_task(scheduler.acquire(old.ticket(pool)))
+    await settled()
+    second = asyncio.create_task(scheduler.acquire(new.ticket(pool)))
+    await settled()
+    old.become(("b", 1))
+    await asyncio.sleep(1.0)
+    await scheduler.release(held[1])
+    lease = await asyncio.wait_for(first, 2)
+    assert lease.replica == "b"
+    assert not second.done()
+    await scheduler.release(lease)
+    await scheduler.release(await asyncio.wait_for(second, 2))
+    await scheduler.release(held[0])
+
+
+async def test_nobody_who_waits_is_given_a_replica_that_has_left(scheduler: Scheduler, pool: str) -> None:
+    replicas = Replicas(("a", 1))
+    first = await scheduler.acquire(replicas.ticket(pool))
+    waiting = asyncio.create_task(scheduler.acquire(replicas.ticket(pool)))
+    await settled()
+    replicas.become(("b", 1))
+    lease = await asyncio.wait_for(waiting, 3)
+    assert lease.replica == "b"
+    await scheduler.release(first)
+    await scheduler.release(lease)
+
+
+async def test_who_waits_for_the_only_one_is_told_when_it_has_left(scheduler: Scheduler, pool: str) -> None:
+    replicas = Replicas(("a", 1))
+    first = await scheduler.acquire(replicas.ticket(pool))
+    waiting = asyncio.create_task(scheduler.acquire(replicas.ticket(pool)))
+    await settled()
+    replicas.become()
+    with pytest.raises(NoReplica):
+        await asyncio.wait_for(waiting, 3)
+    snapshot = await scheduler.snapshot(pool)
+    assert (snapshot.waiting, dict(snapshot.running)) == (0, {"a": 1})
+    await scheduler.release(first)
+
+
+async def test_a_held_ticket_waits_without_any_replica(scheduler: Scheduler, pool: str) -> None:
+    replicas = Replicas()
+    waiting = [asyncio.create_task(scheduler.acquire(replicas.ticket(pool, held=True))) for _ in range(2)]
+    late = asyncio.create_task(scheduler.acquire(replicas.ticket(pool, held=True, wait_s=0.3)))
+    await settled()
+    snapshot = await scheduler.snapshot(pool)
+    assert snapshot.waiting == 3
+    assert snapshot.work.waiting > 0
+    with pytest.raises(ServerOverloaded):
+        await late
+    replicas.become(("a", 2))
+    leases = [await asyncio.wait_for(each, 3) for each in waiting]
+    assert {lease.replica for lease in leases} == {"a"}
+    for lease in leases:
+        await scheduler.release(lease)
+    with pytest.raises(NoReplica):
+        await scheduler.acquire(ticket(pool))
