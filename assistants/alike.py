@@ -56,6 +56,7 @@ class KeptExchange(Struct, frozen=True, array_like=True):
     replica: str
     usage: TokenUsage
     citations: tuple[Citation, ...]
+    served: tuple[str, ...]
 
 
 _questions = msgspec.msgpack.Decoder(KeptQuestion)

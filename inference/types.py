@@ -118,6 +118,10 @@ class ModelSpec:
         kept = tuple(each for each in self.replicas if each.region == region)
         return self if len(kept) == len(self.replicas) else replace(self, replicas=kept)
 
+    def served_names(self) -> tuple[str, ...]:
+        """The names that its engines know it by: an answer under other names was another model's."""
+        return tuple(sorted({replica.served_name for replica in self.replicas}))
+
     def open_to(self, tenant_id: uuid.UUID) -> bool:
         """Whether calls of the tenant may use it."""
         return self.enabled and (self.tenants is None or tenant_id in self.tenants)

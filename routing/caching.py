@@ -14,6 +14,7 @@ import msgspec
 import orjson
 
 from inference.types import Chunk, ModelSpec, Surface, TokenUsage
+from routing.choice_types import CacheUse
 from routing.types import KEPT_FORM, KeptAnswer, ModelCall
 
 # An answer that is longer is not kept.
@@ -27,13 +28,15 @@ _decoder = msgspec.msgpack.Decoder(KeptAnswer)
 _encoder = msgspec.msgpack.Encoder()
 
 
-def keep_seconds(call: ModelCall, model: ModelSpec) -> int:
+def keep_seconds(call: ModelCall, model: ModelSpec, use: CacheUse = CacheUse.ASKED) -> int:
     """For how long the answer to `call` may be kept; 0 when it may neither be kept nor be a kept one.
 
     The model's operators allow it and bound the time. Without a word of the caller only calls are meant whose answer is
-    the same each time: with temperature 0, or with a seed.
+    the same each time: with temperature 0, or with a seed; all, or none, where the tenant says so (`use`).
     """
     wish = call.cache
+    if use is CacheUse.NEVER:
+        return 0
     if wish is None or not model.cache_seconds or model.built_in or call.surface not in _SURFACES:
         return 0
     if call.question or call.passages:
@@ -43,7 +46,7 @@ def keep_seconds(call: ModelCall, model: ModelSpec) -> int:
         return 0
     if wish.age_s is not None:
         return min(model.cache_seconds, wish.age_s)
-    return model.cache_seconds if _repeatable(call.body) else 0
+    return model.cache_seconds if use is CacheUse.ALWAYS or _repeatable(call.body) else 0
 
 
 def _repeatable(body: Mapping[str, Any]) -> bool:
@@ -52,13 +55,20 @@ def _repeatable(body: Mapping[str, Any]) -> bool:
 
 def key_of(call: ModelCall, model: ModelSpec) -> str:
     """What a kept answer is found by, among those of the tenant: 64 hex characters."""
-    served = sorted({replica.served_name for replica in model.replicas})
+    served = model.served_names()
     # The order of fields within them may change the answer: a schema's is that in which fields are written.
     body = sorted(call.body.items())
     told = orjson.dumps([call.surface.value, call.model, model.id, served, call.stream, body])
     return blake2b(
         told, digest_size=32, person=b"atrium-answer", key=call.principal.tenant_id.bytes
     ).hexdigest()
+
+
+def may_stand(given: KeptAnswer, model: ModelSpec, *, now: float) -> bool:
+    """Whether an answer of `model` that was found elsewhere may still be given: its operators allow it, for so long, and
+    its engines know it by the same names.
+    """
+    return now - given.at <= model.cache_seconds and given.served == model.served_names()
 
 
 def encode(answer: KeptAnswer) -> bytes | None:

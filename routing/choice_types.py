@@ -4,6 +4,7 @@ It is one document, replaced as a whole: an order of rules has no half-changed s
 that a word with a typing error is refused when it is saved and never ignored when it should count.
 """
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +18,7 @@ from inference.types import MODEL_ID_LENGTH
 MOST_RULES = 100
 MOST_CHAINS = 100
 MOST_CANARIES = 20
+MOST_CACHING_KEYS = 200
 MOST_IN_LIST = 50
 LONGEST_CHAIN = 3
 RULE_NAME_LENGTH = 100
@@ -96,6 +98,30 @@ class Canary(Struct, frozen=True, forbid_unknown_fields=True):
     percent: Share
 
 
+class CacheUse(StrEnum):
+    """What becomes of answers that could be given again: of calls that ask for it or that are the same each time (`asked`),
+    of every call whose model allows it (`always`), of none, an assistant's neither (`never`).
+    """
+
+    ASKED = "asked"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class KeyCaching(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is said for the calls of one key, by its id."""
+
+    key: Word
+    use: CacheUse
+
+
+class Caching(Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of answers that could be given again: for the tenant's calls, and for those of single keys before it."""
+
+    use: CacheUse = CacheUse.ASKED
+    keys: Annotated[tuple[KeyCaching, ...], Meta(max_length=MOST_CACHING_KEYS)] = ()
+
+
 class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     """All of it. `heavy_percent` is the share of the `auto` calls that no rule decides which a heavy model answers, the
     most complex ones; None: the light tier first, always. `auto_models` are those that `auto` may choose (empty: all).
@@ -106,6 +132,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     auto_models: ModelIds = ()
     chains: Annotated[tuple[Chain, ...], Meta(max_length=MOST_CHAINS)] = ()
     canaries: Annotated[tuple[Canary, ...], Meta(max_length=MOST_CANARIES)] = ()
+    caching: Caching = Caching()
 
     @property
     def empty(self) -> bool:
@@ -122,6 +149,34 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NOTHING_SAID = Policy()
+
+
+class CachingInForce(Struct, frozen=True):
+    """What holds for one caller, and who said it: `key`, `tenant`, or `nobody`."""
+
+    use: CacheUse = CacheUse.ASKED
+    said_by: str = "nobody"
+
+    @property
+    def declined(self) -> bool:
+        """Whether none is given again."""
+        return self.use is CacheUse.NEVER
+
+
+USUAL_CACHING = CachingInForce()
+
+
+def caching_for(policy: Policy | None, api_key_id: uuid.UUID | None) -> CachingInForce:
+    """What holds for a caller with this key (None: a session): what is said of the key, else of the tenant."""
+    if policy is None:
+        return USUAL_CACHING
+    caching = policy.caching
+    if caching.keys and api_key_id is not None:
+        name = str(api_key_id)
+        for each in caching.keys:
+            if each.key == name:
+                return CachingInForce(each.use, "key")
+    return USUAL_CACHING if caching.use is CacheUse.ASKED else CachingInForce(caching.use, "tenant")
 
 
 class TenantPolicy(Struct, frozen=True):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from routing.choice_types import Task
+from routing.choice_types import CachingInForce, Task
 from routing.choosing import By, Passed
 from routing.types import Terms
 from tenants.types import PriorityClass
@@ -88,3 +88,4 @@ class Explained:
     candidates: Sequence[CandidateExplained]
     left_out: Sequence[tuple[str, str]]
     choice: ChoiceExplained
+    caching: CachingInForce

@@ -11,6 +11,7 @@ from routing.choice_types import (
     MOST_IN_LIST,
     MOST_TOKENS,
     RULE_NAME_LENGTH,
+    CacheUse,
     Task,
     Use,
 )
@@ -30,6 +31,8 @@ USES = [each.value for each in Use]
 TASKS = [each.value for each in Task]
 DECIDERS = [each.value for each in By]
 PASSED = ("off", "assistant", "group", "task", "prompt_length", "time", "no_model")
+CACHE_USES = [each.value for each in CacheUse]
+SAID_BY = ("key", "tenant", "nobody")
 TIME = r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]\Z"
 
 
@@ -96,6 +99,25 @@ class CanaryShape(StrictSerializer):
     percent = serializers.IntegerField(min_value=1, max_value=99)
 
 
+class KeyCachingShape(StrictSerializer):
+    """What is said for the calls of one key."""
+
+    key = serializers.CharField(max_length=MODEL_ID_LENGTH, help_text="its id")
+    use = serializers.ChoiceField(CACHE_USES)
+
+
+class CachingShape(StrictSerializer):
+    """What becomes of answers that could be given again; what is said of a key stands before what is said of all."""
+
+    use = serializers.ChoiceField(
+        CACHE_USES,
+        default=CacheUse.ASKED.value,
+        help_text="`asked`: of calls that ask for it or are the same each time; `always`: of every call whose model "
+        "allows it; `never`: of none, an assistant's neither",
+    )
+    keys = KeyCachingShape(many=True, default=list)
+
+
 class PolicyShape(StrictSerializer):
     """What the tenant says of which model answers."""
 
@@ -116,6 +138,7 @@ class PolicyShape(StrictSerializer):
     )
     chains = ChainShape(many=True, default=list)
     canaries = CanaryShape(many=True, default=list)
+    caching = CachingShape(default=dict)
 
 
 class PolicyOutput(PolicyShape):
@@ -141,6 +164,9 @@ class ExplainInput(StrictSerializer):
         child=serializers.UUIDField(), required=False, max_length=MOST_IN_LIST, help_text="ids of groups"
     )
     at = serializers.DateTimeField(required=False)
+    api_key = serializers.UUIDField(
+        required=False, help_text="id of the key whose call it would be; counts for `caching` alone"
+    )
     policy = PolicyShape(required=False)
 
 
@@ -164,6 +190,13 @@ class ChoiceOutput(serializers.Serializer[Any]):
     threshold = serializers.FloatField(allow_null=True, help_text="where heavy begins, if that decided")
     heavy_percent = serializers.IntegerField(allow_null=True)
     passed = PassedOutput(many=True)
+
+
+class CachingOutput(serializers.Serializer[Any]):
+    """What becomes of an answer that could be given again, and who said so."""
+
+    use = serializers.ChoiceField(CACHE_USES)
+    said_by = serializers.ChoiceField(SAID_BY)
 
 
 class TermsOutput(serializers.Serializer[Any]):
@@ -228,6 +261,7 @@ class ExplainedOutput(serializers.Serializer[Any]):
     longest_wait_s = serializers.FloatField(help_text="after which it would be refused")
     candidates = CandidateOutput(many=True)
     choice = ChoiceOutput()
+    caching = CachingOutput()
     left_out = serializers.SerializerMethodField()
 
     @extend_schema_field(LeftOutOutput(many=True))

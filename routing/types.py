@@ -48,6 +48,8 @@ class KeptAnswer(Struct, frozen=True, array_like=True):
     body: bytes = b""
     frames: tuple[bytes, ...] = ()
     form: int = KEPT_FORM
+    # Of one that was found elsewhere: the names that its model's engines had.
+    served: tuple[str, ...] = ()
 
     def completion(self) -> Completion:
         """It as the engine gave it."""

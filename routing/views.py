@@ -46,6 +46,8 @@ class ExplainView(AtriumView):
         if "groups" in asked:
             # Whose rights it has stays as it is.
             asker = replace(asker, group_ids=frozenset(asked["groups"]))
+        if "api_key" in asked:
+            asker = replace(asker, api_key_id=asked["api_key"])
         call = ModelCall(
             principal=asker,
             surface=Surface.CHAT,

@@ -31,15 +31,21 @@ from assistants.citations import used_citations
 from assistants.ports import SemanticCache
 from assistants.replay import stream_events, whole_body
 from assistants.types import AssistantView, Citation, Shelf, Turn, TurnRequest
-from inference.services import embedder_fingerprint, ensure_models, lexical_models
-from inference.types import Chunk, Completion, Surface, TokenUsage
+from inference.services import (
+    embedder_fingerprint,
+    ensure_models,
+    get_model,
+    lexical_models,
+    list_models,
+)
+from inference.types import Chunk, Completion, ModelSpec, Surface, TokenUsage
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK
-from kernel.errors import AtriumError, ModelNotFound, Unavailable
+from kernel.errors import AtriumError, ModelNotFound, PermissionDenied, Unavailable
 from kernel.hops import note_hop
 from knowledge.services import knowledge_state
 from knowledge.types import KnowledgeState
-from routing.services import embed
+from routing.services import embed, find_caching
 from routing.types import KeptAnswer, ModelCall, RoutingDecision, Settled
 from substrate.aside import Aside
 from substrate.units import run_unit
@@ -103,6 +109,8 @@ async def recall_turn(
     if assistant is None or not question or not (turn.cache.read or turn.cache.keep):
         return None
     began = time.perf_counter()
+    if not await _wanted(turn, began):
+        return None
     # The time that an answer ends by begins before its knowledge is looked at.
     now = _now()
     try:
@@ -130,6 +138,22 @@ async def recall_turn(
     if made.found is None:
         note_hop("cache", began, {"outcome": "semantic_miss", "kept": made.keep})
     return made
+
+
+async def _wanted(turn: TurnRequest, began: float) -> bool:
+    """Whether the tenant lets answers be given again to this caller, and any model of its lets its own."""
+    principal = turn.principal
+    try:
+        caching = await find_caching(principal)
+        await ensure_models()
+    except Unavailable:
+        # The call itself will say so.
+        return False
+    if caching.declined:
+        note_hop("cache", began, {"outcome": "declined", "said_by": caching.said_by})
+        return False
+    models = list_models(tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region)
+    return any(spec.cache_seconds for spec in models)
 
 
 async def _state(turn: TurnRequest, assistant: AssistantView) -> KnowledgeState:
@@ -203,6 +227,7 @@ def given_again(found: KeptExchange, turn: TurnRequest) -> KeptAnswer:
         usage=found.usage,
         finish_reason=found.finish_reason,
         text=found.text,
+        served=found.served,
     )
     if turn.stream:
         events = stream_events(
@@ -268,9 +293,13 @@ class KeepingFlow:
             or not text.strip()
         ):
             return
+        model = _model_of(recalled, decision.model)
+        if model is None:
+            return
+        until = min(recalled.until, recalled.at + model.cache_seconds)
         exchange = KeptExchange(
             at=recalled.at,
-            until=recalled.until,
+            until=until,
             text=text,
             finish_reason=finish_reason,
             model=decision.model,
@@ -278,14 +307,26 @@ class KeepingFlow:
             replica=decision.replica,
             usage=_counted(settled.usage),
             citations=used_citations(text, self._offered),
+            served=model.served_names(),
         )
-        raw, seconds = encode_exchange(exchange), int(recalled.until - _now())
+        raw, seconds = encode_exchange(exchange), int(until - _now())
         if raw is None or seconds < 1:
             return
-        question = encode_question(recalled.question, recalled.vector, recalled.until)
+        question = encode_question(recalled.question, recalled.vector, until)
         cache: SemanticCache = backends["semantic_cache"]
         aside: Aside = backends["aside"]
         aside.do("keep-exchange", cache.put(recalled.shelf, recalled.name, question, raw, seconds))
+
+
+def _model_of(recalled: Recalled, model_id: str) -> ModelSpec | None:
+    """The model that answered, None when it is none of the caller's any more."""
+    principal = recalled.turn.principal
+    try:
+        return get_model(
+            model_id, tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region
+        )
+    except (ModelNotFound, PermissionDenied):
+        return None
 
 
 def _counted(usage: TokenUsage) -> TokenUsage:

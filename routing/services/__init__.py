@@ -1,6 +1,7 @@
 """The door of routing: every model call goes through `dispatch` or `embed`."""
 
 from routing.services.calls import Flow, dispatch, embed
+from routing.services.choosing import find_caching
 from routing.services.evaluating import PoolEvaluator, scale_pools_forever
 from routing.services.explaining import explain_call
 from routing.services.memory import RoutingMemory
@@ -15,6 +16,7 @@ __all__ = [
     "draft_policy",
     "embed",
     "explain_call",
+    "find_caching",
     "get_policy",
     "get_scaling",
     "scale_pools_forever",

@@ -202,11 +202,13 @@ class dispatch:
         try:
             candidates = await admit(call, account.progress)
             if call.given is not None:
-                kept, model = call.given, model_of_given(call.given, candidates)
+                kept, model = call.given, model_of_given(call.given, candidates, account.progress.caching)
                 self._flow = Flow(account, kept_decision(kept, account.progress, "semantic"), kept)
                 await account.settle_kept(kept, model, "semantic")
                 return self._flow
-            made = await recall(call, candidates[0].model) if call.cache is not None and candidates else None
+            made = None
+            if call.cache is not None and candidates:
+                made = await recall(call, candidates[0].model, account.progress.caching)
             if made is not None and made.found is not None:
                 kept = made.found
                 self._flow = Flow(account, kept_decision(kept, account.progress), kept)

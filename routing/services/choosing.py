@@ -10,7 +10,15 @@ from kernel.backends import backends
 from kernel.errors import ModelNotFound, PermissionDenied
 from kernel.hops import Fact
 from routing.choice_directory import ChoiceDirectory
-from routing.choice_types import Canary, Policy, Task, TenantPolicy
+from routing.choice_types import (
+    USUAL_CACHING,
+    CachingInForce,
+    Canary,
+    Policy,
+    Task,
+    TenantPolicy,
+    caching_for,
+)
 from routing.choosing import Asked, By, Choice, Weighed, choose_by_policy, choose_named, in_canary
 from routing.complexity import question_text, task_of
 from routing.eligibility import (
@@ -26,6 +34,7 @@ from routing.eligibility import (
 from routing.limits import estimate_tokens
 from routing.services.memory import RoutingMemory
 from routing.types import ModelCall
+from tenants.types import Principal
 
 
 async def find_policy(call: ModelCall) -> TenantPolicy | None:
@@ -33,8 +42,17 @@ async def find_policy(call: ModelCall) -> TenantPolicy | None:
     if call.surface is Surface.EMBEDDINGS:
         # Vectors of another model would be of another space.
         return None
+    return await _policy_of(call.principal.tenant_id)
+
+
+async def find_caching(principal: Principal) -> CachingInForce:
+    """What becomes of the caller's answers that could be given again. Raises Unavailable when it cannot be known."""
+    found = await _policy_of(principal.tenant_id)
+    return caching_for(found.policy, principal.api_key_id) if found is not None else USUAL_CACHING
+
+
+async def _policy_of(tenant_id: uuid.UUID) -> TenantPolicy | None:
     directory: ChoiceDirectory = backends["choice_directory"]
-    tenant_id = call.principal.tenant_id
     return await directory.find(tenant_id) if directory.has(tenant_id) else None
 
 

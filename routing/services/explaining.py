@@ -9,7 +9,7 @@ from inference.types import ReplicaSpec
 from kernel.backends import backends
 from kernel.errors import AtriumError
 from routing.balancing import cheapest, is_open
-from routing.choice_types import TenantPolicy
+from routing.choice_types import TenantPolicy, caching_for
 from routing.choosing import Choice
 from routing.complexity import task_of
 from routing.eligibility import AUTO, Candidate, check_kind, fits, in_service, meets, needs_of
@@ -59,6 +59,7 @@ async def explain_call(
         candidates=explained,
         left_out=_left_out(call, candidates, prompt_tokens),
         choice=_explained(call, policy, choice),
+        caching=caching_for(policy.policy if policy is not None else None, call.principal.api_key_id),
     )
 
 

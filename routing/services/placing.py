@@ -25,6 +25,7 @@ from kernel.errors import (
 )
 from kernel.hops import Fact, note_hop
 from kernel.ids import another_span, uuid7
+from routing.choice_types import USUAL_CACHING, CachingInForce, caching_for
 from routing.eligibility import Candidate, named_candidates
 from routing.limits import (
     BETWEEN_CHUNKS_S,
@@ -78,6 +79,8 @@ class Progress(Struct):
     continued: bool = False
     # When the scheduler is told that a prompt has been read whose answer is not streamed.
     reading: asyncio.TimerHandle | None = None
+    # What the tenant says of answers that could be given again.
+    caching: CachingInForce = USUAL_CACHING
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the call came."""
@@ -245,6 +248,7 @@ async def _admitted(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
     choice = choose(call, policy)
     if policy is not None:
         note_hop("choose", began, facts_of(choice))
+        progress.caching = caching_for(policy.policy, call.principal.api_key_id)
     candidates = choice.candidates
     admissions: Admissions = backends["admissions"]
     admission = progress.admission = await admissions.admit(call, candidates, progress.call_id)

@@ -95,6 +95,7 @@ def checked_policy(*, principal: Principal, document: object) -> Policy:
     for canary in policy.canaries:
         if canary.model == canary.to:
             raise BadInput(f"A trial puts another model in place of one: {canary.model}.", param="canaries")
+    _check_caching(policy)
     for model in sorted(_named_models(policy)):
         require_answering_model(
             model_id=model, tenant_id=principal.tenant_id, closed=principal.closed, param="policy"
@@ -123,6 +124,14 @@ def _check_rule(rule: Rule) -> None:
         raise BadInput(f"The rule {rule.name} can never hold: it begins when it ends.", param="rules")
     if any(parse_uuid(group) is None for group in rule.groups):
         raise BadInput(f"The rule {rule.name} names groups by their ids.", param="rules")
+
+
+def _check_caching(policy: Policy) -> None:
+    keys = [each.key for each in policy.caching.keys]
+    _check_once(keys, "caching")
+    wrong = next((key for key in keys if str(parse_uuid(key)) != key), None)
+    if wrong is not None:
+        raise BadInput(f"Keys are named by their ids: {wrong}.", param="caching")
 
 
 def _named_models(policy: Policy) -> set[str]:

@@ -10,7 +10,16 @@ from inference.types import Completion, ModelSpec, TokenUsage
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK
 from kernel.hops import Facts, note_hop
-from routing.caching import StreamRecord, decode, encode, keep_seconds, key_of, worth_keeping
+from routing.caching import (
+    StreamRecord,
+    decode,
+    encode,
+    keep_seconds,
+    key_of,
+    may_stand,
+    worth_keeping,
+)
+from routing.choice_types import CachingInForce
 from routing.eligibility import Candidate
 from routing.errors import NotGivenAgain
 from routing.ports import ResponseCache
@@ -32,9 +41,11 @@ class Remembering(Struct):
     record: StreamRecord | None = None
 
 
-async def recall(call: ModelCall, model: ModelSpec) -> Remembering | None:
+async def recall(call: ModelCall, model: ModelSpec, caching: CachingInForce) -> Remembering | None:
     """What is remembered of `call`, whose first candidate is `model`; None when its answer may not be kept."""
-    wish, seconds = call.cache, keep_seconds(call, model)
+    wish, seconds = call.cache, keep_seconds(call, model, caching.use)
+    if caching.declined and keep_seconds(call, model):
+        note_hop("cache", time.perf_counter(), {"outcome": "declined", "said_by": caching.said_by})
     if wish is None or not seconds or not (wish.read or wish.keep):
         return None
     began = time.perf_counter()
@@ -59,10 +70,14 @@ async def recall(call: ModelCall, model: ModelSpec) -> Remembering | None:
     return made
 
 
-def model_of_given(given: KeptAnswer, candidates: Sequence[Candidate]) -> ModelSpec:
-    """The model of an answer that was found elsewhere, one of those that may answer now. Raises NotGivenAgain."""
+def model_of_given(given: KeptAnswer, candidates: Sequence[Candidate], caching: CachingInForce) -> ModelSpec:
+    """The model of an answer that was found elsewhere, one of those that may answer now and whose operators and tenant let
+    answers be given again. Raises NotGivenAgain.
+    """
     for each in candidates:
-        if each.model.id == given.model:
+        if each.model.id == given.model and not caching.declined:
+            if not may_stand(given, each.model, now=_now()):
+                break
             return each.model
     raise NotGivenAgain
 

@@ -24,6 +24,7 @@ from assistants.services import (
     create_conversation,
     find_message,
     follow_run,
+    recalling,
     start_run,
     update_assistant,
 )
@@ -49,6 +50,7 @@ from knowledge.services import (
     knowledge_state,
 )
 from knowledge.types import Hit, KnowledgeBaseView, NewDocument
+from routing.services import set_policy
 from routing.types import CacheWish
 from substrate.changes import KEEP_CHANGES
 from substrate.models import Change
@@ -141,9 +143,11 @@ async def counter(desk: Desk, settings: Any) -> Counter:
     backends.replace("semantic_cache", made.cache)
     backends["model_directory"].show(
         (
-            model_spec("tiny", replica_spec("r1", max_concurrency=50), cached_price_percent=10),
+            model_spec(
+                "tiny", replica_spec("r1", max_concurrency=50), cached_price_percent=10, cache_seconds=3600
+            ),
             model_spec("vectors", replica_spec("r2", model="vectors"), kind=ModelKind.EMBEDDING),
-            model_spec("other", replica_spec("r3", model="other")),
+            model_spec("other", replica_spec("r3", model="other"), cache_seconds=3600),
         )
     )
     await make_assistant(desk.principal)
@@ -637,3 +641,62 @@ async def test_a_new_answer_in_place_of_one_too_old_is_found_by_its_meaning(coun
     assert (await counter.ask(cache=CacheWish(age_s=0)))[0] == "miss"
     assert (await counter.ask(ALIKE))[0] == "semantic"
     assert counter.engine.embedded == [ASKED, ASKED, ALIKE]
+
+
+def show_models(seconds: int, served: str = "tiny") -> None:
+    """The model `tiny`, whose answers may be kept for so long and whose engine knows it by this name."""
+    backends["model_directory"].show(
+        (
+            model_spec("tiny", replica_spec("r1", served_name=served), cache_seconds=seconds),
+            model_spec("vectors", replica_spec("r2", model="vectors"), kind=ModelKind.EMBEDDING),
+        )
+    )
+
+
+async def test_a_model_whose_answers_may_not_be_kept_is_asked_anew(counter: Counter) -> None:
+    show_models(0)
+    assert [(await counter.ask())[0] for _ in range(2)] == ["off", "off"]
+    assert counter.engine.embedded == []
+    show_models(600)
+    assert [(await counter.ask())[0] for _ in range(2)] == ["miss", "semantic"]
+    # What was kept before its operators said no is not given after.
+    backends["model_directory"].show(
+        (
+            model_spec("tiny", replica_spec("r1")),
+            model_spec("other", replica_spec("r3", model="other"), cache_seconds=600),
+            model_spec("vectors", replica_spec("r2", model="vectors"), kind=ModelKind.EMBEDDING),
+        )
+    )
+    assert (await counter.ask())[0] == "miss"
+
+
+async def test_an_answer_ends_with_the_time_that_its_model_allows(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show_models(60)
+    await counter.ask()
+    now = recalling._now()
+    monkeypatch.setattr(recalling, "_now", lambda: now + 59)
+    assert (await counter.ask())[0] == "semantic"
+    monkeypatch.setattr(recalling, "_now", lambda: now + 61)
+    assert (await counter.ask())[0] == "miss"
+
+
+async def test_an_engine_under_another_name_does_not_speak_through_old_answers(counter: Counter) -> None:
+    show_models(600)
+    await counter.ask()
+    show_models(600, "tiny-v2")
+    assert [(await counter.ask())[0] for _ in range(2)] == ["miss", "semantic"]
+
+
+async def test_what_the_tenant_or_a_key_declines_is_neither_kept_nor_given(counter: Counter) -> None:
+    key = uuid.uuid4()
+    principal = counter.desk.principal
+    await counter.ask()
+    document = {"caching": {"use": "never", "keys": [{"key": str(key), "use": "asked"}]}}
+    await run_unit(set_policy, principal=principal, document=document)
+    await backends["choice_directory"].start()
+    counter.engine.embedded.clear()
+    assert [(await counter.ask())[0], (await counter.ask(ALIKE))[0]] == ["off", "off"]
+    assert counter.engine.embedded == []
+    assert (await counter.ask(principal=replace(principal, api_key_id=key)))[0] == "semantic"

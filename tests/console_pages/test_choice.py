@@ -80,3 +80,33 @@ def test_a_stand_in_and_a_trial_are_kept_and_taken_back(open_console: OpenConsol
             assert console.errors == []
         finally:
             server.manage("remove_engine", engine.url)
+
+
+@pytest.mark.parametrize("width", [1440, 360])
+def test_answers_given_again_are_declined_for_all_and_asked_for_by_a_key(
+    open_console: OpenConsole, installation: Any, width: int
+) -> None:
+    console = open_console("owner", width)
+    console.go("/console/choice")
+    page = console.page
+    saved = page.get_by_test_id("policy").get_by_test_id("save")
+    page.get_by_test_id("caching").get_by_label("Calls of this tenant").select_option("never")
+    page.get_by_test_id("new-key-caching").click()
+    key = page.get_by_test_id("key-caching")
+    key.get_by_label("Answers given again").select_option("always")
+    page.get_by_test_id("try").click()
+    expect(page.get_by_test_id("tried")).to_contain_text("as said of the tenant: Never")
+    assert console.axe() == []
+    assert console.overflow() == 0
+    console.keep(f"choice-caching-{width}")
+    saved.click()
+    expect(saved).to_be_disabled()
+    page.reload()
+    expect(page.get_by_test_id("caching").get_by_label("Calls of this tenant")).to_have_value("never")
+    expect(key.get_by_label("Answers given again")).to_have_value("always")
+    # As it was before.
+    key.get_by_role("button").click()
+    page.get_by_test_id("caching").get_by_label("Calls of this tenant").select_option("asked")
+    saved.click()
+    expect(saved).to_be_disabled()
+    assert console.errors == []

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fakes.engines import Act, RememberingSpool, ScriptedEngine, model_spec, replica_spec
+from msgspec import structs
 
 from inference.directory import ModelDirectory
 from inference.types import Chunk, Completion, Surface, TokenUsage
@@ -17,6 +18,7 @@ from kernel.hops import Trail, on_trail
 from routing.adapters.memory_answers import MemoryResponseCache
 from routing.adapters.memory_scheduler import MemoryScheduler
 from routing.caching import MOST_ANSWER_BYTES, StreamRecord, worth_keeping
+from routing.choice_types import CacheUse, Caching, KeyCaching, Policy, TenantPolicy
 from routing.services import dispatch, remembering
 from routing.services.memory import RoutingMemory
 from routing.types import CacheWish, ModelCall, RoutingDecision
@@ -341,3 +343,59 @@ async def test_work_aside_that_fails_is_told_and_ended_work_is_waited_for_a_mome
     assert aside.do("work", work())
     await aside.close()
     assert done == [1]
+
+
+class Said:
+    """The policies of tenants, in memory."""
+
+    def __init__(self, caching: Caching) -> None:
+        self.policy = TenantPolicy(Policy(caching=caching), "UTC")
+
+    def has(self, tenant_id: uuid.UUID) -> bool:
+        return tenant_id == ACME.tenant_id
+
+    async def find(self, tenant_id: uuid.UUID) -> TenantPolicy:
+        return self.policy
+
+
+def say(use: CacheUse, **keys: CacheUse) -> None:
+    """The tenant's word, and that of keys `k8`, …: their numbers."""
+    named = tuple(KeyCaching(str(uuid.UUID(int=int(name[1:]))), each) for name, each in keys.items())
+    backends.replace("choice_directory", Said(Caching(use, named)))
+
+
+async def test_what_the_tenant_declines_is_neither_kept_nor_given(house: House) -> None:
+    await ask(call())
+    say(CacheUse.NEVER)
+    trail = Trail("v1", "request-1", "0" * 32)
+    with on_trail(trail):
+        decision, _ = await ask(call(cache=CacheWish(age_s=600)))
+    assert decision.cache == "off"
+    assert {"outcome": "declined", "said_by": "tenant"} in [hop[3] for hop in trail.hops if hop[0] == "cache"]
+    # Another tenant's word is its own.
+    other = Principal(uuid.UUID(int=9), "other", Role.MEMBER)
+    assert [(await ask(call(principal=other)))[0].cache for _ in range(2)] == ["miss", "hit"]
+    # What was said again, and nothing that was asked meanwhile, is kept.
+    say(CacheUse.ASKED)
+    assert (await ask(call()))[0].cache == "hit"
+    assert len(house.engine.calls) == 3
+
+
+async def test_what_is_said_of_a_key_stands_before_what_is_said_of_all(house: House) -> None:
+    say(CacheUse.NEVER, k8=CacheUse.ASKED)
+    assert [(await ask(call()))[0].cache for _ in range(2)] == ["miss", "hit"]
+    say(CacheUse.ASKED, k8=CacheUse.NEVER)
+    assert (await ask(call()))[0].cache == "off"
+    person = Principal(ACME.tenant_id, "acme", Role.MEMBER, user_id=uuid.UUID(int=8))
+    assert (await ask(call(principal=person)))[0].cache == "hit"
+
+
+async def test_always_is_for_every_call_whose_model_allows_it(house: House) -> None:
+    warm = call(body={"messages": BODY["messages"], "temperature": 0.7})
+    assert [(await ask(warm))[0].cache for _ in range(2)] == ["off", "off"]
+    say(CacheUse.ALWAYS)
+    assert [(await ask(warm))[0].cache for _ in range(2)] == ["miss", "hit"]
+    # A caller who wants a fresh one gets it, and an age that it names holds.
+    assert (await ask(structs.replace(warm, cache=CacheWish(read=False))))[0].cache == "miss"
+    house.show(cache_seconds=0)
+    assert (await ask(warm))[0].cache == "off"

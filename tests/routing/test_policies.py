@@ -20,6 +20,7 @@ from tenants.types import Role
 
 PATH = "/api/v1/routing/policy"
 RULE = {"name": "night", "use": "heavy", "from_time": "22:00", "until_time": "06:00"}
+KEY = "01890000-0000-7000-8000-000000000001"
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -98,6 +99,9 @@ def test_who_may(tenant: Tenant) -> None:
         ({"canaries": [{"model": "one", "to": "one", "percent": 5}]}, "another model"),
         ({"canaries": [{"model": "one", "to": "two", "percent": 0}]}, ""),
         ({"auto_models": ["atrium-embedding"]}, "embedding"),
+        ({"caching": {"use": "sometimes"}}, "sometimes"),
+        ({"caching": {"keys": [{"key": "atr_x", "use": "never"}]}}, "ids"),
+        ({"caching": {"keys": [{"key": KEY, "use": "never"}, {"key": KEY, "use": "asked"}]}}, "twice"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tenant: Tenant, body: dict[str, object], words: str) -> None:
@@ -154,3 +158,19 @@ def test_the_data_plane_hears_of_a_change(tenant: Tenant) -> None:
     key = key_client(tenant, role=Role.ADMIN)
     assert asyncio.run(seen()) == [None, None, 30]
     assert ChoiceDirectory().has(uuid.uuid4()) is False
+
+
+def test_what_becomes_of_kept_answers_is_told_with_who_said_it(tenant: Tenant) -> None:
+    admin = key_client(tenant, role=Role.ADMIN)
+    ask = {"model": "auto", "messages": [{"role": "user", "content": "Where is Lima?"}]}
+
+    def told(**fields: object) -> dict[str, str]:
+        answer = admin.post("/api/v1/routing/explain", {**ask, **fields}, content_type="application/json")
+        found: dict[str, str] = answer.json()["caching"]
+        return found
+
+    assert told() == {"use": "asked", "said_by": "nobody"}
+    policy = {"caching": {"use": "never", "keys": [{"key": KEY, "use": "always"}]}}
+    assert told(policy=policy) == {"use": "never", "said_by": "tenant"}
+    assert told(policy=policy, api_key=KEY) == {"use": "always", "said_by": "key"}
+    assert put(admin, policy)[1]["caching"] == policy["caching"]

@@ -37,6 +37,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "SubjectKind": "tenants.access_serializers.SUBJECT_KINDS",
         "ResourceKind": "tenants.access_serializers.RESOURCE_KIND_NAMES",
         "PriorityClass": "tenants.serializers.PRIORITIES",
+        "CacheUse": "routing.serializers.CACHE_USES",
         "ModelKind": "inference.serializers.KINDS",
         "PoolState": "inference.serializers.POOL_STATES",
         "ScalingMode": "routing.scaling_serializers.MODES",

@@ -35,12 +35,21 @@ export interface Canary {
   percent: number;
 }
 
+export const CACHE_USES = ["asked", "always", "never"] as const;
+export type CacheUse = (typeof CACHE_USES)[number];
+
+export interface Caching {
+  use: CacheUse;
+  keys: { key: string; use: CacheUse }[];
+}
+
 export interface PolicyDocument {
   rules: Rule[];
   heavy_percent: number | null;
   auto_models: string[];
   chains: Chain[];
   canaries: Canary[];
+  caching: Caching;
 }
 
 export interface Policy extends PolicyDocument {
@@ -62,6 +71,7 @@ export interface Tried extends Explained {
     heavy_percent: number | null;
     passed: { rule: string; why: Why }[];
   };
+  caching: { use: CacheUse; said_by: "key" | "tenant" | "nobody" };
 }
 
 export interface Example {
@@ -78,6 +88,7 @@ export interface Names {
   models: string[];
   assistants: { slug: string; name: string }[];
   groups: { id: string; name: string }[];
+  keys: { id: string; name: string }[];
 }
 
 interface Page<T> {
@@ -104,10 +115,16 @@ export async function fetchNames(signal: AbortSignal): Promise<Names> {
       (page) => page.results,
       () => [] as T[],
     );
-  const [models, assistants, groups] = await Promise.all([
+  const [models, assistants, groups, keys] = await Promise.all([
     list<{ id: string; kind: string }>("/models?limit=200"),
     list<{ slug: string; name: string }>("/assistants?limit=200"),
     list<{ id: string; name: string }>("/groups?limit=200"),
+    list<{ id: string; name: string; prefix: string }>("/api-keys?limit=200&state=valid,expiring"),
   ]);
-  return { models: models.filter((model) => model.kind === "chat").map((model) => model.id), assistants, groups };
+  return {
+    models: models.filter((model) => model.kind === "chat").map((model) => model.id),
+    assistants,
+    groups,
+    keys: keys.map((key) => ({ id: key.id, name: `${key.name || key.prefix} (${key.prefix})` })),
+  };
 }

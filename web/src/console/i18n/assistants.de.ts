@@ -63,7 +63,7 @@ export const assistants: typeof english = {
   },
   cache: {
     label: "Antworten wiederholen",
-    help: "Wer fragt, was schon gefragt wurde, vielleicht mit anderen Worten, bekommt dieselbe Antwort sofort, mit ihren Quellen, zum Preis einer wiederholten Antwort. Nur die erste Frage einer Unterhaltung, und nur für Menschen, die dasselbe Wissen lesen dürfen; nach jeder Änderung daran oder an diesem Assistenten sind Antworten neu.",
+    help: "Wer fragt, was schon gefragt wurde, vielleicht mit anderen Worten, bekommt dieselbe Antwort sofort, mit ihren Quellen, zum Preis einer wiederholten Antwort. Nur die erste Frage einer Unterhaltung, und nur für Menschen, die dasselbe Wissen lesen dürfen; nach jeder Änderung daran oder an diesem Assistenten sind Antworten neu. Nur Antworten von Modellen, deren Betrieb es erlaubt, und so lange, wie er sagt.",
     off: "Nie",
     minutes: (count) => (count === 1 ? "1 Minute lang" : `${Math.round(count * 10) / 10} Minuten lang`),
     threshold: "Wie ähnlich zwei Fragen sein müssen",

@@ -61,7 +61,7 @@ export const assistants = {
   },
   cache: {
     label: "Give answers again",
-    help: "Who asks what was asked before, perhaps in other words, gets the same answer at once, with its sources, for the price of a repeated answer. Only the first question of a conversation, and only to people who may read the same knowledge; after any change of it, or of this assistant, answers are new.",
+    help: "Who asks what was asked before, perhaps in other words, gets the same answer at once, with its sources, for the price of a repeated answer. Only the first question of a conversation, and only to people who may read the same knowledge; after any change of it, or of this assistant, answers are new. Only answers of models whose operators allow it, for as long as they say.",
     off: "Never",
     minutes: (count: number) => (count === 1 ? "for 1 minute" : `for ${Math.round(count * 10) / 10} minutes`),
     threshold: "How alike two questions must be",

@@ -6,7 +6,7 @@ export const choice: typeof english = {
   lead: "Welches Modell antwortet, wenn niemand eines nennt, und wer einspringt, wenn eines nicht kann. Niemand erreicht ein Modell, das ihm verschlossen ist.",
   saved: "Gespeichert. Gilt überall in zwei Sekunden.",
   readOnly: "Sie dürfen das ansehen, aber nicht ändern.",
-  fields: { rules: "Regeln", heavy_percent: "Anteil schwer", auto_models: "Modelle von auto", chains: "Vertretungen", canaries: "Versuche" },
+  fields: { rules: "Regeln", heavy_percent: "Anteil schwer", auto_models: "Modelle von auto", chains: "Vertretungen", canaries: "Versuche", caching: "Wiederholte Antworten" },
   dial: {
     title: "Kosten oder Güte",
     lead: "Aufrufe von „auto“, über die keine Regel entscheidet: wie viele davon ein schweres Modell beantwortet. Dorthin gehen die schwierigsten, nach ihren Worten beurteilt.",
@@ -96,6 +96,22 @@ export const choice: typeof english = {
     figures: { requests: "Aufrufe", failed: "Fehlgeschlagen", first: "Erstes Token, Median", slow: "Erstes Token, langsamste 5 %", cost: "Kosten je Aufruf", length: "Token je Antwort" },
     nothing: "keine Aufrufe",
     note: "Alle Aufrufe dieses Mandanten, die das jeweilige Modell beantwortet hat.",
+  },
+  caching: {
+    title: "Wiederholte Antworten",
+    lead: "Ob ein Aufruf die Antwort bekommen darf, die derselbe Aufruf oder eine ähnliche Frage an einen Assistenten schon bekam. Der Betrieb eines Modells erlaubt es und sagt, wie lange; hier lässt es sich ablehnen oder verlangen. Was für einen Schlüssel gilt, geht vor.",
+    tenant: "Aufrufe dieses Mandanten",
+    uses: { asked: "Wo der Aufruf es verlangt", always: "Immer, wo das Modell es erlaubt", never: "Nie" },
+    help: {
+      asked: "Aufrufe, die es verlangen, und solche, deren Antwort immer gleich ist: mit Temperatur 0 oder festem Seed. Assistenten so, wie es bei jedem steht.",
+      always: "Auch Aufrufe, deren Antwort jedes Mal eine andere wäre. Wer eine frische will, sagt es im Aufruf.",
+      never: "Keine Antwort wird behalten oder wiederholt, auch keine eines Assistenten, was immer ein Aufruf verlangt.",
+    },
+    add: "Einzelner Schlüssel",
+    key: "Schlüssel",
+    use: "Wiederholte Antworten",
+    remove: (name: string) => `Nichts Besonderes für ${name}`,
+    tried: { key: "Wiederholte Antworten, für den Schlüssel bestimmt:", tenant: "Wiederholte Antworten, für den Mandanten bestimmt:", nobody: "Wiederholte Antworten, wie üblich:" },
   },
   trial: {
     title: "Ausprobieren",

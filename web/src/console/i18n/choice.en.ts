@@ -4,7 +4,7 @@ export const choice = {
   lead: "Which model answers when nobody names one, and who stands in when one cannot. Nobody reaches a model that is shut to them.",
   saved: "Saved. In force everywhere within two seconds.",
   readOnly: "You may look at this and not change it.",
-  fields: { rules: "Rules", heavy_percent: "Heavy share", auto_models: "Models of auto", chains: "Stand-ins", canaries: "Trials" },
+  fields: { rules: "Rules", heavy_percent: "Heavy share", auto_models: "Models of auto", chains: "Stand-ins", canaries: "Trials", caching: "Answers given again" },
   dial: {
     title: "Cost or quality",
     lead: "Calls of “auto” that no rule decides: how many of them a heavy model answers. The most complex ones go there, judged by their words.",
@@ -94,6 +94,22 @@ export const choice = {
     figures: { requests: "Calls", failed: "Failed", first: "First token, median", slow: "First token, slowest 5 %", cost: "Cost of a call", length: "Tokens of an answer" },
     nothing: "no calls",
     note: "All calls of this tenant that each model answered.",
+  },
+  caching: {
+    title: "Answers given again",
+    lead: "Whether a call may get the answer that the same call, or a question like it to an assistant, got before. The operators of a model allow it and say for how long; this can decline it or ask for it. What is said of a key stands before what is said of all.",
+    tenant: "Calls of this tenant",
+    uses: { asked: "Where the caller asks for it", always: "Always, where the model allows it", never: "Never" },
+    help: {
+      asked: "Calls that ask for it, and calls that are the same each time: with temperature 0 or a seed. Assistants as each of them says.",
+      always: "Also calls whose answer would be another one each time. A caller who wants a fresh one says so.",
+      never: "No answer is kept or given again, an assistant's neither, whatever a caller asks for.",
+    },
+    add: "Single key",
+    key: "Key",
+    use: "Answers given again",
+    remove: (name: string) => `Nothing special for ${name}`,
+    tried: { key: "Answers given again, as said of the key:", tenant: "Answers given again, as said of the tenant:", nobody: "Answers given again, as usual:" },
   },
   trial: {
     title: "Try it",
