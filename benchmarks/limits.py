@@ -1,7 +1,8 @@
-"""What tenants, keys and limits cost: `python benchmarks/limits.py [cost] [redis] [scale]`, a part of `make bench`.
+"""What tenants, keys and limits cost: `python benchmarks/limits.py [cost] [redis] [served] [scale]`, a part of `make bench`.
 
 cost   authenticate, check, reserve and settle in process; requests a second with every limit on over none
 redis  the same with the counters in a Redis of its own
+served requests a second of a whole server over sockets, with every limit on over none, in process
 scale  10,000 tenants, 100,000 users and 1,000,000 keys beside ten tenants: requests a second, also while 50 edits a
        second are made; memory, start, and the lists of administrators
 
@@ -21,7 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "var" / "bench"
-PARTS = ("cost", "redis", "scale")
+PARTS = ("cost", "redis", "served", "scale")
 
 
 def main() -> int:
@@ -63,6 +64,14 @@ GOALS = (
     # part, figure, what it is, goal, whether more is better, unit
     ("cost", "share", "requests a second, all limits on ÷ none, in process", 0.85, True, ""),
     ("cost", "p50_ms", "authenticate + check + reserve + settle, p50, in process", 0.15, False, " ms"),
+    (
+        "served",
+        "share",
+        "requests a second of a whole server over sockets, all limits on ÷ none",
+        0.85,
+        True,
+        "",
+    ),
     ("redis", "share", "requests a second, all limits on ÷ none, over Redis", 0.75, True, ""),
     ("redis", "p50_ms", "authenticate + check + reserve over Redis, p50", 0.6, False, " ms"),
     ("scale", "share", "requests a second, 10,000 tenants and 1,000,000 keys ÷ ten tenants", 0.95, True, ""),

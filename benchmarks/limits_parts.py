@@ -23,7 +23,14 @@ import one_request  # noqa: E402 - the paths come first; it sets Django up
 import uvicorn  # noqa: E402
 import uvloop  # noqa: E402
 from limits_seed import Seeded, seed_scale  # noqa: E402
-from load_runs import resident_bytes  # noqa: E402
+from load_runs import (  # noqa: E402
+    build_programs,
+    chat_body,
+    processor_seconds,
+    resident_bytes,
+    run_load,
+    running_upstream,
+)
 from one_request import HOME, ROUND, Clients, Engine, prepare, request_bytes  # noqa: E402
 
 from config.lifespan import Lifespan  # noqa: E402
@@ -42,6 +49,9 @@ MUCH = 5_000_000_000
 STEPS = 3_000
 WARM = 300
 EDITS_PER_S = 50
+# Of one load, and how many of each kind take turns.
+SERVED_S = 3.0
+SERVED_TURNS = 6
 LEVELS = (Level.TENANT, Level.USER, Level.KEY, Level.MODEL)
 MEASURES = (
     Measure.REQUESTS_PER_MINUTE,
@@ -340,6 +350,49 @@ def lists() -> dict[str, float]:
     return found
 
 
+def served() -> dict[str, Any]:
+    """Requests a second of a whole server over sockets, without limits and with all, in loads that take turns."""
+    live_server = import_object("fakes.live_server.LiveServer")
+    programs = build_programs(HOME / "bin")
+    if programs is None:
+        raise RuntimeError("no Go on this machine, which the load generator needs")
+    free, limited = prepare(), limited_key()
+    server, rates, processor = (
+        live_server(home=HOME),
+        {free: [0.0], limited: [0.0]},
+        {free: 0.0, limited: 0.0},
+    )
+    sent = dict.fromkeys(rates, 0)
+    server.start("--no-demo")
+    try:
+        with running_upstream(programs, import_object("fakes.live_server.free_port")()) as upstream:
+            server.manage(
+                *("register_engine", "--pool", "served", "--model", "served", "--url", upstream),
+                *("--max-concurrency", "1000", "--input-price", "1", "--output-price", "2"),
+            )
+            server.wait_for_model(limited, "served")
+            body = {**chat_body(stream=False), "model": "served"}
+            for turn in range(2 * SERVED_TURNS):
+                key = (free, limited)[turn % 2]
+                before = processor_seconds(server.process.pid)
+                load = run_load(
+                    programs, f"{server.url}/v1", connections=16, seconds=SERVED_S, body=body, key=key
+                )
+                if load["errors"]:
+                    raise RuntimeError(f"requests failed: {load}")
+                rates[key].append(load["requests_per_s"])
+                processor[key] += processor_seconds(server.process.pid) - before
+                sent[key] += load["sent"]
+    finally:
+        server.stop()
+    fastest = {key: statistics.median(each[1:]) for key, each in rates.items()}
+    return {
+        "share": round(fastest[limited] / fastest[free], 3),
+        "requests_per_s": [round(fastest[free]), round(fastest[limited])],
+        "cpu_us": [round(processor[key] * 1e6 / sent[key], 1) for key in (free, limited)],
+    }
+
+
 class _Prepared:
     """Keys of an installation, made before any loop runs."""
 
@@ -352,7 +405,9 @@ prepare_sync = _Prepared()
 def main() -> None:
     """Measure one part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("cost", "redis", "scale", "small", "edits", "start", "lists"))
+    parser.add_argument(
+        "part", choices=("cost", "redis", "served", "scale", "small", "edits", "start", "lists")
+    )
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
     if options.part == "edits":
@@ -367,6 +422,7 @@ def main() -> None:
         parts: dict[str, Callable[[], dict[str, Any]]] = {
             "cost": lambda: uvloop.run(cost(options.rounds)),
             "redis": lambda: uvloop.run(over_redis(options.rounds)),
+            "served": served,
             "scale": lambda: scale(options.rounds),
             "small": lambda: _small(options.rounds),
             "start": lambda: uvloop.run(start()),

@@ -26,6 +26,11 @@ class Person:
     password: str = field(repr=False)
 
 
+# Transitions alone: an animation that goes on for ever, as a skeleton's, is no reason to wait.
+_STILL = """() => document.getAnimations().every(
+  (each) => each.playState !== "running" || !(each instanceof CSSTransition))"""
+
+
 class ConsolePage:
     """`go` opens an address of the console and waits for its data; `errors` and `foreign` must stay empty."""
 
@@ -86,7 +91,8 @@ class ConsolePage:
         return wider
 
     def axe(self) -> list[str]:
-        """What axe finds, each with where."""
+        """What axe finds, each with where, once colours have stopped changing: half-way ones fail its contrast."""
+        self.page.wait_for_function(_STILL)
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(AXE_SCRIPT)
         found: list[str] = self.page.evaluate(_AXE)
