@@ -18,6 +18,7 @@ from inference.types import MODEL_ID_LENGTH
 MOST_RULES = 100
 MOST_CHAINS = 100
 MOST_CANARIES = 20
+MIN_HELD_TOKENS, MAX_HELD_TOKENS = 4, 64
 MOST_CACHING_KEYS = 200
 MOST_IN_LIST = 50
 LONGEST_CHAIN = 3
@@ -122,6 +123,18 @@ class Caching(Struct, frozen=True, forbid_unknown_fields=True):
     keys: Annotated[tuple[KeyCaching, ...], Meta(max_length=MOST_CACHING_KEYS)] = ()
 
 
+class Cascade(Struct, frozen=True, forbid_unknown_fields=True):
+    """A light model answers `auto` first; when it is not sure of the first `tokens` tokens, a heavy one answers instead.
+
+    Not sure is below a confidence of `below_percent` (the geometric mean of the tokens' probabilities); or, where
+    `escalate_percent` is given, the least sure so many percent of the tenant's own calls.
+    """
+
+    tokens: Annotated[int, Meta(ge=MIN_HELD_TOKENS, le=MAX_HELD_TOKENS)] = 16
+    below_percent: Share = 50
+    escalate_percent: Share | None = None
+
+
 class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     """All of it. `heavy_percent` is the share of the `auto` calls that no rule decides which a heavy model answers, the
     most complex ones; None: the light tier first, always. `auto_models` are those that `auto` may choose (empty: all).
@@ -133,6 +146,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     chains: Annotated[tuple[Chain, ...], Meta(max_length=MOST_CHAINS)] = ()
     canaries: Annotated[tuple[Canary, ...], Meta(max_length=MOST_CANARIES)] = ()
     caching: Caching = Caching()
+    cascade: Cascade | None = None
 
     @property
     def empty(self) -> bool:

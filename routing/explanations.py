@@ -72,6 +72,17 @@ class ChoiceExplained:
 
 
 @dataclass(frozen=True, slots=True)
+class CascadeExplained:
+    """A call that is answered in two steps. `below` is the confidence below which `heavy` is asked, as it is now."""
+
+    light: str
+    heavy: str
+    tokens: int
+    below: float
+    escalate_percent: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """Where a call would go. `candidates` in the order they are tried; `left_out` are models and why they are not.
 
@@ -89,3 +100,4 @@ class Explained:
     left_out: Sequence[tuple[str, str]]
     choice: ChoiceExplained
     caching: CachingInForce
+    cascade: CascadeExplained | None

@@ -8,6 +8,8 @@ from rest_framework import serializers
 from inference.types import MODEL_ID_LENGTH
 from routing.choice_types import (
     LONGEST_CHAIN,
+    MAX_HELD_TOKENS,
+    MIN_HELD_TOKENS,
     MOST_IN_LIST,
     MOST_TOKENS,
     RULE_NAME_LENGTH,
@@ -118,6 +120,30 @@ class CachingShape(StrictSerializer):
     keys = KeyCachingShape(many=True, default=list)
 
 
+class CascadeShape(StrictSerializer):
+    """A light model answers `auto` first; when it is not sure of how it begins, a heavy one answers instead."""
+
+    tokens = serializers.IntegerField(
+        min_value=MIN_HELD_TOKENS,
+        max_value=MAX_HELD_TOKENS,
+        default=16,
+        help_text="by so many tokens it is told how sure it is; they are held so long",
+    )
+    below_percent = serializers.IntegerField(
+        min_value=1,
+        max_value=99,
+        default=50,
+        help_text="not sure is below this geometric mean of the tokens' probabilities",
+    )
+    escalate_percent = serializers.IntegerField(
+        min_value=1,
+        max_value=99,
+        allow_null=True,
+        default=None,
+        help_text="in place of `below_percent`: the least sure so many percent of the tenant's own calls",
+    )
+
+
 class PolicyShape(StrictSerializer):
     """What the tenant says of which model answers."""
 
@@ -139,6 +165,7 @@ class PolicyShape(StrictSerializer):
     chains = ChainShape(many=True, default=list)
     canaries = CanaryShape(many=True, default=list)
     caching = CachingShape(default=dict)
+    cascade = CascadeShape(allow_null=True, default=None)
 
 
 class PolicyOutput(PolicyShape):
@@ -197,6 +224,16 @@ class CachingOutput(serializers.Serializer[Any]):
 
     use = serializers.ChoiceField(CACHE_USES)
     said_by = serializers.ChoiceField(SAID_BY)
+
+
+class CascadeOutput(serializers.Serializer[Any]):
+    """That the call would be answered in two steps: which models, and below which confidence the second one is asked."""
+
+    light = serializers.CharField()
+    heavy = serializers.CharField()
+    tokens = serializers.IntegerField(help_text="held until it is known how sure the light model is")
+    below = serializers.FloatField(help_text="0 to 1, as it is now")
+    escalate_percent = serializers.IntegerField(allow_null=True)
 
 
 class TermsOutput(serializers.Serializer[Any]):
@@ -262,6 +299,7 @@ class ExplainedOutput(serializers.Serializer[Any]):
     candidates = CandidateOutput(many=True)
     choice = ChoiceOutput()
     caching = CachingOutput()
+    cascade = CascadeOutput(allow_null=True)
     left_out = serializers.SerializerMethodField()
 
     @extend_schema_field(LeftOutOutput(many=True))

@@ -7,7 +7,7 @@ that were counted until then. Calls that never reached an engine (no such model,
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
@@ -21,9 +21,12 @@ from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import AtriumError, Unavailable, UpstreamFailed
 from kernel.hops import Facts, note_hop
+from kernel.ids import uuid7
 from routing.caching import StreamRecord
+from routing.eligibility import Candidate
 from routing.limits import CHARGE_TOKENS, estimate_tokens
 from routing.services.admission import Admission
+from routing.services.cascading import place_stream, place_whole
 from routing.services.continuing import Begun, continuing
 from routing.services.placing import Placed, Progress, admit, give_back, place
 from routing.services.remembering import (
@@ -214,11 +217,11 @@ class dispatch:
                 self._flow = Flow(account, kept_decision(kept, account.progress), kept)
                 await account.settle_kept(kept, candidates[0].model)
             elif call.stream:
-                streamed = await place(call, inference.begin_stream, account.progress, candidates)
+                streamed = await _begin_stream(call, account, candidates)
                 account.first_token_ms = account.progress.elapsed_ms()
                 self._flow = Flow(account, new_decision(streamed.decision, made), streamed, made)
             else:
-                whole = await place(call, inference.complete, account.progress, candidates)
+                whole = await _complete(call, account, candidates)
                 account.first_token_ms = account.progress.elapsed_ms()
                 account.usage = whole.begun.usage
                 self._flow = Flow(account, new_decision(whole.decision, made), whole.begun)
@@ -243,6 +246,24 @@ class dispatch:
             await self._account.settle_broken(asyncio.CancelledError())
 
 
+async def _begin_stream(
+    call: ModelCall, account: "_Account", candidates: Sequence[Candidate]
+) -> Placed[Begun]:
+    ladder = account.progress.ladder
+    if ladder is not None:
+        return await place_stream(call, account, ladder)
+    return await place(call, inference.begin_stream, account.progress, candidates)
+
+
+async def _complete(
+    call: ModelCall, account: "_Account", candidates: Sequence[Candidate]
+) -> Placed[Completion]:
+    ladder = account.progress.ladder
+    if ladder is not None:
+        return await place_whole(call, account, ladder)
+    return await place(call, inference.complete, account.progress, candidates)
+
+
 async def embed(call: ModelCall) -> tuple[Embeddings, RoutingDecision]:
     """One vector for each entry of `body["input"]`, and where they were made. Raises as `dispatch`."""
     account = _Account(call)
@@ -262,7 +283,7 @@ class _Account:
     """What one call used so far, and its settlement, which happens once."""
 
     __slots__ = (
-        "_charged", "_entry", "call", "charge_at", "closed", "finished", "first_token_ms", "opaque", "progress",
+        "_charged", "_earlier", "_entry", "call", "charge_at", "closed", "finished", "first_token_ms", "opaque", "progress",
         "settled", "tokens", "usage",
     )  # fmt: skip
 
@@ -270,6 +291,8 @@ class _Account:
         self.call = call
         self._charged = 0
         self._entry: UsageEntry | None = None
+        # What attempts have cost that are not shown: prompt tokens, answer tokens, nano-units.
+        self._earlier = (0, 0, 0)
         self.progress = Progress(
             time.perf_counter(), scheduler=backends["scheduler"], memory=backends["routing_memory"]
         )
@@ -296,6 +319,38 @@ class _Account:
             self.finished = True
         if chunk.opaque:
             self.opaque = True
+
+    def count_whole(self, answer: Completion) -> None:
+        """Count an answer that came whole."""
+        self.usage, self.tokens = answer.usage, answer.usage.completion_tokens
+
+    def forget(self) -> None:
+        """Nothing was counted: the same chunks come again."""
+        self.tokens, self.usage, self.finished, self.opaque = 0, None, False, False
+
+    async def book_attempt(self, error: str) -> None:
+        """Book what was counted as an entry of its own, which ended with `error`; free the slot and begin anew.
+
+        Cancelled meanwhile, it is done all the same. Raises Unavailable.
+        """
+        entry = self._make_entry(UsageState.CANCELLED, error)
+        if entry is not None:
+            prompt, answer, cost = self._earlier
+            self._earlier = (
+                prompt + entry.prompt_tokens,
+                answer + entry.completion_tokens,
+                cost + entry.cost_nano,
+            )
+            # Its own: that of the call is for what is shown.
+            began = time.perf_counter()
+            await _insist(record_usage(replace(entry, record_id=uuid7())))
+            note_hop("settle", began, _settlement(entry))
+        self.settled = None
+        await self._charge_rest()
+        await give_back(self.progress)
+        self.progress.model = self.progress.replica = None
+        self._charged, self.charge_at = 0, CHARGE_TOKENS
+        self.forget()
 
     async def charge(self) -> None:
         """Tell the scheduler of the tokens since the last time."""
@@ -395,14 +450,22 @@ class _Account:
     async def _close_admission(self, admission: Admission, entry: UsageEntry | None) -> None:
         """Tell the counters what was used; a call that nobody could answer costs nothing, its request included."""
         settled = self.settled
+        prompt, answer, cost = self._earlier
+        model = entry.model if entry is not None else ""
         if (
             entry is None
             or settled is None
             or (entry.state is UsageState.FAILED and not settled.used_anything)
         ):
-            await admission.refund()
+            if not prompt + answer:
+                await admission.refund()
+                return
+            usage = TokenUsage(0, 0)
         else:
-            await admission.settle(entry.model, settled.usage, settled.cost_nano)
+            usage, cost = settled.usage, cost + settled.cost_nano
+        # One call has one settlement: what attempts have used that are not shown counts with what is.
+        whole = TokenUsage(usage.prompt_tokens + prompt, usage.completion_tokens + answer)
+        await admission.settle(model, whole, cost)
 
     def _make_entry(self, state: UsageState, error: str) -> UsageEntry | None:
         """The entry of a call that has reached an engine."""

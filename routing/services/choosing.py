@@ -1,6 +1,7 @@
 """The choice of a model for a call: what the tenant says, applied to what the caller may use."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ from inference.types import ModelSpec, Surface
 from kernel.backends import backends
 from kernel.errors import ModelNotFound, PermissionDenied
 from kernel.hops import Fact
+from routing.cascade import Ladder, ladder_of
 from routing.choice_directory import ChoiceDirectory
 from routing.choice_types import (
     USUAL_CACHING,
@@ -23,6 +25,7 @@ from routing.choosing import Asked, By, Choice, Weighed, choose_by_policy, choos
 from routing.complexity import question_text, task_of
 from routing.eligibility import (
     AUTO,
+    Candidate,
     check_kind,
     default_reason,
     fitting_models,
@@ -88,6 +91,15 @@ def choose(
         weigh=lambda: _weigh(memory, principal.tenant_id, policy.policy, text, only_asked=only_asked),
         available=replica_available,
     )
+
+
+def find_ladder(
+    call: ModelCall, policy: TenantPolicy | None, choice: Choice, candidates: Sequence[Candidate]
+) -> Ladder | None:
+    """How the call is answered in two steps by those of its candidates that are left, None when in one."""
+    if policy is None or policy.policy.cascade is None:
+        return None
+    return ladder_of(policy.policy.cascade, choice, candidates, call.surface, call.body, replica_available)
 
 
 def text_asked(call: ModelCall) -> str:

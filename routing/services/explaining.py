@@ -9,12 +9,14 @@ from inference.types import ReplicaSpec
 from kernel.backends import backends
 from kernel.errors import AtriumError
 from routing.balancing import cheapest, is_open
+from routing.cascade import unsure_at
 from routing.choice_types import TenantPolicy, caching_for
 from routing.choosing import Choice
 from routing.complexity import task_of
 from routing.eligibility import AUTO, Candidate, check_kind, fits, in_service, meets, needs_of
 from routing.explanations import (
     CandidateExplained,
+    CascadeExplained,
     ChoiceExplained,
     Explained,
     ReplicaExplained,
@@ -24,7 +26,7 @@ from routing.limits import QUEUE_WAIT_S, estimate_tokens
 from routing.ports import Scheduler
 from routing.prefixes import Prefix
 from routing.scoring import Weighing
-from routing.services.choosing import choose, find_policy, text_asked
+from routing.services.choosing import choose, find_ladder, find_policy, text_asked
 from routing.services.memory import RoutingMemory
 from routing.services.weighing import find_prefix, weigh_replicas
 from routing.types import ModelCall, PoolSnapshot
@@ -60,6 +62,7 @@ async def explain_call(
         left_out=_left_out(call, candidates, prompt_tokens),
         choice=_explained(call, policy, choice),
         caching=caching_for(policy.policy if policy is not None else None, call.principal.api_key_id),
+        cascade=_cascade(call, policy, choice),
     )
 
 
@@ -76,6 +79,23 @@ def _explained(call: ModelCall, policy: TenantPolicy | None, choice: Choice) -> 
         threshold=weighed.threshold if weighed is not None else None,
         heavy_percent=policy.policy.heavy_percent if policy is not None else None,
         passed=choice.passed,
+    )
+
+
+def _cascade(call: ModelCall, policy: TenantPolicy | None, choice: Choice) -> CascadeExplained | None:
+    ladder = find_ladder(call, policy, choice, choice.candidates)
+    if ladder is None:
+        return None
+    memory: RoutingMemory = backends["routing_memory"]
+    rule, threshold = ladder.rule, None
+    if rule.escalate_percent is not None:
+        threshold = memory.doubts.peek(call.principal.tenant_id).threshold(rule.escalate_percent)
+    return CascadeExplained(
+        ladder.light[0].model.id,
+        ladder.heavy.id,
+        rule.tokens,
+        unsure_at(rule, threshold),
+        rule.escalate_percent,
     )
 
 

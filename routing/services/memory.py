@@ -11,6 +11,7 @@ import structlog
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.streams import Supervisor
 from routing.budget import RetryBudget
+from routing.cascade import DOUBTS_SUPPOSED
 from routing.complexity import load_model
 from routing.prefixes import PrefixIndex
 from routing.shares import Shares
@@ -42,6 +43,7 @@ class RoutingMemory:
         self.clock = clock
         self.complexity = load_model()
         self.shares = Shares(self.complexity.quantiles)
+        self.doubts = Shares(DOUBTS_SUPPOSED)
         self.budget = RetryBudget()
         self.figures = Figures()
         self.prefixes = PrefixIndex()

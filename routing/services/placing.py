@@ -25,6 +25,7 @@ from kernel.errors import (
 )
 from kernel.hops import Fact, note_hop
 from kernel.ids import another_span, uuid7
+from routing.cascade import Ladder
 from routing.choice_types import USUAL_CACHING, CachingInForce, caching_for
 from routing.eligibility import Candidate, named_candidates
 from routing.limits import (
@@ -41,7 +42,7 @@ from routing.limits import (
 from routing.ports import Scheduler
 from routing.prefixes import Prefix
 from routing.services.admission import Admission, Admissions
-from routing.services.choosing import choose, facts_of, find_policy
+from routing.services.choosing import choose, facts_of, find_ladder, find_policy
 from routing.services.memory import RoutingMemory
 from routing.services.outlook import Outlook
 from routing.services.weighing import note_chosen
@@ -81,6 +82,8 @@ class Progress(Struct):
     reading: asyncio.TimerHandle | None = None
     # What the tenant says of answers that could be given again.
     caching: CachingInForce = USUAL_CACHING
+    # How it is answered in two steps, if it is.
+    ladder: Ladder | None = None
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the call came."""
@@ -252,9 +255,10 @@ async def _admitted(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
     candidates = choice.candidates
     admissions: Admissions = backends["admissions"]
     admission = progress.admission = await admissions.admit(call, candidates, progress.call_id)
-    if admission is None:
-        return candidates
-    return [candidate for candidate in candidates if candidate.model.id in admission.models]
+    if admission is not None:
+        candidates = [candidate for candidate in candidates if candidate.model.id in admission.models]
+    progress.ladder = find_ladder(call, policy, choice, candidates)
+    return candidates
 
 
 async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress: Progress) -> ReplicaSpec:

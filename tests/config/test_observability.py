@@ -338,6 +338,8 @@ def declared(seen: Seen) -> dict[str, set[str]]:
 QUIET = {
     "atrium_sampled_requests_total": {"state"},
     "atrium_cache_saved_tokens_total": {"model"},
+    "atrium_cascades_total": {"outcome"},
+    "atrium_cascade_added_seconds_bucket": {"outcome"},
     "atrium_queue_refused_total": {"pool", "outcome"},
     "atrium_replicas_left_alone_total": {"model", "pool"},
     "atrium_pool_desired_replicas": {"pool"},
@@ -353,10 +355,10 @@ def test_dashboards_and_rules_name_what_is_there(seen: Seen) -> None:
         metric = next(
             each
             for each in vars(series).values()
-            if getattr(each, "_name", "") == name.removesuffix("_total")
+            if getattr(each, "_name", "") == name.removesuffix("_total").removesuffix("_bucket")
         )
         assert set(metric._labelnames) == labels
-        there.setdefault(name, labels)
+        there.setdefault(name, labels | ({"le"} if name.endswith("_bucket") else set()))
     wrong = []
     for where, expression in expressions():
         names = NAME.findall(expression)

@@ -98,6 +98,7 @@ def test_answers_given_again_are_declined_for_all_and_asked_for_by_a_key(
     expect(page.get_by_test_id("tried")).to_contain_text("as said of the tenant: Never")
     assert console.axe() == []
     assert console.overflow() == 0
+    page.get_by_test_id("key-caching").scroll_into_view_if_needed()
     console.keep(f"choice-caching-{width}")
     saved.click()
     expect(saved).to_be_disabled()
@@ -107,6 +108,37 @@ def test_answers_given_again_are_declined_for_all_and_asked_for_by_a_key(
     # As it was before.
     key.get_by_role("button").click()
     page.get_by_test_id("caching").get_by_label("Calls of this tenant").select_option("asked")
+    saved.click()
+    expect(saved).to_be_disabled()
+    assert console.errors == []
+
+
+@pytest.mark.parametrize("width", [1440, 360])
+def test_a_second_opinion_is_set_by_a_confidence_or_a_share(
+    open_console: OpenConsole, installation: Any, width: int
+) -> None:
+    console = open_console("owner", width)
+    console.go("/console/choice")
+    page = console.page
+    saved = page.get_by_test_id("policy").get_by_test_id("save")
+    page.get_by_test_id("cascade-on").check()
+    cascade = page.get_by_test_id("cascade")
+    expect(cascade.get_by_label("Confidence below")).to_have_value("50")
+    cascade.get_by_label("What counts as not sure").select_option("share")
+    cascade.get_by_label("Percent of calls").fill("30")
+    cascade.get_by_label("Tokens that are looked at").fill("900")
+    cascade.get_by_label("Tokens that are looked at").press("Tab")
+    assert console.axe() == []
+    assert console.overflow() == 0
+    cascade.scroll_into_view_if_needed()
+    console.keep(f"choice-cascade-{width}")
+    saved.click()
+    expect(saved).to_be_disabled()
+    page.reload()
+    expect(cascade.get_by_label("Percent of calls")).to_have_value("30")
+    expect(cascade.get_by_label("Tokens that are looked at")).to_have_value("64")
+    # As it was before.
+    page.get_by_test_id("cascade-on").uncheck()
     saved.click()
     expect(saved).to_be_disabled()
     assert console.errors == []

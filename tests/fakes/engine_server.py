@@ -41,6 +41,8 @@ class Behaviour:
 
     A message (or a completion's prompt) that is to be continued is, as vLLM does it: what is left of the words. `lead`
     "omit" leaves out the space that such a rest begins with.
+
+    `probability` is that of each token, told where `logprobs` asks for it; None: the engine tells none.
     """
 
     words: int = 8
@@ -68,6 +70,7 @@ class Behaviour:
     context: int = 0
     chats: bool = True
     lead: str = "keep"
+    probability: float | None = 0.9
 
 
 @dataclass
@@ -283,6 +286,7 @@ async def _whole(body: dict[str, Any], how: Behaviour) -> web.Response:
     choice: dict[str, Any] = {"index": 0, "finish_reason": reason}
     chat = "messages" in body
     choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+    choice["logprobs"] = _logprobs(body, how, text.split())
     answer = {
         "id": "cmpl-1",
         "object": "chat.completion" if chat else "text_completion",
@@ -293,6 +297,21 @@ async def _whole(body: dict[str, Any], how: Behaviour) -> web.Response:
     if not how.no_usage:
         answer["usage"] = _usage(body, len(text.split()))
     return web.json_response(answer)
+
+
+def _logprobs(body: dict[str, Any], how: Behaviour, words: list[str]) -> dict[str, Any] | None:
+    """As vLLM tells them of chat and of completions."""
+    wanted = body.get("logprobs")
+    if wanted is None or wanted is False or how.probability is None or not words:
+        return None
+    value = math.log(how.probability)
+    if "messages" in body:
+        told = [
+            {"token": word, "logprob": value, "bytes": list(word.encode()), "top_logprobs": []}
+            for word in words
+        ]
+        return {"content": told}
+    return {"tokens": words, "token_logprobs": [value] * len(words), "top_logprobs": None, "text_offset": []}
 
 
 def _usage(body: dict[str, Any], made: int) -> dict[str, Any]:
@@ -312,6 +331,7 @@ def _events(body: dict[str, Any], how: Behaviour) -> Iterator[str]:
     def event(text: str, reason: str | None) -> str:
         choice: dict[str, Any] = {"index": 0, "finish_reason": reason}
         choice |= {"delta": {"content": text} if text else {}} if chat else {"text": text}
+        choice["logprobs"] = _logprobs(body, how, [text] if text else [])
         return json.dumps({**head, "choices": [choice]}, separators=(",", ":"))
 
     made = 0

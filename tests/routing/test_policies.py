@@ -9,7 +9,7 @@ from factories.tenants import key_client, make_tenant
 
 from inference.services import create_model, ensure_built_in_models
 from routing.choice_directory import ChoiceDirectory
-from routing.choice_types import Policy
+from routing.choice_types import Cascade, Policy
 from routing.models import ChoicePolicy
 from routing.selectors import load_policy, policy_of, tenants_with_policy
 from substrate.models import Change, TenantAct
@@ -47,6 +47,7 @@ def test_it_is_set_read_and_recorded(tenant: Tenant) -> None:
         "heavy_percent": 30,
         "chains": [{"model": "one", "then": ["two"]}],
         "canaries": [{"model": "one", "to": "two", "percent": 5}],
+        "cascade": {"escalate_percent": 20},
     }
     status, shown = put(admin, body, before["version"])
     assert status == 200, shown
@@ -56,8 +57,10 @@ def test_it_is_set_read_and_recorded(tenant: Tenant) -> None:
     with tenant_scope(tenant.id):
         (act,) = TenantAct.objects.filter(kind="choice_policy")
     assert '"heavy_percent":30' in act.after.replace(" ", "")
+    assert shown["cascade"] == {"tokens": 16, "below_percent": 50, "escalate_percent": 20}
     found = load_policy(tenant.id)
     assert found is not None
+    assert found.policy.cascade == Cascade(escalate_percent=20)
     assert found.policy.chain_of("one") == ("two",)
     assert tenants_with_policy() == {tenant.id}
     # Who has seen an older one is told.
@@ -99,6 +102,10 @@ def test_who_may(tenant: Tenant) -> None:
         ({"canaries": [{"model": "one", "to": "one", "percent": 5}]}, "another model"),
         ({"canaries": [{"model": "one", "to": "two", "percent": 0}]}, ""),
         ({"auto_models": ["atrium-embedding"]}, "embedding"),
+        ({"cascade": {"tokens": 65}}, "64"),
+        ({"cascade": {"tokens": 3}}, "4"),
+        ({"cascade": {"escalate_percent": 0}}, "1"),
+        ({"cascade": {"below_percent": 100}}, "99"),
         ({"caching": {"use": "sometimes"}}, "sometimes"),
         ({"caching": {"keys": [{"key": "atr_x", "use": "never"}]}}, "ids"),
         ({"caching": {"keys": [{"key": KEY, "use": "never"}, {"key": KEY, "use": "asked"}]}}, "twice"),

@@ -31,7 +31,7 @@ class Fold:
     """What some requests add to the series."""
 
     __slots__ = (
-        "attempts", "cache", "first_bytes", "gaps", "jobs", "longest", "passages", "queues", "refused", "remembered", "requests",
+        "attempts", "cache", "cascades", "first_bytes", "gaps", "jobs", "longest", "passages", "queues", "refused", "remembered", "requests",
         "retrievals", "saved", "used",
     )  # fmt: skip
 
@@ -50,6 +50,7 @@ class Fold:
         # By model: tokens in, tokens out, cost.
         self.used: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         self.cache: Counter[str] = Counter()
+        self.cascades: Values = defaultdict(list)
         # By model: tokens, cost.
         self.saved: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
         self.retrievals: Values = defaultdict(list)
@@ -115,6 +116,9 @@ class Fold:
                 saved[0] += int(facts["saved_tokens"])
                 saved[1] += int(facts["saved_nano"])
 
+        elif name == "cascade":
+            self.cascades[str(facts["outcome"]),].append(float(facts["added_ms"]) / 1000)
+
     def write(self) -> None:
         """Add it to the series."""
         by_route: Values = defaultdict(list)
@@ -133,6 +137,9 @@ class Fold:
         _observe(series.CHUNK_GAP_SECONDS, self.gaps)
         _observe(series.LONGEST_GAP_SECONDS, self.longest)
         _observe(series.RETRIEVAL_SECONDS, self.retrievals)
+        for labels, seconds in self.cascades.items():
+            series.CASCADES.labels(*labels).inc(len(seconds))
+        _observe(series.CASCADE_SECONDS, self.cascades)
         if self.remembered:
             series.RETRIEVAL_REMEMBERED.inc(self.remembered)
         if self.passages:

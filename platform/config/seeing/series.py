@@ -63,6 +63,17 @@ ATTEMPT_SECONDS = Histogram(
     buckets=LATENCY,
 )
 CACHE = Counter("atrium_cache_total", "Model calls by what the cache said.", ("outcome",))
+CASCADES = Counter(
+    "atrium_cascades_total",
+    "Calls that a light model began, by whether it was sure: kept, escalated, failed, unknown.",
+    ("outcome",),
+)
+CASCADE_SECONDS = Histogram(
+    "atrium_cascade_added_seconds",
+    "What asking the light model first adds until the first byte.",
+    ("outcome",),
+    buckets=SHORT,
+)
 SAVED_TOKENS = Counter(
     "atrium_cache_saved_tokens_total", "Tokens of answers that were given before.", ("model",)
 )

@@ -43,6 +43,12 @@ export interface Caching {
   keys: { key: string; use: CacheUse }[];
 }
 
+export interface Cascade {
+  tokens: number;
+  below_percent: number;
+  escalate_percent: number | null;
+}
+
 export interface PolicyDocument {
   rules: Rule[];
   heavy_percent: number | null;
@@ -50,6 +56,7 @@ export interface PolicyDocument {
   chains: Chain[];
   canaries: Canary[];
   caching: Caching;
+  cascade: Cascade | null;
 }
 
 export interface Policy extends PolicyDocument {
@@ -71,6 +78,7 @@ export interface Tried extends Explained {
     heavy_percent: number | null;
     passed: { rule: string; why: Why }[];
   };
+  cascade: { light: string; heavy: string; tokens: number; below: number; escalate_percent: number | null } | null;
   caching: { use: CacheUse; said_by: "key" | "tenant" | "nobody" };
 }
 

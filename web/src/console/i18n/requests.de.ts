@@ -60,5 +60,6 @@ export const requests: typeof english = {
     stream: "Antwort strömt",
     settle: "Verbrauch gespeichert",
     cache: "Cache",
+    cascade: "Ist das leichte Modell sicher?",
   },
 };

@@ -58,5 +58,6 @@ export const requests = {
     stream: "Answer streams",
     settle: "Usage stored",
     cache: "Cache",
+    cascade: "Is the light model sure?",
   } as Record<string, string>,
 };
