@@ -32,6 +32,10 @@ async def run_until(watch: Callable[[], Awaitable[object]], work: Coroutine[Any,
         await asyncio.gather(task, watcher, return_exceptions=True)
 
 
+# How long work beside a block has to end before it is cancelled again.
+TOLD_AGAIN_S = 0.25
+
+
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run `work` beside the block, and end it with the block. What `work` raises is lost: it tells others itself."""
@@ -39,8 +43,12 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        # A client that swallows a cancellation, as redis-py may when a reply comes at that moment, is told again.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=TOLD_AGAIN_S)
+        if not task.cancelled():
+            task.exception()
 
 
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:

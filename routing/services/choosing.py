@@ -111,9 +111,11 @@ def text_asked(call: ModelCall) -> str:
     return question_text(call.question, messages)
 
 
-def facts_of(choice: Choice) -> dict[str, Fact]:
+def facts_of(choice: Choice, named: str) -> dict[str, Fact]:
     """What decided, as the request's way shows it."""
-    facts: dict[str, Fact] = {"by": choice.by.value, "model": choice.candidates[0].model.id}
+    # A model that was named may have no engine at all.
+    model = choice.candidates[0].model.id if choice.candidates else named
+    facts: dict[str, Fact] = {"by": choice.by.value, "model": model}
     if choice.rule:
         facts["rule"] = choice.rule
     if choice.task:

@@ -250,7 +250,7 @@ async def _admitted(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
     policy = await find_policy(call)
     choice = choose(call, policy)
     if policy is not None:
-        note_hop("choose", began, facts_of(choice))
+        note_hop("choose", began, facts_of(choice, call.model))
         progress.caching = caching_for(policy.policy, call.principal.api_key_id)
     candidates = choice.candidates
     admissions: Admissions = backends["admissions"]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kernel.errors import ServerOverloaded, Unavailable
-from kernel.streams import PeerGone, Supervisor, run_until, within
+from kernel.streams import PeerGone, Supervisor, beside, run_until, within
 
 
 async def never() -> None:
@@ -147,3 +147,30 @@ async def test_closing_waits_for_the_finally_of_each() -> None:
     await asyncio.sleep(0)
     await supervisor.close()
     assert sorted(ended) == [0, 1, 2, 3, 4]
+
+
+async def test_work_beside_that_swallows_its_end_is_ended_all_the_same() -> None:
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed > 1:
+                    raise
+
+    async with asyncio.timeout(5):
+        async with beside(stubborn()):
+            await asyncio.sleep(0)
+    assert swallowed == 2
+
+
+async def test_what_work_beside_raises_is_lost() -> None:
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async with beside(fail()):
+        await asyncio.sleep(0.01)

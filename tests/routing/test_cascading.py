@@ -4,12 +4,14 @@ import asyncio
 import math
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 from fakes.engine_server import Behaviour, EngineServer
 from fakes.engines import RememberingSpool, model_spec, replica_spec
+from fakes.limits import KnownLimits, of_tenant
 
 from inference.directory import ModelDirectory
 from inference.types import Surface, Tier
@@ -21,6 +23,9 @@ from routing.choice_types import Cascade, Policy, Rule, TenantPolicy, Use
 from routing.services import cascading, dispatch, explain_call
 from routing.services.memory import RoutingMemory
 from routing.types import ModelCall, RoutingDecision
+from tenants.adapters.memory_counters import MemoryCounters
+from tenants.limit_types import Measure, Seed
+from tenants.planning import line_of
 from tenants.types import Principal, Role, UsageState
 
 WHO = Principal(uuid.UUID(int=7), "acme", Role.MEMBER, api_key_id=uuid.UUID(int=8))
@@ -350,3 +355,21 @@ class TestThePureRule:
         assert not measurable(Surface.COMPLETIONS, {"prompt": ["a", "b"]})
         assert not measurable(Surface.EMBEDDINGS, {})
         assert measurable(Surface.CHAT, {"messages": [], "response_format": {"type": "text"}})
+
+
+async def test_limits_count_both_attempts(house: House) -> None:
+    limits, counters = KnownLimits(), MemoryCounters()
+    backends.replace("limit_directory", limits)
+    backends.replace("counters", counters)
+    measures = (Measure.TOKENS_PER_DAY, Measure.MONEY_PER_MONTH)
+    limits.set(WHO.tenant_id, *(of_tenant(each, 10**12) for each in measures))
+    now = datetime.now(UTC)
+    lines = [line_of(of_tenant(each, 10**12), now, "UTC") for each in measures]
+    seeds = [Seed(line, line.start_ms, 0, int(now.timestamp() * 1000)) for line in lines]
+    await counters.seed(str(WHO.tenant_id), seeds, replace=True)
+    house.light.behaviour = UNSURE
+    await house.stream(call(max_tokens=20))
+    light, heavy = house.spool.entries
+    used = [each.used for each in await counters.read(str(WHO.tenant_id), lines)]
+    tokens = sum(each.prompt_tokens + each.completion_tokens for each in (light, heavy))
+    assert used == [tokens, light.cost_nano + heavy.cost_nano]

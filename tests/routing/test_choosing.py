@@ -370,3 +370,10 @@ class TestTrials:
         directory.health.leave_alone("h1", "away")
         decision = await house.ask("light")
         assert (decision.model, decision.attempts, house.memory.budget.spent) == ("light", 1, 0)
+
+
+async def test_a_model_without_any_engine_is_away_for_a_tenant_with_a_policy_too(house: House) -> None:
+    house.say(heavy_percent=50)
+    backends["model_directory"].show((model_spec("bare"),))
+    with pytest.raises(NoReplica):
+        await house.ask("bare")
