@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
-from factories.tenants import key_client, make_membership, make_tenant, make_user
+from factories.tenants import key_client, make_membership, make_tenant, make_user, session_client
 
 from config.keeping.notes import Note, backup_name, new_id, note_name, shelf, write_note
 from kernel.backends import backends
@@ -21,17 +21,24 @@ from tenants.types import Role
 pytestmark = pytest.mark.django_db
 ROOT = "/api/v1/backups"
 CONTENT = b"0123456789"
+PASSWORD = "correct-horse-battery-9"
 
 
 @pytest.fixture
 def operator(tmp_path: Path) -> Iterator[Client]:
-    """An operator, and a shelf of the test's own."""
+    """An operator's session, opened a while ago, and a shelf of the test's own."""
     spec = replace(settings.BACKENDS["shelf"], options={"root": str(tmp_path / "shelf")})
     backends.configure({**settings.BACKENDS, "shelf": spec})
-    tenant = make_tenant()
-    membership = make_membership(tenant, make_user(is_operator=True), role=Role.OWNER)
-    yield key_client(tenant, role=Role.OWNER, user=membership.user)
+    user = make_user(is_operator=True)
+    user.set_password(PASSWORD)
+    user.save()
+    yield session_client(make_membership(make_tenant(), user, role=Role.OWNER))
     backends.configure(settings.BACKENDS)
+
+
+def confirm(client: Client) -> None:
+    """Give the password again, as the page of accounts asks for it."""
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD, "next": "/console/backups"})
 
 
 @pytest.fixture
@@ -72,6 +79,7 @@ def test_what_there_is(operator: Client, backup: str) -> None:
     assert (page["next"], page["previous"]) == (None, None)
     assert [(row["id"], row["state"], row["size_bytes"]) for row in page["results"]] == [(backup, "done", 10)]
     assert operator.get(f"{ROOT}/{backup}").json()["id"] == backup
+    confirm(operator)
     for unknown in ("atrium-x", new_id(), "atrium-..%2f..%2fetc"):
         assert operator.get(f"{ROOT}/{unknown}").status_code == 404
         assert operator.get(f"{ROOT}/{unknown}/file").status_code == 404
@@ -101,6 +109,7 @@ async def drained(answer: Any) -> bytes:
 def test_a_file_in_parts(
     operator: Client, backup: str, asked: str, status: int, given: bytes, told: str
 ) -> None:
+    confirm(operator)
     headers = {"range": asked} if asked else {}
     answer = operator.get(f"{ROOT}/{backup}/file", headers=headers)
     assert answer.status_code == status
@@ -113,6 +122,19 @@ def test_a_file_in_parts(
     assert (act.act, act.object_id) == ("downloaded", backup)
 
 
+def test_taking_it_away_and_restoring_ask_who_it_is_and_no_key_may(operator: Client, backup: str) -> None:
+    other = make_membership(make_tenant(), make_user(is_operator=True), role=Role.OWNER)
+    for client in (operator, key_client(other.tenant, role=Role.OWNER, user=other.user)):
+        typed = {"confirm": backup}
+        for answer in (
+            client.get(f"{ROOT}/{backup}/file"),
+            client.post(f"{ROOT}/{backup}/restore", typed, content_type="application/json"),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (403, "reauthentication_required")
+    assert operator.get(f"{ROOT}/restore").json()["state"] == "none"
+    assert not PlatformAct.objects.filter(kind="backup").exists()
+
+
 def test_an_upload_that_is_none_is_refused_and_not_listed(operator: Client) -> None:
     for content in (b"", b"PK\x03\x04 rubbish", b"x" * 70_000):
         answer = operator.post(f"{ROOT}/upload", {"file": io.BytesIO(content)})
@@ -122,10 +144,11 @@ def test_an_upload_that_is_none_is_refused_and_not_listed(operator: Client) -> N
     assert operator.get(ROOT).json()["results"] == []
 
 
-@pytest.mark.parametrize("confirm", ["", "yes", "restore", "atrium-", None, 5, {"a": 1}])
-def test_a_restore_wants_the_name_typed(operator: Client, backup: str, confirm: object) -> None:
+@pytest.mark.parametrize("typed", ["", "yes", "restore", "atrium-", None, 5, {"a": 1}])
+def test_a_restore_wants_the_name_typed(operator: Client, backup: str, typed: object) -> None:
+    confirm(operator)
     answer = operator.post(
-        f"{ROOT}/{backup}/restore", json.dumps({"confirm": confirm}), content_type="application/json"
+        f"{ROOT}/{backup}/restore", json.dumps({"confirm": typed}), content_type="application/json"
     )
     assert answer.status_code == 400
     assert operator.get(f"{ROOT}/restore").json()["state"] == "none"

@@ -22,9 +22,10 @@ from kernel.errors import BadInput
 from substrate.openapi import PAGE_PARAMETERS, answers, page_of
 from substrate.rest import AtriumView, StrictSerializer, ToldField
 from substrate.wording import all_for_reader
+from tenants.permissions import OPERATE
 from tenants.rest import principal
+from tenants.services import require_reauthentication
 
-OPERATE = "platform.operate"
 ORIGINS = ("taken", "scheduled", "uploaded")
 KEYRINGS = ("same", "other", "given", "")
 # As drf-spectacular takes them: the file, whole or in part.
@@ -212,7 +213,11 @@ class BackupFileView(AtriumView):
         responses=answers(FILE_ANSWERS, 503),
     )
     def get(self, request: Request, backup_id: str) -> HttpResponseBase:
-        """Download it, whole or in part, so that a broken download can be continued."""
+        """Download it, whole or in part, so that a broken download can be continued.
+
+        The person must have given a password or factor again just now: all that people wrote is in it.
+        """
+        require_reauthentication(principal=principal(request), request=request._request)
         found = _catalogue().find(backup_id)
         if found.state != "done" or not found.size_bytes:
             raise BadInput("This backup is not whole yet.", code="backup_not_whole")
@@ -262,7 +267,11 @@ class RestoreView(AtriumView):
         responses=answers({202: RestorationOutput}, 409, 503),
     )
     def post(self, request: Request, backup_id: str) -> Response:
-        """Begin to restore it over everything that is here. It goes on by itself; see `GET /backups/restore`."""
+        """Begin to restore it over everything that is here. It goes on by itself; see `GET /backups/restore`.
+
+        The person must have given a password or factor again just now.
+        """
+        require_reauthentication(principal=principal(request), request=request._request)
         form = RestoreInput(data=request.data)
         form.is_valid(raise_exception=True)
         _catalogue().find(backup_id)

@@ -122,7 +122,7 @@ export function uploadBackup(file: File, progress: (share: number) => void): Pro
   return api.upload<Backup>("/backups/upload", form, { progress });
 }
 
-/** A plain link: a big file must not pass through the page's memory. */
+/** Where its file is; given to whoever confirmed themselves a moment ago. */
 export function fileAddress(id: string): string {
   return ApiClient.url(`/backups/${id}/file`);
 }

@@ -17,14 +17,19 @@ export interface UploadOptions {
   method?: "POST" | "PUT";
 }
 
-function saveBlob(blob: Blob, name: string): void {
-  const address = URL.createObjectURL(blob);
+/** Begins a download: a big file must not pass through the page's memory. */
+export function saveFrom(address: string, name: string): void {
   const link = document.createElement("a");
   link.href = address;
   link.download = name;
   document.body.append(link);
   link.click();
   link.remove();
+}
+
+function saveBlob(blob: Blob, name: string): void {
+  const address = URL.createObjectURL(blob);
+  saveFrom(address, name);
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
 
