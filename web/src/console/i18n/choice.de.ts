@@ -30,7 +30,7 @@ export const choice: typeof english = {
     share: "Prozent der Aufrufe",
     shareHelp: "Die Schwelle folgt den letzten Aufrufen dieses Mandanten.",
     tokens: "Token, die angesehen werden",
-    tokensHelp: "4 bis 64. Die Antwort erscheint, sobald sie da sind.",
+    tokensHelp: "4 bis 64 Token werden angesehen; die Antwort erscheint, sobald sie da sind.",
     exempt: "Nicht für Aufrufe mit Werkzeugen, vorgeschriebener Form oder mehreren Antworten, und nur für Engines mit vLLM.",
     tried: (heavy: string, below: string) => `Sind die ersten Token weniger sicher als ${below}, antwortet ${heavy}.`,
   },

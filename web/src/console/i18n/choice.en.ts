@@ -28,7 +28,7 @@ export const choice = {
     share: "Percent of calls",
     shareHelp: "The threshold follows this tenant's own last calls.",
     tokens: "Tokens that are looked at",
-    tokensHelp: "4 to 64. The answer appears once they are there.",
+    tokensHelp: "4 to 64 tokens are looked at; the answer appears once they are there.",
     exempt: "Not for calls with tools, a prescribed form or several answers, nor for engines other than vLLM.",
     tried: (heavy: string, below: string) => `If the first tokens are less sure than ${below}, ${heavy} answers instead.`,
   },
