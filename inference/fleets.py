@@ -19,6 +19,9 @@ class FleetEngine(Struct, frozen=True):
 
 
 class Fleet(Struct, frozen=True):
-    """All engines of one pool that were asked for and have not ended."""
+    """All engines of one pool that were asked for and have not ended. `model` is what they serve, or would if there were any;
+    empty where that is not known.
+    """
 
     engines: tuple[FleetEngine, ...]
+    model: str = ""

@@ -81,7 +81,8 @@ class ModelSpec:
     the ids of those that may use it, None when it is open to all; a model that is not `enabled` is there for nobody.
     `cache_seconds` is for how long its answers may be kept (0: never), `cached_price_percent` the part of its price that
     one costs which was given before.
-    `tools` and `images` say what it takes beside text: what `auto` may give it.
+    `tools` and `images` say what it takes beside text: what `auto` may give it. `asleep` are pools without a replica in
+    service that start one when a call comes; who knows of them tells (`routing.sleepers`).
     """
 
     id: str
@@ -101,6 +102,7 @@ class ModelSpec:
     cached_price_percent: int = 0
     tools: bool = True
     images: bool = False
+    asleep: tuple[str, ...] = ()
 
     pools: tuple[str, ...] = field(init=False)
 

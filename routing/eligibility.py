@@ -58,12 +58,12 @@ def named_candidates(
 
 
 def pools_in_order(spec: ModelSpec, surface: Surface, available: Available) -> tuple[str, ...]:
-    """The pools that serve the model, those with a healthy replica first. Raises BadInput."""
+    """The pools that serve the model, those with a healthy replica first, those that sleep last. Raises BadInput."""
     check_kind(spec, surface)
     pools = spec.pools
     if len(pools) > 1:
         pools = tuple(sorted(pools, key=lambda pool: not _healthy(spec, pool, available)))
-    return pools
+    return (*pools, *spec.asleep) if spec.asleep else pools
 
 
 def auto_candidates(
@@ -105,7 +105,7 @@ def fitting_models(
     none.
     """
     kind = _KIND_OF_SURFACE[surface]
-    usable = [spec for spec in models if spec.kind is kind and spec.replicas]
+    usable = [spec for spec in models if spec.kind is kind and (spec.replicas or spec.asleep)]
     real = [spec for spec in usable if not spec.built_in]
     if not usable:
         raise ModelNotFound("No model is in service that `auto` could choose.", param="model")
@@ -176,7 +176,7 @@ def _healthy(spec: ModelSpec, pool: str, available: Available) -> bool:
 def candidate(spec: ModelSpec, pool: str, reason: str) -> Candidate:
     """The replicas of the model in one pool."""
     replicas = spec.replicas
-    if len(spec.pools) > 1:
+    if len(spec.pools) > 1 or pool in spec.asleep:
         replicas = tuple(replica for replica in replicas if replica.pool == pool)
     return Candidate(spec, pool, replicas, reason)
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from inference.types import URL_LENGTH
+from inference.types import MODEL_ID_LENGTH, URL_LENGTH
 from substrate.models import Identified, TenantOwned
 
 
@@ -28,10 +28,17 @@ class ChoicePolicy(TenantOwned):
 class PoolScaling(Identified):
     """What operators say of how many replicas a pool has: one row, replaced as a whole. `document` is a
     `routing.scaling_types.ScalingPolicy` as JSON. Pools are of the platform, and so is this.
+
+    What is learned of the pool stands beside it: the model that its engines `serve`, how long it took from a call that
+    woke it to a replica that answers (`starts_in_s`), and since when it is waking: asleep or in service (null) → waking,
+    when a call comes → in service.
     """
 
     pool = models.OneToOneField("inference.Pool", on_delete=models.CASCADE, related_name="+")
     document = models.JSONField(default=dict)
+    serves = models.CharField(max_length=MODEL_ID_LENGTH, blank=True, default="")
+    starts_in_s = models.FloatField(null=True)
+    waking_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         """Whose."""

@@ -128,7 +128,7 @@ class PoolScaler:
         at = signals.at
         if self._began is None:
             self._began = self._busy_at = at
-        if signals.running or signals.waiting:
+        if signals.running or signals.waiting or signals.woken:
             self._busy_at = at
         if self._replicas != (signals.ready, signals.provisioned):
             self._replicas, self._changed_at = (signals.ready, signals.provisioned), at
@@ -236,7 +236,7 @@ class PoolScaler:
         now = math.ceil(need - SLACK)
         if now > there:
             return now
-        waits = signals.waiting or signals.running
+        waits = signals.waiting or signals.running or signals.woken
         if waits and there == 0:
             reasons.append(Reason(Why.WAKE, 1))
             return 1

@@ -1,6 +1,7 @@
 """Reads of how many replicas pools are to have."""
 
 import uuid
+from datetime import datetime
 
 import msgspec
 import structlog
@@ -8,7 +9,7 @@ from django.db.models import F, QuerySet
 from msgspec import Struct
 
 from routing.models import PoolScaling, ScalingDecision
-from routing.scaling_types import ScalingMode, ScalingPolicy, read_scaling_policy
+from routing.scaling_types import ScalingMode, ScalingPolicy, Sleeper, read_scaling_policy
 
 log = structlog.get_logger(__name__)
 
@@ -19,13 +20,44 @@ class ScaledPool(Struct, frozen=True):
     id: uuid.UUID
     name: str
     policy: ScalingPolicy
+    serves: str = ""
+    starts_in_s: float | None = None
+    waking_at: datetime | None = None
 
 
 def load_scaled_pools() -> list[ScaledPool]:
     """The pools whose replicas are to be decided about, by name."""
-    rows = PoolScaling.objects.order_by("pool__name").values_list("pool_id", "pool__name", "document")
-    found = [ScaledPool(pool_id, name, scaling_policy_of(document, name)) for pool_id, name, document in rows]
+    rows = PoolScaling.objects.select_related("pool").order_by("pool__name")
+    found = [
+        ScaledPool(
+            row.pool_id,
+            row.pool.name,
+            scaling_policy_of(row.document, row.pool.name),
+            row.serves,
+            row.starts_in_s,
+            row.waking_at,
+        )
+        for row in rows
+    ]
     return [each for each in found if each.policy.mode is not ScalingMode.OFF]
+
+
+def load_sleepers() -> list[Sleeper]:
+    """The pools of which a replica is started when a call comes and none is there."""
+    rows = PoolScaling.objects.exclude(serves="").select_related("pool").order_by("pool__name")
+    found = ((row, scaling_policy_of(row.document, row.pool.name)) for row in rows)
+    return [
+        Sleeper(
+            pool=row.pool.name,
+            model=row.serves,
+            region=row.pool.region,
+            hold_s=float(policy.wake_s),
+            starts_in_s=row.starts_in_s,
+            waking_at=row.waking_at,
+        )
+        for row, policy in found
+        if policy.mode is ScalingMode.ON
+    ]
 
 
 def scaling_policy_of(document: object, pool: str) -> ScalingPolicy:

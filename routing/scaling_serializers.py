@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from routing.scaling_types import MOST_NANO, MOST_REPLICAS, ScalingMode, Why
+from routing.scaling_types import MOST_NANO, MOST_REPLICAS, ScalingMode, Wakefulness, Why
 from substrate.rest import StrictSerializer, ToldField
 
 MODES = [each.value for each in ScalingMode]
@@ -62,6 +62,12 @@ class ScalingShape(StrictSerializer):
     idle_s = serializers.IntegerField(
         min_value=30, max_value=86_400, default=900, help_text="without a call, before the pool sleeps"
     )
+    wake_s = serializers.IntegerField(
+        min_value=5,
+        max_value=3_600,
+        default=120,
+        help_text="a call that comes while no replica is in service is held for so long at most",
+    )
     replica_hourly_nano = serializers.IntegerField(
         min_value=0,
         max_value=MOST_NANO,
@@ -79,6 +85,13 @@ class ScalingOutput(ScalingShape):
     """What is in force."""
 
     can_act = serializers.BooleanField(help_text="whether this installation can start and stop replicas")
+    wakefulness = serializers.ChoiceField(
+        [each.value for each in Wakefulness],
+        help_text="`asleep`: no replica is in service, the first call starts one; `waking`: one is being started",
+    )
+    starts_in_s = serializers.FloatField(
+        allow_null=True, help_text="seconds from the call that woke the pool to a replica, the last times"
+    )
     updated_at = serializers.DateTimeField(allow_null=True)
     version = serializers.CharField()
 

@@ -48,7 +48,8 @@ class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
 class ScalingPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     """How many replicas a pool has.
 
-    `minimum` 0 lets the pool sleep after `idle_s` without a call. `critical_floor` stays whatever the budget says, for
+    `minimum` 0 lets the pool sleep after `idle_s` without a call. A call that comes while no replica is in service is held
+    for one, for `wake_s` at most. `critical_floor` stays whatever the budget says, for
     the class `critical`. `tokens_per_replica` is how many tokens one replica should have in its running calls; 0: as
     many as 60 % of its slots hold. `ttft_ms` and `tpot_ms` are promised; 0 promises
     nothing. A backlog is to be gone within `drain_s`. A replica needs `start_s` until it is ready, as long as
@@ -67,6 +68,7 @@ class ScalingPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     start_s: Annotated[int, Meta(ge=1, le=3_600)] = 120
     down_after_s: Annotated[int, Meta(ge=30, le=7_200)] = 300
     idle_s: Annotated[int, Meta(ge=30, le=86_400)] = 900
+    wake_s: Annotated[int, Meta(ge=5, le=3_600)] = 120
     replica_hourly_nano: Nano = 0
     budget_hourly_nano: Nano = 0
     timezone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
@@ -90,12 +92,25 @@ class ScalingPolicy(Struct, frozen=True, forbid_unknown_fields=True):
             raise BadInput("There is no such time zone.", param="timezone") from error
 
 
+class Wakefulness(StrEnum):
+    """Replicas are in service (or are nobody's to start); none is, until a call comes; none is yet, and one is started."""
+
+    AWAKE = "awake"
+    ASLEEP = "asleep"
+    WAKING = "waking"
+
+
 class ScalingView(Struct, frozen=True):
-    """A policy as operators see it; `updated_at` is None before it was ever set."""
+    """A policy as operators see it; `updated_at` is None before it was ever set.
+
+    `starts_in_s` is how long the pool took to wake the last times, None before the first.
+    """
 
     policy: ScalingPolicy
     updated_at: datetime | None
     version: str
+    wakefulness: Wakefulness = Wakefulness.AWAKE
+    starts_in_s: float | None = None
 
 
 class Signals(Struct, frozen=True):
@@ -103,7 +118,7 @@ class Signals(Struct, frozen=True):
 
     `at` is of a monotonic clock, in seconds, `now` of the calendar. `provisioned` replicas were asked for and are ready or
     on their way; those that drain count no more. `running` and `waiting` are calls, `work` is the same in tokens. `slots`
-    is how many calls one replica takes at once. The ratios are TTFT and TPOT of late over their promise; 0 when unknown.
+    is how many calls one replica takes at once. `woken`: a call came that no replica was there for, and none is yet. The ratios are TTFT and TPOT of late over their promise; 0 when unknown.
     """
 
     at: float
@@ -116,6 +131,30 @@ class Signals(Struct, frozen=True):
     slots: int
     ttft_ratio: float = 0.0
     tpot_ratio: float = 0.0
+    woken: bool = False
+
+
+class Sleeper(Struct, frozen=True):
+    """A pool of which a replica is started when a call comes and none is there.
+
+    A call is held for `hold_s` at most. `starts_in_s` is how long the pool took to wake the last times, None before the
+    first; `waking_at` since when it is waking.
+    """
+
+    pool: str
+    model: str
+    region: str
+    hold_s: float
+    starts_in_s: float | None = None
+    waking_at: datetime | None = None
+
+    def left_s(self, now: datetime) -> float | None:
+        """In how many seconds it should be there; None when nobody has measured it, or it is later than it was."""
+        if self.starts_in_s is None:
+            return None
+        gone = (now - self.waking_at).total_seconds() if self.waking_at is not None else 0.0
+        left = self.starts_in_s - max(0.0, gone)
+        return left if left > 0 else None
 
 
 class Why(StrEnum):

@@ -83,6 +83,8 @@ def _answer(view: ScalingView) -> Response:
     body = {
         **written_scaling_policy(view.policy),
         "can_act": "scaler" in backends.specs,
+        "wakefulness": view.wakefulness.value,
+        "starts_in_s": view.starts_in_s,
         "updated_at": view.updated_at,
         "version": view.version,
     }

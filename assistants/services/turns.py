@@ -17,7 +17,7 @@ from assistants.prompting import PromptParts, build_prompt, question_of, search_
 from assistants.services.catalogue import find_assistant
 from assistants.services.recalling import KeepingFlow, Recalled, TurnFlow, given_again, recall_turn
 from assistants.types import AUTO_MODEL, AssistantDraft, AssistantView, Citation, Turn, TurnRequest
-from inference.services import ensure_models, get_model, list_models
+from inference.services import ensure_models, get_model
 from inference.types import ContextPassage, ModelKind, Surface
 from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import (
@@ -35,7 +35,7 @@ from kernel.ids import parse_uuid, uuid7
 from knowledge.services import find_passages
 from knowledge.types import FoundPassages, Passage
 from routing.errors import NotGivenAgain
-from routing.services import Flow, dispatch
+from routing.services import Flow, dispatch, usable_models
 from routing.types import ModelCall, QueuePlace
 from substrate.units import run_unit
 from tenants.services import require
@@ -264,7 +264,7 @@ async def context_of(model: str, principal: Principal) -> int:
         return get_model(
             model, tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region
         ).context_length
-    usable = list_models(tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region)
+    usable = usable_models(tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region)
     chat = [spec for spec in usable if spec.kind is ModelKind.CHAT]
     real = [spec for spec in chat if not spec.built_in] or chat
     return max((spec.context_length for spec in real), default=0)

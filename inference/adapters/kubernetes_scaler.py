@@ -48,7 +48,8 @@ class KubernetesScaler:
         engines = [_engine(pod, said) for pod in await self._pods(said, scale) if not _ends(pod)]
         wanted = _number(scale, "spec", "replicas")
         missing = FleetEngine(url="", model=said["model"])
-        return Fleet((*engines, *[missing] * max(0, min(wanted, MOST_PODS) - len(engines))))
+        missing_ones = [missing] * max(0, min(wanted, MOST_PODS) - len(engines))
+        return Fleet((*engines, *missing_ones), said["model"])
 
     async def scale(self, pool: str, desired: int, leaving: Sequence[str]) -> None:
         """Set the number of replicas. Raises Unavailable, UpstreamFailed."""

@@ -72,7 +72,8 @@ class LocalScaler:
         for each, answers in zip(there, ready, strict=True):
             if answers and self._clock.monotonic() - each.since > SOON_S:
                 self._failures[pool] = 0
-        return Fleet(tuple(_engine(each, said, answers) for each, answers in zip(there, ready, strict=True)))
+        engines = tuple(_engine(each, said, answers) for each, answers in zip(there, ready, strict=True))
+        return Fleet(engines, said["model"])
 
     async def scale(self, pool: str, desired: int, leaving: Sequence[str]) -> None:
         """Start or end engines until there are `desired`; those of `leaving` go first. Raises Unavailable."""

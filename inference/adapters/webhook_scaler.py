@@ -1,8 +1,8 @@
 """`Scaler` by webhook: the operator's own program starts and stops engines.
 
 Each question is one POST of JSON, signed: `x-atrium-signature: t=<seconds>,v1=<HMAC-SHA256 of "<t>.<body>", hex>`. Of
-`{"act": "observe", "pool"}` the answer is `{"engines": [{"url", "model", "ready", …}]}`, or `{"engines": null}` for a pool
-that is not looked after; of `{"act": "scale", "pool", "desired", "leaving": [url]}` it is anything with 2xx.
+`{"act": "observe", "pool"}` the answer is `{"engines": [{"url", "model", "ready", …}], "model"}`, or `{"engines": null}` for
+a pool that is not looked after; the last `model` is what an engine would serve if there were any, and lets the pool sleep; of `{"act": "scale", "pool", "desired", "leaving": [url]}` it is anything with 2xx.
 """
 
 import asyncio

@@ -13,13 +13,13 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from config.static import Receive, Scope, Send
-from inference.services import list_models
 from kernel.backends import backends
 from kernel.errors import AtriumError
 from kernel.ids import uuid7
 from knowledge.ports import VectorStore
 from knowledge.types import Collection
 from routing.ports import Scheduler
+from routing.services import usable_models
 from substrate.units import run_unit
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,11 @@ async def health(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"].rstrip("/") != "/health/ready":
         await _answer(send, 404, {"status": "unknown"})
         return
-    reasons = [] if any(model.replicas for model in list_models()) else ["no model has a replica in service"]
+    reasons = (
+        []
+        if any(model.replicas or model.asleep for model in usable_models())
+        else ["no model has a replica in service"]
+    )
     checks = {"database": _database, "scheduler": _scheduler, "vector_store": _vector_store}
     outcomes = await asyncio.gather(*(_probe(name, check) for name, check in checks.items()))
     away = [name for name, ok in zip(checks, outcomes, strict=True) if not ok]

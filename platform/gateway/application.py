@@ -6,9 +6,8 @@ from assistants.services import answer, list_assistants
 from assistants.types import AssistantView
 from gateway.doors import Doors
 from gateway.front import Gateway
-from inference.services import list_models
 from inference.types import ModelSpec
-from routing.services import dispatch, embed
+from routing.services import dispatch, embed, usable_models
 from substrate.units import run_unit
 from tenants.services import authenticate_key, refuse_key_in_address, require, until_refused
 from tenants.types import Principal
@@ -19,7 +18,7 @@ async def _assistants_of(principal: Principal) -> Sequence[AssistantView]:
 
 
 def _models_of(principal: Principal) -> Sequence[ModelSpec]:
-    return list_models(tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region)
+    return usable_models(tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region)
 
 
 application = Gateway(

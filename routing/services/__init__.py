@@ -7,6 +7,7 @@ from routing.services.explaining import explain_call
 from routing.services.memory import RoutingMemory
 from routing.services.policies import draft_policy, get_policy, set_policy
 from routing.services.scaling import get_scaling, set_scaling
+from routing.services.waking import list_sleepers, usable_models
 
 __all__ = [
     "Flow",
@@ -19,7 +20,9 @@ __all__ = [
     "find_caching",
     "get_policy",
     "get_scaling",
+    "list_sleepers",
     "scale_pools_forever",
     "set_policy",
     "set_scaling",
+    "usable_models",
 ]

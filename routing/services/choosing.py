@@ -6,7 +6,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from inference.services import get_model, list_models, replica_available
-from inference.types import ModelSpec, Surface
+from inference.types import ModelKind, ModelSpec, Surface
 from kernel.backends import backends
 from kernel.errors import ModelNotFound, PermissionDenied
 from kernel.hops import Fact
@@ -36,6 +36,7 @@ from routing.eligibility import (
 )
 from routing.limits import estimate_tokens
 from routing.services.memory import RoutingMemory
+from routing.services.waking import sleepers, usable_models
 from routing.types import ModelCall
 from tenants.types import Principal
 
@@ -70,8 +71,12 @@ def choose(
         return _named(call, policy.policy if policy is not None else None)
     principal = call.principal
     prompt_tokens = estimate_tokens(call.prompt_chars)
+    there = list_models(tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region)
+    if not any(spec.kind is ModelKind.CHAT and not spec.built_in for spec in there):
+        # No real model is in service: one that wakes is worth the wait.
+        there = usable_models(tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region)
     fitting = fitting_models(
-        list_models(tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region),
+        there,
         call.surface,
         prompt_tokens=prompt_tokens,
         max_tokens=call.max_tokens,
@@ -149,9 +154,10 @@ def _named(call: ModelCall, policy: Policy | None) -> Choice:
 
 def _model(call: ModelCall, model_id: str) -> ModelSpec:
     principal = call.principal
-    return get_model(
+    spec = get_model(
         model_id, tenant_id=principal.tenant_id, closed=principal.closed, region=principal.region
     )
+    return sleepers().with_sleepers(spec, principal.region)
 
 
 def _other(call: ModelCall, model_id: str) -> ModelSpec | None:

@@ -12,12 +12,14 @@ import socket
 import time
 import uuid
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import structlog
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from msgspec import Struct
+from msgspec.structs import replace
 
 from inference.ports import Scaler
 from inference.services import list_models, replica_available, vital_of
@@ -32,11 +34,17 @@ from routing.scaling_reads import ScaledPool, load_scaled_pools
 from routing.scaling_types import Decision, ScalingMode, ScalingPolicy, Signals
 from routing.services.fleets import Stock, follow, running_by_url, take_stock
 from routing.services.scaling import record_decision
+from routing.services.waking import note_awake, note_served
 from substrate.units import run_unit
 
 log = structlog.get_logger(__name__)
 
 EVERY_S = 5.0
+# While calls are held for a pool, they should hear of its first replica soon.
+WAKING_S = 1.0
+# A pool that has not woken after so many times what it should take is woken by the next call anew.
+GIVE_UP_TIMES = 3.0
+LEAST_GIVE_UP_S = 120.0
 # Longer than what is done in one look takes.
 TURN_S = 60.0
 # For one pool, in one look.
@@ -67,6 +75,23 @@ class PoolEvaluator:
         self._owner = f"{socket.gethostname()[:64]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._scalers: dict[uuid.UUID, PoolScaler] = {}
         self._told: dict[uuid.UUID, Told] = {}
+        # Pools whose first engine is being started: how long that takes is learned.
+        self._cold: set[uuid.UUID] = set()
+        self._waking = False
+        self._nudged = asyncio.Event()
+
+    def nudge(self) -> None:
+        """A pool is to wake: the next look is due at once."""
+        self._nudged.set()
+
+    async def rest(self) -> None:
+        """Until the next look is due: soon while a pool wakes, at once when one is to."""
+        # Spread, or all processes would ask for the turn at once.
+        pause = (WAKING_S if self._waking else EVERY_S) * random.uniform(0.9, 1.1)  # noqa: S311 - nothing secret about it
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._nudged.wait()
+        self._nudged.clear()
 
     async def look(self) -> bool:
         """Decide about every pool, if it is this process's turn; whether it was. Raises Unavailable."""
@@ -81,6 +106,8 @@ class PoolEvaluator:
             del self._scalers[gone]
             self._told.pop(gone, None)
         made: dict[str, Decision] = {}
+        self._waking = any(each.waking_at is not None for each in pools)
+        self._cold &= there
         for pool in pools:
             try:
                 made[pool.name] = await self._decide(pool)
@@ -116,11 +143,14 @@ class PoolEvaluator:
             slots=slots_of(replicas),
             ttft_ratio=ttft,
             tpot_ratio=tpot,
+            woken=await self._still_wakes(pool, bool(ready)),
         )
-        decision = self._scalers.setdefault(pool.id, PoolScaler()).decide(pool.policy, signals)
+        decision = self._scalers.setdefault(pool.id, PoolScaler()).decide(_measured(pool), signals)
         if scaler is not None and stock is not None:
             wanted = max(0, decision.desired - len(others))
             calls = running_by_url(snapshot.running)
+            if wanted and not (others or stock.staying or stock.leaving):
+                self._cold.add(pool.id)
             outcome = await self._act(follow(scaler, pool, stock, wanted, calls, clock=self._clock))
         await self._tell(pool, decision, outcome)
         return decision
@@ -131,9 +161,24 @@ class PoolEvaluator:
                 fleet = await scaler.observe(pool.name)
             if fleet is None:
                 return None, "Nothing starts or stops replicas of this pool."
+            if fleet.model and fleet.model != pool.serves:
+                await run_unit(note_served, pool_id=pool.id, model=fleet.model)
             return await take_stock(pool, fleet), ""
         except (AtriumError, TimeoutError) as error:
             return None, _words(error)
+
+    async def _still_wakes(self, pool: ScaledPool, ready: bool) -> bool:
+        """Whether the pool was woken and has no replica yet; learns how long that took when it has."""
+        if pool.waking_at is None:
+            return False
+        took_s = (self._clock.now() - pool.waking_at).total_seconds()
+        longest = max(float(pool.policy.start_s), pool.starts_in_s or 0.0, LEAST_GIVE_UP_S)
+        if not ready and took_s < GIVE_UP_TIMES * longest:
+            return True
+        learned = took_s if ready and pool.id in self._cold else None
+        self._cold.discard(pool.id)
+        await run_unit(note_awake, pool_id=pool.id, pool=pool.name, took_s=learned)
+        return False
 
     async def _act(self, act: Awaitable[None]) -> str:
         """Do it; what went wrong, in words."""
@@ -162,6 +207,13 @@ class PoolEvaluator:
         )
 
 
+def _measured(pool: ScaledPool) -> ScalingPolicy:
+    """The policy with the time that a start takes as it was measured, where it was."""
+    if pool.starts_in_s is None:
+        return pool.policy
+    return replace(pool.policy, start_s=max(1, round(pool.starts_in_s)))
+
+
 def acting(policy: ScalingPolicy) -> Scaler | None:
     """What starts and stops replicas, where that is wanted and there is one."""
     if policy.mode is not ScalingMode.ON or "scaler" not in backends.specs:
@@ -181,8 +233,7 @@ async def scale_pools_forever() -> None:
     evaluator: PoolEvaluator = backends["pool_evaluator"]
     try:
         while True:
-            # Spread, or all processes would ask for the turn at once.
-            await asyncio.sleep(EVERY_S * random.uniform(0.9, 1.1))  # noqa: S311 - nothing secret about it
+            await evaluator.rest()
             try:
                 await evaluator.look()
             except AtriumError as error:

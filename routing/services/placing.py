@@ -45,6 +45,7 @@ from routing.services.admission import Admission, Admissions
 from routing.services.choosing import choose, facts_of, find_ladder, find_policy
 from routing.services.memory import RoutingMemory
 from routing.services.outlook import Outlook
+from routing.services.waking import ask_for, hold
 from routing.services.weighing import note_chosen
 from routing.types import Lease, ModelCall, RoutingDecision, Terms, Ticket
 
@@ -118,6 +119,9 @@ async def place(
     """
     # Here, so that answers that were given before earn no attempts at engines.
     progress.memory.budget.earn()
+    if candidates and not candidates[-1].replicas:
+        # What sleeps is last; whoever stands in for it answers this call.
+        ask_for(candidates[-1].pool, progress.memory)
     return await _begin_at_one(call, begin, progress, _request(call), candidates, set())
 
 
@@ -267,8 +271,9 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     outlook = Outlook(
         call, candidate, avoid, progress.memory, prefix=progress.prefix, vllm=progress.continued
     )
+    held = None
     if not outlook.wanted:
-        raise NoReplica(retry_after_s=RETRY_AFTER_S)
+        held = hold(call, candidate, progress.memory, lambda: not outlook.wanted)
     ticket = Ticket(
         id=f"{progress.call_id.hex}-{progress.attempts}-{len(avoid)}",
         pool=candidate.pool,
@@ -277,11 +282,14 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
         replicas=outlook.wanted,
         prompt_tokens=outlook.prompt_tokens,
         max_tokens=call.max_tokens,
-        wait_s=max(0.0, QUEUE_WAIT_S[call.priority] - progress.queue_ms / 1000),
+        wait_s=held.wait_s
+        if held is not None
+        else max(0.0, QUEUE_WAIT_S[call.priority] - progress.queue_ms / 1000),
         user=principal.sharer,
         weight=principal.weight,
-        tell=call.tell,
+        tell=held.tell if held is not None else call.tell,
         look=outlook.look,
+        held=held is not None,
     )
     began = time.perf_counter()
     try:

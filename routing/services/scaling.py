@@ -5,7 +5,7 @@ import uuid
 import msgspec
 from django.db import transaction
 
-from inference.services import find_pool
+from inference.services import find_pool, list_models
 from kernel.backends import backends
 from kernel.errors import BadInput
 from routing.models import PoolScaling, ScalingDecision
@@ -15,6 +15,7 @@ from routing.scaling_types import (
     ScalingMode,
     ScalingPolicy,
     ScalingView,
+    Wakefulness,
     read_scaling_policy,
     written_scaling_policy,
 )
@@ -31,7 +32,7 @@ MOST_DECISIONS = 2_000
 def get_scaling(*, pool_id: uuid.UUID) -> ScalingView:
     """How many replicas a pool is to have; `off` before it was ever set. Raises NotFound."""
     find_pool(pool_id)
-    row = PoolScaling.objects.filter(pool_id=pool_id).first()
+    row = PoolScaling.objects.select_related("pool").filter(pool_id=pool_id).first()
     if row is None:
         return ScalingView(ScalingPolicy(), None, NEVER_SET)
     return _view(row)
@@ -73,10 +74,6 @@ def checked_scaling(document: object) -> ScalingPolicy:
     policy.check()
     if policy.mode is ScalingMode.ON and "scaler" not in backends.specs:
         raise BadInput("This installation has nothing that starts and stops replicas.", param="mode")
-    if policy.mode is ScalingMode.ON and policy.minimum == 0:
-        raise BadInput(
-            "A pool whose replicas are started and stopped here keeps at least one.", param="minimum"
-        )
     return policy
 
 
@@ -99,6 +96,14 @@ def record_decision(*, pool_id: uuid.UUID, mode: ScalingMode, decision: Decision
 
 
 def _view(row: PoolScaling) -> ScalingView:
+    policy = scaling_policy_of(row.document, row.pool.name)
     return ScalingView(
-        scaling_policy_of(row.document, str(row.pool_id)), row.updated_at, version_of(row.updated_at)
+        policy, row.updated_at, version_of(row.updated_at), _wakefulness(row, policy), row.starts_in_s
     )
+
+
+def _wakefulness(row: PoolScaling, policy: ScalingPolicy) -> Wakefulness:
+    serving = any(each.pool == row.pool.name for model in list_models() for each in model.replicas)
+    if policy.mode is not ScalingMode.ON or not row.serves or serving:
+        return Wakefulness.AWAKE
+    return Wakefulness.ASLEEP if row.waking_at is None else Wakefulness.WAKING

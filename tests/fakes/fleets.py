@@ -16,7 +16,7 @@ class PaperScaler:
 
     async def observe(self, pool: str) -> Fleet | None:
         """What there is."""
-        return Fleet(tuple(self.engines[pool])) if pool in self.engines else None
+        return Fleet(tuple(self.engines[pool]), "org/tiny") if pool in self.engines else None
 
     async def scale(self, pool: str, desired: int, leaving: Sequence[str]) -> None:
         """Start or end engines at once."""

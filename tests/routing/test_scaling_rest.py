@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.test import Client
 from factories.tenants import key_client, make_membership, make_tenant, make_user, session_client
 
 from inference.services import create_pool
+from kernel.backends import BackendSpec, backends
 from routing.models import PoolScaling, ScalingDecision
 from routing.scaling_types import Decision, Reason, ScalingMode, Why
 from routing.services.scaling import MOST_DECISIONS, record_decision
@@ -144,3 +146,21 @@ def test_a_pool_that_goes_takes_its_scaling_along(operator: Client, pool_id: uui
     assert operator.delete(f"/api/v1/pools/{pool_id}").status_code == 204
     assert not PoolScaling.objects.exists()
     assert not ScalingDecision.objects.exists()
+
+
+def test_a_pool_that_sleeps_says_so(
+    operator: Client, pool_id: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(backends.specs, "scaler", BackendSpec("inference.ports.Scaler", "none"))
+    answer = put(operator, pool_id, {"mode": "on", "minimum": 0, "wake_s": 90})
+    assert answer.status_code == 200, answer.content
+    assert (answer.json()["wake_s"], answer.json()["wakefulness"]) == (90, "awake"), (
+        "nothing is known of it yet"
+    )
+    row = PoolScaling.objects.filter(pool_id=pool_id)
+    row.update(serves="org/tiny", starts_in_s=42.5)
+    path = f"/api/v1/pools/{pool_id}/scaling"
+    assert {operator.get(path).json()[name] for name in ("wakefulness", "starts_in_s")} == {"asleep", 42.5}
+    row.update(waking_at=datetime.now(UTC))
+    assert operator.get(path).json()["wakefulness"] == "waking"
+    assert put(operator, pool_id, {"mode": "on", "wake_s": 1}).status_code == 400

@@ -20,7 +20,7 @@ from inference.services import list_models, replica_available, vital_of
 from kernel.backends import backends
 from kernel.errors import AtriumError
 from routing.ports import Scheduler
-from routing.services import PoolEvaluator, RoutingMemory
+from routing.services import PoolEvaluator, RoutingMemory, list_sleepers
 from substrate.changes import ChangeTail
 from substrate.jobs import count_waiting_jobs
 from substrate.units import run_unit
@@ -83,7 +83,9 @@ async def _look_at_pools(shown: dict[str, set[tuple[str, ...]]]) -> None:
     running: Counter[tuple[str, ...]] = Counter()
     waiting: Counter[tuple[str, ...]] = Counter()
     work: Counter[tuple[str, ...]] = Counter()
-    for pool in {replica.pool for replica in replicas.values()}:
+    serving = {replica.pool for replica in replicas.values()}
+    asleep, starts = _sleepers(serving)
+    for pool in serving | {pool for (pool,) in asleep}:
         snapshot = await scheduler.snapshot(pool)
         waiting[pool,] = snapshot.waiting
         work[pool, "running"], work[pool, "waiting"] = snapshot.work.running, snapshot.work.waiting
@@ -106,6 +108,8 @@ async def _look_at_pools(shown: dict[str, set[tuple[str, ...]]]) -> None:
         (series.REPLICAS, there),
         (series.POOL_WORK, work),
         (series.READY_REPLICAS, ready),
+        (series.ASLEEP, asleep),
+        (series.WAKE_SECONDS, starts),
         (series.DESIRED_REPLICAS, Counter({(pool,): each.desired for pool, each in decided})),
         (series.PROVISIONED_REPLICAS, Counter({(pool,): each.provisioned for pool, each in decided})),
     ):
@@ -116,6 +120,17 @@ async def _look_at_pools(shown: dict[str, set[tuple[str, ...]]]) -> None:
         for labels, count in found.items():
             gauge.labels(*labels).set(count)
         before |= set(found)
+
+
+def _sleepers(serving: set[str]) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
+    """Of the pools that wake for a call, whether each sleeps now, and how many seconds it takes to wake."""
+    asleep: Counter[tuple[str, ...]] = Counter()
+    starts: Counter[tuple[str, ...]] = Counter()
+    for each in list_sleepers():
+        asleep[each.pool,] = int(each.pool not in serving)
+        if each.starts_in_s is not None:
+            starts[each.pool,] = round(each.starts_in_s)
+    return asleep, starts
 
 
 def _state(replica_id: str) -> str:

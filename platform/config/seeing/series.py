@@ -144,6 +144,18 @@ PROVISIONED_REPLICAS = Gauge(
     ("pool",),
     multiprocess_mode="livemax",
 )
+ASLEEP = Gauge(
+    "atrium_pool_asleep",
+    "Whether a pool has no replica in service and starts one when a call comes.",
+    ("pool",),
+    multiprocess_mode="livemax",
+)
+WAKE_SECONDS = Gauge(
+    "atrium_pool_wake_seconds",
+    "Seconds from the call that woke a pool to its first replica, as the last times went.",
+    ("pool",),
+    multiprocess_mode="livemax",
+)
 READY_REPLICAS = Gauge(
     "atrium_pool_ready_replicas",
     "Replicas of a pool that answer, as this server sees them.",

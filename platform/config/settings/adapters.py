@@ -55,6 +55,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "choice_directory": BackendSpec(
             "substrate.ports.Directory", "routing.choice_directory.ChoiceDirectory"
         ),
+        "sleepers": BackendSpec("substrate.ports.Directory", "routing.sleepers.SleeperDirectory"),
         "admissions": BackendSpec(
             "routing.services.admission.Admissions", "routing.services.admission.Admissions"
         ),
@@ -336,6 +337,7 @@ DIRECTORIES = (
     "limit_directory",
     "choice_directory",
     "model_directory",
+    "sleepers",
     "assistant_directory",
     "remembered_searches",
     "live_changes",

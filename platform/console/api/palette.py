@@ -13,10 +13,11 @@ from rest_framework.response import Response
 
 from assistants.services import find_assistants, find_conversations
 from console.scopes import SCOPE_PARAMETER, wants_platform
-from inference.services import ensure_models, list_models
+from inference.services import ensure_models
 from inference.types import ModelSpec
 from kernel.errors import BadInput
 from knowledge.services import find_by_name
+from routing.services import usable_models
 from substrate.bridge import wait_for
 from substrate.openapi import answers
 from substrate.rest import AtriumView
@@ -122,7 +123,7 @@ def _models(who: Principal, text: str) -> Iterator[PaletteHit]:
 
     async def usable() -> tuple[ModelSpec, ...]:
         await ensure_models()
-        return list_models(tenant_id=tenant_id, closed=who.closed, region=who.region)
+        return usable_models(tenant_id=tenant_id, closed=who.closed, region=who.region)
 
     wanted = text.casefold()
     found = [each for each in wait_for(usable) if wanted in each.id.casefold()]

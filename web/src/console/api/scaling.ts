@@ -25,6 +25,7 @@ export interface ScalingDocument {
   start_s: number;
   down_after_s: number;
   idle_s: number;
+  wake_s: number;
   replica_hourly_nano: number;
   budget_hourly_nano: number;
   timezone: string;
@@ -33,6 +34,9 @@ export interface ScalingDocument {
 
 export interface Scaling extends ScalingDocument {
   can_act: boolean;
+  wakefulness: "awake" | "asleep" | "waking";
+  /** Seconds from the call that woke the pool to a replica, the last times. */
+  starts_in_s: number | null;
   updated_at: string | null;
   version: string;
 }
