@@ -36,7 +36,7 @@ class PoolScaling(Identified):
 
     pool = models.OneToOneField("inference.Pool", on_delete=models.CASCADE, related_name="+")
     document = models.JSONField(default=dict)
-    serves = models.CharField(max_length=MODEL_ID_LENGTH, blank=True, default="")
+    serves = models.CharField(max_length=MODEL_ID_LENGTH, blank=True, db_default="", default="")
     starts_in_s = models.FloatField(null=True)
     waking_at = models.DateTimeField(null=True)
 
