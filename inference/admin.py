@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminPasswordWidget
 
+from inference import selectors
 from inference.models import Model, Pool, Replica
 from inference.naming import (
     check_model_id,
@@ -70,8 +71,9 @@ class ModelForm(forms.ModelForm[Model]):
         """Show the prices of the row."""
         super().__init__(*args, **kwargs)
         if self.instance.model_id:
-            self.initial["input_price"] = show_price(self.instance.input_price_nano)
-            self.initial["output_price"] = show_price(self.instance.output_price_nano)
+            input_nano, output_nano = selectors.prices_of([self.instance])[self.instance.pk]
+            self.initial["input_price"] = show_price(input_nano)
+            self.initial["output_price"] = show_price(output_nano)
 
     def clean_model_id(self) -> str:
         """A well-formed id."""

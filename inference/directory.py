@@ -68,6 +68,10 @@ class ModelDirectory:
         self._tailed = True
         await self._load()
 
+    def priced(self, spec: ModelSpec) -> ModelSpec:
+        """The model as it is priced now: a planned price holds from its very moment, without a load."""
+        return spec.priced_at(self._clock.now()) if spec.planned else spec
+
     @property
     def fresh(self) -> bool:
         """Whether what it holds is kept current by the change tail."""
@@ -115,7 +119,7 @@ class ModelDirectory:
         self.vitals.keep_only(self.snapshot.replicas)
 
     async def _load(self) -> None:
-        self.show(await run_unit(load_specs))
+        self.show(await run_unit(load_specs, self._clock.now()))
 
 
 def _report(name: str, error: BaseException) -> None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models.functions import Now
 
 from inference.types import MODEL_ID_LENGTH, POOL_NAME_LENGTH, URL_LENGTH, ModelKind, Tier
 from substrate.models import Identified
@@ -62,16 +63,19 @@ class ModelGrant(Identified):
 
 
 class PriceChange(Identified):
-    """A price that a model has had since `created_at`, until the next one. Calls are priced when they end, and never
-    priced anew, so that this is a history and no sum depends on it.
+    """A price that a model has from `valid_from` on, until the next one; one that lies ahead is planned.
+
+    A call costs what its model cost when it was accepted, and is never priced anew. The model's own columns are the
+    price that was last set at once: they hold where no row here is in force.
     """
 
     model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="price_changes")
     input_price_nano = models.BigIntegerField()
     output_price_nano = models.BigIntegerField()
+    valid_from = models.DateTimeField(db_default=Now())
 
     class Meta:
-        """Read by model, the newest first."""
+        """Read by model; a model has a few dozen."""
 
         indexes: ClassVar = [models.Index(fields=["model", "-created_at"], name="price_by_model")]
 

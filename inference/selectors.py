@@ -3,9 +3,11 @@
 import re
 import uuid
 from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
 
 import structlog
-from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from inference.embedders import HASHING, local_embedder
@@ -17,12 +19,15 @@ from inference.types import (
     ModelSpec,
     ModelState,
     ModelView,
+    PlannedPrice,
     PoolView,
+    PriceState,
     PriceView,
     ReplicaSpec,
     ReplicaView,
     Tier,
 )
+from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import Internal, NotFound
 from substrate.keyring import keyring
 
@@ -36,15 +41,21 @@ def key_context(replica_id: uuid.UUID) -> str:
     return f"inference.replica.api_key:{replica_id}"
 
 
-def load_specs() -> tuple[ModelSpec, ...]:
-    """All models with their replicas, the oldest first."""
+def load_specs(moment: datetime | None = None) -> tuple[ModelSpec, ...]:
+    """All models with their replicas, the oldest first, as they are priced at `moment` (now)."""
+    moment = moment or SYSTEM_CLOCK.now()
     serving: dict[uuid.UUID, list[ReplicaSpec]] = {}
     resting: dict[uuid.UUID, list[ReplicaSpec]] = {}
     for row in Replica.objects.select_related("pool", "model").order_by("id"):
         spec = replica_spec(row)
         if spec is not None:
             (resting if row.draining else serving).setdefault(row.model_id, []).append(spec)
-    rows = list(Model.objects.order_by("id"))
+    rows = list(priced(Model.objects.order_by("id"), moment))
+    planned: dict[uuid.UUID, list[PlannedPrice]] = {}
+    for change in PriceChange.objects.filter(valid_from__gt=moment).order_by("valid_from"):
+        planned.setdefault(change.model_id, []).append(
+            PlannedPrice(change.valid_from, change.input_price_nano, change.output_price_nano)
+        )
     granted: dict[uuid.UUID, set[uuid.UUID]] = {row.id: set() for row in rows if row.restricted}
     for model_id, tenant_id in ModelGrant.objects.filter(model__in=granted).values_list(
         "model_id", "tenant_id"
@@ -58,8 +69,9 @@ def load_specs() -> tuple[ModelSpec, ...]:
             context_length=row.context_length,
             tools=row.tools,
             images=row.images,
-            input_price_nano=row.input_price_nano,
-            output_price_nano=row.output_price_nano,
+            input_price_nano=row.input_now,
+            output_price_nano=row.output_now,
+            planned=tuple(planned.get(row.id, ())),
             built_in=row.built_in,
             created=int(row.created_at.timestamp()),
             replicas=tuple(serving.get(row.id, ())),
@@ -97,16 +109,35 @@ def replica_spec(row: Replica) -> ReplicaSpec | None:
     )
 
 
+def priced(rows: QuerySet[Model], moment: datetime) -> QuerySet[Any]:
+    """Models with the prices of that moment as `input_now` and `output_now`."""
+    held = PriceChange.objects.filter(model=OuterRef("pk"), valid_from__lte=moment).order_by(
+        "-valid_from", "-id"
+    )
+    return rows.annotate(
+        input_now=Coalesce(Subquery(held.values("input_price_nano")[:1]), F("input_price_nano")),
+        output_now=Coalesce(Subquery(held.values("output_price_nano")[:1]), F("output_price_nano")),
+    )
+
+
+def prices_of(rows: Iterable[Model], moment: datetime | None = None) -> dict[uuid.UUID, tuple[int, int]]:
+    """What each model costs at `moment` (now): nano-units per token of input and of output."""
+    chosen = Model.objects.filter(pk__in=[row.pk for row in rows])
+    found = priced(chosen, moment or SYSTEM_CLOCK.now()).values_list("id", "input_now", "output_now")
+    return {id: (input_nano, output_nano) for id, input_nano, output_nano in found}
+
+
 def models(*, tenant_id: uuid.UUID | None = None) -> QuerySet[Model]:
     """All models, or just those that calls of the tenant can use: open to it, with a replica in service."""
     in_service = Replica.objects.filter(model=OuterRef("pk"), draining=False)
-    rows = Model.objects.annotate(
+    counted = Model.objects.annotate(
         replica_count=Coalesce(
             Subquery(in_service.order_by().values("model").annotate(count=Count("id")).values("count")),
             0,
             output_field=IntegerField(),
         )
     )
+    rows = priced(counted, SYSTEM_CLOCK.now())
     if tenant_id is not None:
         granted = ModelGrant.objects.filter(model=OuterRef("pk"), tenant_id=tenant_id)
         rows = rows.filter(Q(restricted=False) | Exists(granted), enabled=True, replica_count__gt=0)
@@ -170,10 +201,16 @@ def model_views(rows: Iterable[Model], *, with_tenants: bool = False) -> list[Mo
         granted = ModelGrant.objects.filter(model__in=rows).order_by("tenant__slug")
         for model_id, slug in granted.values_list("model_id", "tenant__slug"):
             tenants.setdefault(model_id, []).append(slug)
-    return [_model_view(row, counts.get(row.id, 0), tuple(tenants.get(row.id, ()))) for row in rows]
+    prices = prices_of(rows)
+    return [
+        _model_view(row, prices[row.id], counts.get(row.id, 0), tuple(tenants.get(row.id, ())))
+        for row in rows
+    ]
 
 
-def _model_view(row: Model, replica_count: int, tenants: tuple[str, ...]) -> ModelView:
+def _model_view(
+    row: Model, price: tuple[int, int], replica_count: int, tenants: tuple[str, ...]
+) -> ModelView:
     lexical = row.built_in and row.kind == ModelKind.EMBEDDING and local_embedder() == HASHING
     state = ModelState.IN_SERVICE if replica_count else ModelState.WITHOUT_REPLICA
     return ModelView(
@@ -183,8 +220,8 @@ def _model_view(row: Model, replica_count: int, tenants: tuple[str, ...]) -> Mod
         tier=Tier(row.tier),
         context_length=row.context_length,
         dimensions=row.dimensions,
-        input_price=show_price(row.input_price_nano),
-        output_price=show_price(row.output_price_nano),
+        input_price=show_price(price[0]),
+        output_price=show_price(price[1]),
         built_in=row.built_in,
         enabled=row.enabled,
         restricted=row.restricted,
@@ -202,20 +239,34 @@ def _model_view(row: Model, replica_count: int, tenants: tuple[str, ...]) -> Mod
 
 
 def price_changes(model_id: str | None = None) -> QuerySet[PriceChange]:
-    """What models have cost since when, of one model or of all."""
+    """What models have cost, and will cost, since when, of one model or of all."""
     rows = PriceChange.objects.select_related("model")
     return rows if model_id is None else rows.filter(model__model_id=model_id)
 
 
 def price_views(rows: Iterable[PriceChange]) -> list[PriceView]:
     """Views of price changes (with their models joined)."""
+    rows, now = list(rows), SYSTEM_CLOCK.now()
+    newest = PriceChange.objects.filter(model=OuterRef("pk"), valid_from__lte=now).order_by(
+        "-valid_from", "-id"
+    )
+    holding = Model.objects.filter(pk__in={row.model_id for row in rows}).annotate(
+        held=Subquery(newest.values("id")[:1])
+    )
+    in_force = set(holding.values_list("held", flat=True))
     return [
         PriceView(
             id=row.id,
             model=row.model.model_id,
             input_price=show_price(row.input_price_nano),
             output_price=show_price(row.output_price_nano),
-            valid_from=row.created_at,
+            valid_from=row.valid_from,
+            state=PriceState.PLANNED
+            if row.valid_from > now
+            else PriceState.IN_FORCE
+            if row.id in in_force
+            else PriceState.PAST,
+            updated_at=row.updated_at,
         )
         for row in rows
     ]

@@ -21,6 +21,7 @@ from inference.types import (
     ModelKind,
     ModelState,
     PoolState,
+    PriceState,
     ReplicaState,
     Tier,
 )
@@ -31,6 +32,7 @@ from substrate.wording import for_reader
 KINDS = [each.value for each in ModelKind]
 TIERS = [each.value for each in Tier]
 MODEL_STATES = [each.value for each in ModelState]
+PRICE_STATES = [each.value for each in PriceState]
 POOL_STATES = [each.value for each in PoolState]
 REPLICA_STATES = [each.value for each in ReplicaState]
 # Letters that a header and a log line carry unchanged; the services say so again, for commands.
@@ -39,9 +41,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 REGION = r"^[A-Za-z0-9._-]*$"
 
 
-def _price() -> serializers.DecimalField:
+def _price(*, required: bool = False) -> serializers.DecimalField:
     return serializers.DecimalField(
-        max_digits=12, decimal_places=3, min_value=0, required=False, help_text="per million tokens"
+        max_digits=12, decimal_places=3, min_value=0, required=required, help_text="per million tokens"
     )
 
 
@@ -131,14 +133,36 @@ class ModelOutput(VersionedOutput):
     updated_at = serializers.DateTimeField()
 
 
-class PriceOutput(serializers.Serializer[Any]):
-    """What a model has cost per million tokens since `valid_from`."""
+class PlannedPriceChange(StrictSerializer):
+    """What of a planned price may be changed."""
+
+    input_price = _price()
+    output_price = _price()
+    valid_from = serializers.DateTimeField(
+        required=False, help_text="from when on calls that are accepted cost this; at least 10 seconds ahead"
+    )
+
+
+class PlannedPriceInput(StrictSerializer):
+    """A price that a model shall have from a moment on."""
+
+    model = serializers.RegexField(MODEL_ID, max_length=MODEL_ID_LENGTH)
+    input_price = _price(required=True)
+    output_price = _price(required=True)
+    valid_from = serializers.DateTimeField(
+        help_text="from when on calls that are accepted cost this; at least 10 seconds ahead"
+    )
+
+
+class PriceOutput(VersionedOutput):
+    """What a model costs per million tokens from `valid_from` on: past, in force, or planned."""
 
     id = serializers.CharField()
     model = serializers.CharField()
     input_price = serializers.CharField()
     output_price = serializers.CharField()
     valid_from = serializers.DateTimeField()
+    state = serializers.ChoiceField(PRICE_STATES)
 
 
 class SavingOutput(serializers.Serializer[Any]):

@@ -23,6 +23,10 @@ MAX_CONTEXT_LENGTH = 100_000_000
 MAX_CACHE_SECONDS = 3_600
 MAX_DIMENSIONS = 100_000
 MAX_PRICE_NANO = 10**12
+# Every process has heard of a planned price before it comes into force: an edit takes two seconds to be everywhere.
+PLAN_AHEAD_S = 10
+PLAN_DAYS = 5 * 366
+MAX_PLANNED_PRICES = 50
 
 
 class ModelKind(StrEnum):
@@ -72,11 +76,20 @@ class ReplicaSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedPrice:
+    """A price in nano-units per token that comes into force at `valid_from` (aware)."""
+
+    valid_from: datetime
+    input_price_nano: int
+    output_price_nano: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A model as callers name it, with the pools' replicas that serve it.
 
-    Prices are nano-units per token (a price per million tokens times 1000). `context_length` is in tokens, 0 when
-    unknown. `built_in` engines (extractive, local embedding) are never chosen while a real model is eligible.
+    Prices are nano-units per token (a price per million tokens times 1000), `planned` those that come later, the next
+    first: see `priced_at`. `context_length` is in tokens, 0 when unknown. `built_in` engines (extractive, local embedding) are never chosen while a real model is eligible.
     `replicas` are the ones in service (draining ones excluded), of all pools; `resting` those that drain. `tenants` are
     the ids of those that may use it, None when it is open to all; a model that is not `enabled` is there for nobody.
     `cache_seconds` is for how long its answers may be kept (0: never), `cached_price_percent` the part of its price that
@@ -103,12 +116,26 @@ class ModelSpec:
     tools: bool = True
     images: bool = False
     asleep: tuple[str, ...] = ()
+    planned: tuple[PlannedPrice, ...] = ()
 
     pools: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """`pools` are those that serve it, in a stable order: told once, asked with every call."""
         object.__setattr__(self, "pools", tuple(dict.fromkeys(replica.pool for replica in self.replicas)))
+
+    def priced_at(self, moment: datetime) -> "ModelSpec":
+        """The model with the prices of that moment: itself until the first planned one is in force."""
+        planned = self.planned
+        if not planned or moment < planned[0].valid_from:
+            return self
+        due = sum(each.valid_from <= moment for each in planned)
+        return replace(
+            self,
+            input_price_nano=planned[due - 1].input_price_nano,
+            output_price_nano=planned[due - 1].output_price_nano,
+            planned=planned[due:],
+        )
 
     def within(self, region: str) -> "ModelSpec":
         """The model with those replicas alone that may see what must stay in `region` (empty: all of them).
@@ -243,6 +270,14 @@ class ModelState(StrEnum):
     DISABLED = "disabled"
 
 
+class PriceState(StrEnum):
+    """A price that comes, the one that holds now, or one that another has followed."""
+
+    PLANNED = "planned"
+    IN_FORCE = "in_force"
+    PAST = "past"
+
+
 class ReplicaState(StrEnum):
     """How a replica stands, as the process that answers sees it."""
 
@@ -296,13 +331,15 @@ class ModelView:
 
 @dataclass(frozen=True, slots=True)
 class PriceView:
-    """A price that a model has had since `valid_from`: decimal text per million tokens."""
+    """A price of a model from `valid_from` on, decimal text per million tokens; `state` says how that lies to now."""
 
     id: uuid.UUID
     model: str
     input_price: str
     output_price: str
     valid_from: datetime
+    state: PriceState
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 from django.urls import URLPattern, re_path
 
 from inference.views.engines import EnginesView, EngineTestView, ReplicaTestView
-from inference.views.models import ModelsView, OneModelView, PricesView, SavingsView
+from inference.views.models import ModelsView, OneModelView, OnePriceView, PricesView, SavingsView
 from inference.views.pools import AllReplicasView, OnePoolView, OneReplicaView, PoolsView, ReplicasView
 
 urlpatterns: list[URLPattern] = [
     re_path(r"^models/?$", ModelsView.as_view()),
     re_path(r"^models/(?P<model_id>.+?)/?$", OneModelView.as_view()),
     re_path(r"^model-prices/?$", PricesView.as_view()),
+    re_path(r"^model-prices/(?P<price_id>[^/]+)/?$", OnePriceView.as_view()),
     re_path(r"^model-savings/?$", SavingsView.as_view()),
     re_path(r"^engines/?$", EnginesView.as_view()),
     re_path(r"^engines/test/?$", EngineTestView.as_view()),

@@ -34,6 +34,7 @@ from inference.services.lookup import (
     vital_of,
     vitals_of,
 )
+from inference.services.prices import change_planned_price, plan_price, withdraw_price
 from inference.services.probing import probe_replicas_forever
 from inference.services.savings import list_savings
 from inference.services.watching import watch_loads_forever, watch_replicas_forever
@@ -43,6 +44,7 @@ __all__ = [
     "Vital",
     "begin_stream",
     "change_model",
+    "change_planned_price",
     "change_pool",
     "change_replica",
     "complete",
@@ -70,6 +72,7 @@ __all__ = [
     "live_replicas",
     "local_fingerprints",
     "note_broken_stream",
+    "plan_price",
     "prefix_seed",
     "price",
     "price_kept",
@@ -86,4 +89,5 @@ __all__ = [
     "vitals_of",
     "watch_loads_forever",
     "watch_replicas_forever",
+    "withdraw_price",
 ]

@@ -11,7 +11,7 @@ from inference.models import Model, Pool, Replica
 from inference.naming import check_model_id, check_pool_name, check_region, check_served_name
 from inference.pricing import parse_price
 from inference.services.access import set_access, set_enabled
-from inference.services.engines import OPENAI, bounded, note_price, set_api_key
+from inference.services.engines import OPENAI, bounded, hold_price, note_price, set_api_key
 from inference.types import (
     MAX_CACHE_SECONDS,
     MAX_CONCURRENCY,
@@ -105,13 +105,14 @@ def change_model(
     images: bool | None = None,
     expected: str | None = None,
 ) -> ModelView:
-    """Change what is not None; a price is valid for calls that end from now on. `expected` is the version seen.
+    """Change what is not None; a price is valid for calls that are accepted from now on. `expected` is the version seen.
 
     Raises NotFound, BadInput, Stale, and Conflict for what the model of knowledge bases cannot be.
     """
     with transaction.atomic():
         row = _model(model_id)
         check_version(row.updated_at, expected)
+        hold_price(row)
         before = row.input_price_nano, row.output_price_nano
         was_enabled, were = row.enabled, values_of(row, *_OF_MODEL)
         _set_model(row, tier, context_length, dimensions, input_price, output_price)

@@ -12,6 +12,7 @@ from inference.naming import check_model_id, check_pool_name, check_region, chec
 from inference.pricing import parse_price
 from inference.services.access import set_access
 from inference.types import MAX_CONCURRENCY, MAX_CONTEXT_LENGTH, MAX_DIMENSIONS, ModelKind, ReplicaView, Tier
+from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import BadInput, Conflict, NotFound
 from substrate.audit import record_act
 from substrate.changes import record_change
@@ -117,6 +118,7 @@ def bounded(value: int | None, least: int, most: int, *, param: str) -> int | No
 def _upsert_model(model_id: str, facts: _Facts) -> Model:
     kind = facts.kind or ModelKind.CHAT
     row, made = Model.objects.get_or_create(model_id=model_id, defaults={"kind": kind.value})
+    hold_price(row)
     if facts.kind is not None and row.kind != facts.kind.value:
         raise Conflict(f"The model `{model_id}` is of kind {row.kind!r}.", param="kind")
     told = {
@@ -144,14 +146,35 @@ def _upsert_model(model_id: str, facts: _Facts) -> Model:
     return row
 
 
+def hold_price(row: Model) -> None:
+    """Take the price in force into the row, to be changed from there: a planned one may have come meanwhile."""
+    row.input_price_nano, row.output_price_nano = selectors.prices_of([row])[row.pk]
+
+
 def note_price(row: Model, before: tuple[int, int] | None = None) -> None:
-    """Write down that the model costs from now on what its row says; `before` is what it has cost until now."""
-    if before is not None and not PriceChange.objects.filter(model=row).exists():
-        first = PriceChange.objects.create(model=row, input_price_nano=before[0], output_price_nano=before[1])
-        PriceChange.objects.filter(id=first.id).update(created_at=row.created_at)
+    """Write down that the model costs from now on what its row says; `before` is what it has cost until now.
+
+    What is planned for later stays planned.
+    """
+    if before is not None:
+        note_first_price(row, *before)
     PriceChange.objects.create(
-        model=row, input_price_nano=row.input_price_nano, output_price_nano=row.output_price_nano
+        model=row,
+        input_price_nano=row.input_price_nano,
+        output_price_nano=row.output_price_nano,
+        valid_from=SYSTEM_CLOCK.now(),
     )
+
+
+def note_first_price(row: Model, input_price_nano: int, output_price_nano: int) -> None:
+    """Write down what a model has cost from its beginning, where nothing is written of it yet."""
+    if not PriceChange.objects.filter(model=row).exists():
+        PriceChange.objects.create(
+            model=row,
+            input_price_nano=input_price_nano,
+            output_price_nano=output_price_nano,
+            valid_from=row.created_at,
+        )
 
 
 def drain_engine(*, url: str) -> int:

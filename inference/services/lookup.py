@@ -41,11 +41,13 @@ def get_model(
     """The model of this id, if calls of the tenant (None: of the platform itself) may use it.
 
     `closed` is what is shut to the one who asks (`Principal.closed`), `region` where their tenant's content must stay.
-    It may have no replica in service. Raises ModelNotFound, PermissionDenied when all of its replicas are elsewhere.
+    It may have no replica in service. Its prices are those of now, and stay: what a call holds is what it is charged
+    by. Raises ModelNotFound, PermissionDenied when all of its replicas are elsewhere.
     """
     spec = directory().snapshot.models.get(model_id)
     if spec is None or not _usable(spec, tenant_id, closed):
         raise ModelNotFound(f"The model `{model_id[:200]}` does not exist.", param="model")
+    spec = directory().priced(spec)
     if not region:
         return spec
     near = spec.within(region)
@@ -64,9 +66,10 @@ def list_models(
 
     `closed` and `region` as in `get_model`.
     """
+    held = directory()
     found = (
-        spec.within(region)
-        for spec in directory().snapshot.models.values()
+        held.priced(spec).within(region)
+        for spec in held.snapshot.models.values()
         if spec.replicas and _usable(spec, tenant_id, closed)
     )
     return tuple(spec for spec in found if spec.replicas)

@@ -1,5 +1,6 @@
 """What answers that were given again have saved, by model, for operators."""
 
+from inference import selectors
 from inference.models import Model
 from inference.pricing import cost
 from inference.types import SavingView, TokenUsage
@@ -14,14 +15,16 @@ def list_savings() -> list[SavingView]:
     sums = summarise_cached()
     given = [model for model, each in sums.items() if each.given_again]
     rows = Model.objects.filter(cache_seconds__gt=0) | Model.objects.filter(model_id__in=given)
-    return [_view(row, sums.get(row.model_id, CachedSums(0))) for row in rows.order_by("model_id")]
+    found = list(rows.order_by("model_id"))
+    prices = selectors.prices_of(found)
+    return [_view(row, prices[row.id], sums.get(row.model_id, CachedSums(0))) for row in found]
 
 
-def _view(row: Model, sums: CachedSums) -> SavingView:
+def _view(row: Model, price: tuple[int, int], sums: CachedSums) -> SavingView:
     full = cost(
         TokenUsage(sums.prompt_tokens, sums.completion_tokens),
-        input_price_nano=row.input_price_nano,
-        output_price_nano=row.output_price_nano,
+        input_price_nano=price[0],
+        output_price_nano=price[1],
     )
     return SavingView(
         model=row.model_id,

@@ -17,12 +17,22 @@ from inference.serializers import (
     ModelChange,
     ModelInput,
     ModelOutput,
+    PlannedPriceChange,
+    PlannedPriceInput,
     PriceOutput,
     SavingsOutput,
 )
-from inference.services import change_model, create_model, delete_model, list_savings
+from inference.services import (
+    change_model,
+    change_planned_price,
+    create_model,
+    delete_model,
+    list_savings,
+    plan_price,
+    withdraw_price,
+)
 from inference.types import MODEL_ID_LENGTH
-from inference.views.reading import valid, versioned
+from inference.views.reading import id_of, valid, versioned
 from kernel.errors import NotFound
 from substrate.listings import Listing, boolean_filter, choice_filter, text_filter
 from substrate.openapi import CSV_FILE, answers, page_of
@@ -42,8 +52,8 @@ MODELS = Listing(
         "kind": "kind",
         "tier": "tier",
         "context_length": "context_length",
-        "input_price": "input_price_nano",
-        "output_price": "output_price_nano",
+        "input_price": "input_now",
+        "output_price": "output_now",
         "replica_count": "replica_count",
     },
     default="-created_at",
@@ -71,10 +81,10 @@ MODELS = Listing(
     file_name="models",
 )
 PRICES = Listing(
-    sorts={"valid_from": "created_at"},
+    sorts={"valid_from": "valid_from"},
     default="-valid_from",
     filters={"model": text_filter("model__model_id", "The model's id.", longest=MODEL_ID_LENGTH)},
-    csv=("model", "input_price", "output_price", "valid_from"),
+    csv=("model", "input_price", "output_price", "valid_from", "state"),
     file_name="prices",
 )
 
@@ -132,7 +142,7 @@ class OneModelView(AtriumView):
         operation_id="models_change", request=ModelChange, responses=answers({200: ModelOutput}, 409, 412)
     )
     def patch(self, request: Request, model_id: str) -> Response:
-        """Change a model; in effect everywhere within two seconds. A price holds for calls that end from now on."""
+        """Change a model; in effect everywhere within two seconds. A price holds for calls that are accepted from now on."""
         selectors.find_model(model_id)
         values = valid(ModelChange, request)
         changed = change_model(model_id=model_id, expected=expected_version(request), **values)
@@ -147,7 +157,7 @@ class OneModelView(AtriumView):
 
 
 class PricesView(AtriumView):
-    """What models have cost since when."""
+    """What models cost since when, and will cost."""
 
     required_permission: ClassVar[str] = OPERATE
 
@@ -157,8 +167,43 @@ class PricesView(AtriumView):
         responses=answers({200: page_of("PricePage", PriceOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
-        """Prices, the newest first. A call costs what its model cost when it ended; later prices change nothing."""
+        """Prices, the newest first, planned ones too. A call costs what its model cost when it was accepted."""
         return PRICES.answer(request, selectors.price_changes(), selectors.price_views, PriceOutput)
+
+    @extend_schema(
+        operation_id="model_prices_plan",
+        request=PlannedPriceInput,
+        responses=answers({201: PriceOutput}, 404, 409),
+    )
+    def post(self, request: Request) -> Response:
+        """Plan a price: it comes into force in every process at its moment."""
+        made = plan_price(**valid(PlannedPriceInput, request))
+        return versioned(PriceOutput(made).data, status=201)
+
+
+class OnePriceView(AtriumView):
+    """A planned price."""
+
+    required_permission: ClassVar[str] = OPERATE
+
+    @extend_schema(
+        operation_id="model_prices_change",
+        request=PlannedPriceChange,
+        responses=answers({200: PriceOutput}, 409, 412),
+    )
+    def patch(self, request: Request, price_id: str) -> Response:
+        """Change a planned price, until ten seconds before it comes into force."""
+        values = valid(PlannedPriceChange, request)
+        changed = change_planned_price(
+            price_id=id_of(price_id, "price"), expected=expected_version(request), **values
+        )
+        return versioned(PriceOutput(changed).data)
+
+    @extend_schema(operation_id="model_prices_withdraw", responses=answers({204: None}, 409, 412))
+    def delete(self, request: Request, price_id: str) -> Response:
+        """Withdraw a planned price, until ten seconds before it comes into force."""
+        withdraw_price(price_id=id_of(price_id, "price"), expected=expected_version(request))
+        return Response(status=204)
 
 
 class SavingsView(AtriumView):

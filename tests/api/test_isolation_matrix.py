@@ -60,6 +60,7 @@ OWNERS = {
 # Things that all tenants share: who may touch them is the operators' business and has its own tests.
 SHARED = {
     "deletion_id": "01a20bda-92ef-7578-b7dd-19b7295d71a2",
+    "price_id": "01a20bda-92ef-7578-b7dd-19b7295d71a3",
     "backup_id": "atrium-20200101-000000-aaaa",
     "model_id": "m",
     "pool_id": None,

@@ -3,6 +3,7 @@
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -180,7 +181,7 @@ def test_prices_access_and_two_editors(
     console.go(f"/console/models/{model}")
     page.fill("input[name=input_price]", "2.5")
     page.get_by_test_id("model-settings").get_by_test_id("save").click()
-    expect(page.locator("table")).to_contain_text("2.5")
+    expect(page.get_by_test_id("model-prices")).to_contain_text("2.5")
     with console.expecting("400"):
         page.fill("input[name=input_price]", "-1")
         page.get_by_test_id("model-settings").get_by_test_id("save").click()
@@ -247,6 +248,47 @@ def test_answers_may_be_given_again_and_what_that_saved_is_seen(
         assert console.overflow() <= 0
         console.keep(f"model-savings-{width}-{appearance}")
     assert console.axe() == []
+    assert console.errors == []
+
+
+def test_a_price_is_planned_changed_and_withdrawn(open_console: OpenConsole, engine: EngineServer) -> None:
+    console = open_console("operator")
+    page = console.page
+    model = connect(console, engine, f"pool-{uuid7().hex[-8:]}", price="1")
+    console.go(f"/console/models/{model}")
+    prices = page.get_by_test_id("model-prices")
+    expect(prices).to_contain_text("no other is planned")
+
+    def plan(moment: str, price: str) -> None:
+        page.fill("input[name=valid_from]", moment)
+        page.get_by_test_id("price-plan").locator("input[name=input_price]").fill(price)
+        page.get_by_test_id("price-plan").get_by_test_id("save").click()
+
+    page.get_by_test_id("plan-price").click()
+    with console.expecting("400"):
+        plan("2020-01-01T10:00", "2.5")
+        expect(page.get_by_test_id("price-plan").get_by_test_id("field-error")).to_contain_text("10 seconds")
+    moment = datetime.now(UTC) + timedelta(days=30)
+    plan(moment.strftime("%Y-%m-%dT10:00"), "2.5")
+    expect(page.get_by_text("The price is planned.")).to_be_visible()
+    planned = prices.get_by_test_id("price-planned")
+    expect(planned).to_contain_text("2.5")
+    expect(prices.get_by_test_id("price-in_force")).to_contain_text("1")
+    for width, appearance in ((1440, "light"), (360, "dark")):
+        console.resize(width)
+        console.wear(appearance)
+        prices.scroll_into_view_if_needed()
+        assert console.overflow() <= 0
+        console.keep(f"model-prices-{width}-{appearance}")
+    assert console.axe() == []
+    page.get_by_role("button", name="Change the price planned").click()
+    console.keep("price-plan-360-dark")
+    page.get_by_test_id("price-plan").locator("input[name=input_price]").fill("3")
+    page.get_by_test_id("price-plan").get_by_test_id("save").click()
+    expect(planned).to_contain_text("3")
+    page.get_by_role("button", name="Withdraw the price planned").click()
+    expect(planned).to_have_count(0)
+    expect(prices).to_contain_text("no other is planned")
     assert console.errors == []
 
 

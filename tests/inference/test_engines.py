@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import datetime
 from io import StringIO
 from typing import Any
 
@@ -282,7 +283,7 @@ class TestDirectory:
         await directory.start()
         loads = 0
 
-        def counted() -> tuple[ModelSpec, ...]:
+        def counted(_: datetime) -> tuple[ModelSpec, ...]:
             nonlocal loads
             loads += 1
             if loads == 1:

@@ -4,15 +4,16 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from fakes.clocks import FrozenClock
 from fakes.engines import Act, RememberingSpool, ScriptedEngine, model_spec, replica_spec
 from fakes.limits import KnownLimits, of_tenant
 
 from inference.directory import ModelDirectory
-from inference.types import ModelKind, Surface
+from inference.types import ModelKind, PlannedPrice, Surface
 from kernel.backends import backends
 from kernel.errors import (
     EngineUnavailable,
@@ -269,6 +270,30 @@ async def test_a_budget_that_holds_the_first_is_not_refused_for_a_dearer_one_tha
         await read(call(model="auto"))
     with pytest.raises(QuotaExhausted):
         await read(call(model="dear"))
+
+
+async def test_a_call_over_a_change_of_price_costs_what_it_did_when_it_was_accepted(house: House) -> None:
+    clock = FrozenClock()
+    at = clock.now() + timedelta(seconds=1)
+    house.directory = ModelDirectory(clock=clock)
+    backends.replace("model_directory", house.directory)
+    dearer = (PlannedPrice(at, 200, 300),)
+    house.directory.show((model_spec("tiny", replica_spec("r1"), planned=dearer),))
+    await house.limit(MONEY)
+    async with dispatch(call()) as flow:
+        assert await house.used(MONEY) == 80
+        chunks = flow.chunks()
+        await anext(chunks)
+        clock.advance(1)
+        assert [chunk async for chunk in chunks]
+    assert [entry.cost_nano for entry in house.spool.entries] == [23]
+    assert await house.used(MONEY) == 23
+    # The next one is held by the new price, which the budget does not bear.
+    with pytest.raises(QuotaExhausted):
+        await read(call())
+    house.limits.set(TENANT)
+    await read(call())
+    assert [entry.cost_nano for entry in house.spool.entries] == [23, 2300]
 
 
 async def test_over_the_concurrency_limit_calls_wait_in_line(house: House) -> None:

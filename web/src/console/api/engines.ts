@@ -147,6 +147,14 @@ export interface Price {
   input_price: string;
   output_price: string;
   valid_from: string;
+  state: "planned" | "in_force" | "past";
+  version: string;
+}
+
+export interface PlannedPrice {
+  input_price: string;
+  output_price: string;
+  valid_from: string | null;
 }
 
 export interface EngineReport {
@@ -206,7 +214,12 @@ export const explainCall = (model: string, content: string) =>
   api.post<Explained>("/routing/explain", { model, messages: [{ role: "user", content }] });
 export const fetchReplica = (replica: Replica) => api.get<Replica>(replicaPath(replica));
 export const fetchPrices = (id: string, signal: AbortSignal) =>
-  api.get<Page<Price>>(`/model-prices?model=${encodeURIComponent(id)}&limit=20`, { signal });
+  api.get<Page<Price>>(`/model-prices?model=${encodeURIComponent(id)}&limit=100`, { signal });
+
+export const planPrice = (model: string, planned: PlannedPrice) => api.post<Price>("/model-prices", { model, ...planned });
+export const changePrice = (id: string, changed: Partial<PlannedPrice>, ifMatch?: string) =>
+  api.patch<Price>(`/model-prices/${id}`, changed, { ifMatch });
+export const withdrawPrice = (price: Price) => api.delete(`/model-prices/${price.id}`, { ifMatch: price.version });
 
 export interface Saving {
   model: string;
