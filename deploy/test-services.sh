@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The integration suite against the services that `make services` started. A skip is a failure.
 # First the contracts of the ports, adapter by adapter; then the whole full profile from outside.
+# usage: deploy/test-services.sh [all|contracts|profile] [options of pytest]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 environment=${ATRIUM_HOME:-var}/services/environment
@@ -15,5 +16,7 @@ ATRIUM_TEST_WEAVIATE_API_KEY=$ATRIUM_WEAVIATE_API_KEY
 set +a
 # Whole stacks are started: a busy machine takes its time.
 pytest=".venv/bin/python -m pytest -m services --fail-on-skip --timeout 300"
-$pytest --ignore=tests/services -n 2 --dist loadfile "$@"
-ATRIUM_TEST_SERVICES=1 $pytest tests/services "$@"
+part=${1:-all}
+[ $# = 0 ] || shift
+[ "$part" = profile ] || $pytest --ignore=tests/services -n 2 --dist loadfile "$@"
+[ "$part" = contracts ] || ATRIUM_TEST_SERVICES=1 $pytest tests/services "$@"

@@ -82,17 +82,22 @@ async def house() -> AsyncIterator[House]:
 
 @pytest.mark.parametrize("surface", [Surface.CHAT, Surface.COMPLETIONS])
 async def test_a_cut_answer_is_the_uncut_one(house: House, surface: Surface) -> None:
-    same = 0
+    same = cuts = 0
     for number in range(8):
         text = f"Tell me of the number {number}, and of those that come after it."
         house.proxy.cut_after = None
         house.serve(house.proxy.url)
         whole, _ = await house.ask(text, surface)
-        house.proxy.cut_after = 5 + 4 * number
+        house.proxy.cut_after = 4 + 3 * number
         house.serve(house.proxy.url, URLS[1])
         cut = house.proxy.cut
         joined, events = await house.ask(text, surface)
-        assert house.proxy.cut == cut + 1
+        if house.proxy.cut == cut:
+            # A busy engine says several tokens in one event, so that a late cut may come after the end.
+            assert joined
+            assert "continued" not in events[-1]
+            continue
+        cuts += 1
         assert events[-1]["continued"] == 1
         assert len({event["id"] for event in events}) == 1
         assert events[-1]["choices"][0]["finish_reason"] == "length"
@@ -103,5 +108,6 @@ async def test_a_cut_answer_is_the_uncut_one(house: House, surface: Surface) -> 
         assert abs(billed - plain.prompt_tokens - plain.completion_tokens) <= TOKENS // 4
         assert joined.startswith(whole[: len(whole) // 12])
         same += joined == whole
+    assert cuts >= 4, cuts
     # The words of random weights turn on how their text is cut into tokens.
     assert same >= 2, same
