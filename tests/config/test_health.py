@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ class Scheduler:
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> list[ModelSpec]:
     known = [model(REPLICA)]
-    monkeypatch.setattr(health_module, "list_models", lambda: tuple(known))
+    monkeypatch.setattr(health_module, "usable_models", lambda: tuple(known))
     monkeypatch.setattr(health_module, "PATIENCE_S", 0.2)
     return known
 
@@ -52,6 +53,11 @@ async def client() -> AsgiClient:
 def own_units() -> Iterator[None]:
     yield
     close_units()
+
+
+async def test_a_model_that_wakes_for_a_call_counts(client: AsgiClient, models: list[ModelSpec]) -> None:
+    models[:] = [replace(model(), asleep=("gpu",))]
+    assert (await client.get("/health/ready")).status == 200
 
 
 async def test_live_asks_nobody(client: AsgiClient) -> None:

@@ -64,6 +64,7 @@ NOT_OURS = {
     "answer.reason",
     "error.args[0]",
     "out_of_time(None)",
+    "NoReplica(retry_after_s=RETRY_AFTER_S)",
     "reason",
     "' '.join(weak)",
     "told",
