@@ -55,6 +55,7 @@ def own_units() -> Iterator[None]:
     close_units()
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_model_that_wakes_for_a_call_counts(client: AsgiClient, models: list[ModelSpec]) -> None:
     models[:] = [replace(model(), asleep=("gpu",))]
     assert (await client.get("/health/ready")).status == 200
