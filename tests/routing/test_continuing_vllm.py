@@ -82,13 +82,13 @@ async def house() -> AsyncIterator[House]:
 
 @pytest.mark.parametrize("surface", [Surface.CHAT, Surface.COMPLETIONS])
 async def test_a_cut_answer_is_the_uncut_one(house: House, surface: Surface) -> None:
-    same = cuts = 0
+    same = cuts = near = 0
     for number in range(8):
         text = f"Tell me of the number {number}, and of those that come after it."
         house.proxy.cut_after = None
         house.serve(house.proxy.url)
         whole, _ = await house.ask(text, surface)
-        house.proxy.cut_after = 4 + 3 * number
+        house.proxy.cut_after = 5 + 4 * number
         house.serve(house.proxy.url, URLS[1])
         cut = house.proxy.cut
         joined, events = await house.ask(text, surface)
@@ -103,11 +103,15 @@ async def test_a_cut_answer_is_the_uncut_one(house: House, surface: Surface) -> 
         assert events[-1]["choices"][0]["finish_reason"] == "length"
         plain, mended = house.spool.entries[-2:]
         assert mended.state is UsageState.COMPLETED
-        # Text that is read again may be other tokens than when it was said, and a busy engine says several in one event.
+        # Text that is read again may be other tokens than when it was said (random weights write broken characters, which
+        # take several), and a busy engine says several in one event.
         billed = mended.prompt_tokens + mended.completion_tokens
-        assert abs(billed - plain.prompt_tokens - plain.completion_tokens) <= TOKENS // 4
+        off = abs(billed - plain.prompt_tokens - plain.completion_tokens)
+        assert off < TOKENS, "what was said before the cut is billed once"
+        near += off <= TOKENS // 4
         assert joined.startswith(whole[: len(whole) // 12])
         same += joined == whole
     assert cuts >= 4, cuts
+    assert near >= cuts // 2 + 1, (near, cuts)
     # The words of random weights turn on how their text is cut into tokens.
     assert same >= 2, same
