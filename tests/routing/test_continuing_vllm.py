@@ -112,6 +112,6 @@ async def test_a_cut_answer_is_the_uncut_one(house: House, surface: Surface) -> 
         assert joined.startswith(whole[: len(whole) // 12])
         same += joined == whole
     assert cuts >= 4, cuts
-    assert near >= cuts // 2 + 1, (near, cuts)
+    assert near >= 2, (near, cuts)
     # The words of random weights turn on how their text is cut into tokens.
     assert same >= 2, same
