@@ -82,7 +82,7 @@ async def house() -> AsyncIterator[House]:
 
 @pytest.mark.parametrize("surface", [Surface.CHAT, Surface.COMPLETIONS])
 async def test_a_cut_answer_is_the_uncut_one(house: House, surface: Surface) -> None:
-    same = cuts = near = 0
+    same = cuts = 0
     for number in range(8):
         text = f"Tell me of the number {number}, and of those that come after it."
         house.proxy.cut_after = None
@@ -103,15 +103,11 @@ async def test_a_cut_answer_is_the_uncut_one(house: House, surface: Surface) -> 
         assert events[-1]["choices"][0]["finish_reason"] == "length"
         plain, mended = house.spool.entries[-2:]
         assert mended.state is UsageState.COMPLETED
-        # Text that is read again may be other tokens than when it was said (random weights write broken characters, which
-        # take several), and a busy engine says several in one event.
+        # Text that is read again may be other tokens than when it was said.
         billed = mended.prompt_tokens + mended.completion_tokens
-        off = abs(billed - plain.prompt_tokens - plain.completion_tokens)
-        assert off < TOKENS, "what was said before the cut is billed once"
-        near += off <= TOKENS // 4
+        assert abs(billed - plain.prompt_tokens - plain.completion_tokens) <= TOKENS // 4
         assert joined.startswith(whole[: len(whole) // 12])
         same += joined == whole
-    assert cuts >= 4, cuts
-    assert near >= 2, (near, cuts)
+    assert cuts >= 6, cuts
     # The words of random weights turn on how their text is cut into tokens.
     assert same >= 2, same
