@@ -19,6 +19,7 @@ from kernel.errors import EngineRefused, EngineUnavailable, UpstreamFailed
 
 DONE = b"[DONE]"
 ABORTED = "abort"
+_USAGE = b',"usage":{'
 
 
 class _Cached(Struct):
@@ -93,13 +94,19 @@ class FrameReader:
 
     Frames that say nothing yet (the role alone) are kept back until the first token, so that an engine that dies or
     gives up before it can still be exchanged for another.
+
+    A token is an event that says something. An engine that is `counted` tells in each event how many there are by now,
+    if it can (a busy vLLM says several in one event): those counts are taken, and left out of the frames unless they
+    are `shown`.
     """
 
-    __slots__ = ("_held", "_model", "_names", "begun", "done", "finished", "tokens")
+    __slots__ = ("_counted", "_held", "_model", "_names", "_shown", "begun", "done", "finished", "tokens")
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, counted: bool = False, shown: bool = True) -> None:
         """Nothing read yet."""
         self._model = model
+        self._counted = counted
+        self._shown = shown
         self._held: list[bytes] = []
         self._names: tuple[tuple[bytes, bytes], ...] | None = None
         self.begun = False
@@ -116,6 +123,7 @@ class FrameReader:
         chunk = Chunk(self._held)
         frames = chunk.frames
         texts: list[str] = []
+        totalled = False
         for raw in events:
             if raw == DONE:
                 self.done = True
@@ -129,15 +137,20 @@ class FrameReader:
             if event.usage is not None:
                 chunk.usage = _usage(event.usage)
                 if not event.choices:
+                    totalled = True
                     continue
+                if not self._shown:
+                    raw = _without_usage(raw)
             if self._names is None:
                 self._names = _renamings(event.model, self._model)
             frames.append(self._renamed(raw) if self._names else raw)
             for choice in event.choices:
                 self._take(choice, chunk, texts)
-        self.tokens += chunk.tokens
         if not self.begun and not chunk.tokens and chunk.finish_reason is None and not self.done:
-            return None if chunk.usage is None else Chunk([], usage=chunk.usage)
+            return Chunk([], usage=chunk.usage) if totalled else None
+        if self._counted and chunk.usage is not None and chunk.usage.completion_tokens:
+            chunk.tokens = max(0, chunk.usage.completion_tokens - self.tokens)
+        self.tokens += chunk.tokens
         self.begun = True
         self._held = []
         chunk.text = texts[0] if len(texts) == 1 else "".join(texts)
@@ -186,6 +199,19 @@ def _renamings(theirs: str | None, ours: str) -> tuple[tuple[bytes, bytes], ...]
         return ()
     old, new = orjson.dumps(theirs), orjson.dumps(ours)
     return ((b'"model":' + old, b'"model":' + new), (b'"model": ' + old, b'"model": ' + new))
+
+
+def _without_usage(raw: bytes) -> bytes:
+    """The event without its usage: cut off where it ends the event, as vLLM writes it.
+
+    A quotation mark inside a JSON string is always escaped, so that the pattern never matches within a text.
+    """
+    start = raw.rfind(_USAGE)
+    if start > 0 and raw.endswith(b"}}") and raw.find(b"{", start + len(_USAGE)) < 0:
+        return raw[:start] + b"}"
+    answer = orjson.loads(raw)
+    answer.pop("usage", None)
+    return orjson.dumps(answer)
 
 
 def _reported(given: object) -> UpstreamFailed:

@@ -37,6 +37,8 @@ DENIED = frozenset(
     }
 )
 USER_AGENT = ("user-agent", "atrium")
+# vLLM's option of streams: each event tells the tokens until then.
+COUNTS = "continuous_usage_stats"
 CONNECT_S = 2.0
 HEALTH_S = 1.5
 # Below the 5 s after which vLLM's server closes an idle connection, so that it never closes one just being used.
@@ -71,10 +73,12 @@ class OpenAICompatibleEngine:
         """The answer as it is made, one chunk for each read that holds a token."""
         body = _call_body(replica, request)
         body["stream"] = True
-        options = request.body.get("stream_options")
-        body["stream_options"] = {**(options if isinstance(options, Mapping) else {}), "include_usage": True}
+        given = request.body.get("stream_options")
+        options = {**(given if isinstance(given, Mapping) else {}), "include_usage": True}
+        counted, shown = _counts_along(replica, request), bool(options.get(COUNTS))
+        body["stream_options"] = {**options, COUNTS: True} if counted else options
         loop = asyncio.get_running_loop()
-        reader = FrameReader(replica.model)
+        reader = FrameReader(replica.model, counted=counted, shown=shown or not counted)
         events = EventParser()
         deadline = loop.time() + request.first_byte_timeout_s
         answer = await self._begin(replica, request, body)
@@ -248,6 +252,15 @@ def _target(base: str, path: str) -> Target:
         return Target.of(f"{base.rstrip('/')}/{path}")
     except ValueError as error:
         raise EngineUnavailable("The engine's address is not an http address.") from error
+
+
+def _counts_along(replica: ReplicaSpec, request: EngineRequest) -> bool:
+    """Whether the engine can tell the tokens of the answer as it makes it: of several it tells those of each."""
+    body = request.body
+    one = (body.get("n") or 1) == 1 and (
+        request.surface is Surface.CHAT or isinstance(body.get("prompt"), str)
+    )
+    return replica.vllm and one
 
 
 def _call_body(replica: ReplicaSpec, request: EngineRequest) -> dict[str, Any]:

@@ -42,6 +42,9 @@ class Behaviour:
     A message (or a completion's prompt) that is to be continued is, as vLLM does it: what is left of the words. `lead`
     "omit" leaves out the space that such a rest begins with.
 
+    `words_per_event` joins words of one event, as a busy vLLM does; the tokens until then are told where
+    `continuous_usage_stats` asks for them, unless `no_counts`.
+
     `probability` is that of each token, told where `logprobs` asks for it; None: the engine tells none.
     """
 
@@ -71,6 +74,8 @@ class Behaviour:
     chats: bool = True
     lead: str = "keep"
     probability: float | None = 0.9
+    words_per_event: int = 1
+    no_counts: bool = False
 
 
 @dataclass
@@ -328,24 +333,29 @@ def _events(body: dict[str, Any], how: Behaviour) -> Iterator[str]:
         "model": body["model"],
     }
 
-    def event(text: str, reason: str | None) -> str:
+    options = body.get("stream_options") or {}
+    counts = options.get("continuous_usage_stats") and not (how.no_usage or how.no_counts)
+
+    def event(words: list[str], reason: str | None) -> str:
+        text = "".join(words)
         choice: dict[str, Any] = {"index": 0, "finish_reason": reason}
         choice |= {"delta": {"content": text} if text else {}} if chat else {"text": text}
-        choice["logprobs"] = _logprobs(body, how, [text] if text else [])
-        return json.dumps({**head, "choices": [choice]}, separators=(",", ":"))
+        choice["logprobs"] = _logprobs(body, how, words)
+        usage = {"usage": _usage(body, made)} if counts else {}
+        return json.dumps({**head, "choices": [choice], **usage}, separators=(",", ":"))
 
-    made = 0
+    made = events = 0
     if not how.abort:
-        for word in _rest(body, how) if _said(body) else _words(how):
-            if how.error_after is not None and made == how.error_after:
+        words = _rest(body, how) if _said(body) else _words(how)
+        while said := list(itertools.islice(words, how.words_per_event)):
+            if how.error_after is not None and events == how.error_after:
                 yield json.dumps(
                     {"error": {"message": "engine error", "type": "InternalServerError", "code": 500}}
                 )
                 return
-            made += 1
-            yield event(word, None)
-    yield event("", "abort" if how.abort else "stop")
-    options = body.get("stream_options") or {}
+            made, events = made + len(said), events + 1
+            yield event(said, None)
+    yield event([], "abort" if how.abort else "stop")
     if options.get("include_usage") and not how.no_usage:
         yield json.dumps({**head, "choices": [], "usage": _usage(body, made)}, separators=(",", ":"))
     yield "[DONE]"

@@ -69,8 +69,44 @@ async def test_a_stream_however_its_bytes_are_cut(
     frames = [orjson.loads(frame) for chunk in chunks for frame in chunk.frames]
     assert {frame["model"] for frame in frames} == {"org/public"}
     assert all(frame["choices"] for frame in frames)
-    usages = [chunk.usage for chunk in chunks if chunk.usage]
-    assert [usage.completion_tokens for usage in usages] == [8]
+    assert not any("usage" in frame for frame in frames)
+    usages = [chunk.usage.completion_tokens for chunk in chunks if chunk.usage]
+    assert usages == sorted(usages)
+    assert usages[-1] == 8
+
+
+@pytest.mark.parametrize(("fields", "vllm"), [({}, False), ({"n": 2}, True)])
+async def test_engines_are_not_asked_for_counts_that_they_cannot_give(
+    server: EngineServer, engine: OpenAICompatibleEngine, fields: dict[str, Any], vllm: bool
+) -> None:
+    await collect(engine.stream(replica(server, vllm=vllm), request(body={"messages": []} | fields)))
+    assert server.requests[0].body["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize(("no_counts", "tokens"), [(False, 8), (True, 3)])
+async def test_several_tokens_in_one_event_count_as_what_they_are_where_the_engine_tells(
+    server: EngineServer, engine: OpenAICompatibleEngine, no_counts: bool, tokens: int
+) -> None:
+    server.behaviour = Behaviour(words_per_event=3, no_counts=no_counts, die_after=3)
+    made = 0
+
+    async def read() -> None:
+        nonlocal made
+        async for chunk in engine.stream(replica(server), request()):
+            made += chunk.tokens
+
+    with pytest.raises(UpstreamFailed):
+        await read()
+    assert made == tokens
+
+
+async def test_a_caller_who_asks_for_counts_is_shown_them(
+    server: EngineServer, engine: OpenAICompatibleEngine
+) -> None:
+    body = {"messages": [], "stream_options": {"continuous_usage_stats": True}}
+    chunks = await collect(engine.stream(replica(server), request(body=body)))
+    frames = [orjson.loads(frame) for chunk in chunks for frame in chunk.frames]
+    assert [frame["usage"]["completion_tokens"] for frame in frames] == [*range(1, 9), 8]
 
 
 async def test_connections_are_used_again(server: EngineServer, engine: OpenAICompatibleEngine) -> None:

@@ -66,6 +66,38 @@ def test_the_role_alone_is_kept_back_until_the_first_token() -> None:
     assert chunk.frames == [role, event("a")]
 
 
+def counted(text: str, made: int, **more: Any) -> bytes:
+    return event(
+        text, usage={"prompt_tokens": 9, "total_tokens": 9 + made, "completion_tokens": made}, **more
+    )
+
+
+def test_counts_of_the_engine_are_taken_and_left_out() -> None:
+    reader = FrameReader("served", counted=True, shown=False)
+    assert reader.read([counted("", 0)]) is None
+    first = reader.read([counted("one two", 2)])
+    assert first is not None
+    assert (first.tokens, first.frames) == (2, [event(""), event("one two")])
+    # A token that is no whole character yet says nothing, and is counted with the next.
+    second = reader.read([counted("", 3), counted(' three,"usage":{', 5)])
+    assert second is not None
+    assert (second.tokens, reader.tokens) == (3, 5)
+    assert second.frames[1] == event(' three,"usage":{')
+    assert second.usage is not None
+    assert (second.usage.prompt_tokens, second.usage.completion_tokens) == (9, 5)
+
+
+def test_counts_are_left_out_wherever_they_stand_in_an_event() -> None:
+    details = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 4}}
+    raw = orjson.dumps({"usage": details, **orjson.loads(event("a"))})
+    nested = event("a", usage=details)
+    for each in (raw, nested, counted("a", 1, system_fingerprint="x")):
+        chunk = FrameReader("served", counted=True, shown=False).read([each])
+        assert chunk is not None
+        assert "usage" not in orjson.loads(chunk.frames[0])
+        assert orjson.loads(chunk.frames[0])["choices"] == orjson.loads(event("a"))["choices"]
+
+
 def test_reasoning_and_tool_calls_are_tokens_but_not_text() -> None:
     def delta(**fields: Any) -> bytes:
         return orjson.dumps({"model": "served", "choices": [{"index": 0, "delta": fields}]})

@@ -39,13 +39,13 @@ class Pair:
         for engine in self.engines:
             engine._script = _Shared(self.script_left)  # type: ignore[assignment]
 
-    async def read(self, surface: Surface = Surface.CHAT, *, region: str = "", **fields: Any) -> str:
-        """The text that a reader gets."""
+    def call(self, surface: Surface = Surface.CHAT, *, region: str = "", **fields: Any) -> ModelCall:
+        """A call of a member."""
         chat = surface is Surface.CHAT
         body: dict[str, Any] = (
             {"messages": [{"role": "user", "content": "hi"}]} if chat else {"prompt": "go: "}
         )
-        call = ModelCall(
+        return ModelCall(
             principal=Principal(uuid.UUID(int=7), "acme", Role.MEMBER, region=region),
             surface=surface,
             model="tiny",
@@ -55,7 +55,10 @@ class Pair:
             origin="v1",
             stream=True,
         )
-        async with dispatch(call) as flow:
+
+    async def read(self, surface: Surface = Surface.CHAT, *, region: str = "", **fields: Any) -> str:
+        """The text that a reader gets."""
+        async with dispatch(self.call(surface, region=region, **fields)) as flow:
             async for chunk in flow.chunks():
                 self.events += [orjson.loads(frame) for frame in chunk.frames]
         return self.text()
@@ -129,6 +132,32 @@ async def test_the_prompt_is_billed_once(pair: Pair) -> None:
     # The fake counts a message's frame too: as many tokens as a real template's end of turn, give or take.
     assert whole.prompt_tokens <= continued.prompt_tokens < whole.prompt_tokens + 20
     assert continued.completion_tokens == whole.completion_tokens
+
+
+async def test_who_leaves_is_billed_by_the_engines_count(pair: Pair) -> None:
+    pair.script(Behaviour(endless=True, words_per_event=4, gap_s=0.005))
+    call = pair.call()
+    seen = 0
+    async with dispatch(call) as flow:
+        async for chunk in flow.chunks():
+            seen += chunk.text.count("word")
+            if seen >= 8:
+                break
+    (entry,) = pair.spool.entries
+    assert (entry.state, entry.estimated) == (UsageState.CANCELLED, False)
+    assert entry.completion_tokens == seen
+    assert entry.prompt_tokens == len('[{"role": "user", "content": "hi"}]') // 4 + 1
+
+
+async def test_the_rest_is_as_long_as_what_a_busy_engine_left(pair: Pair) -> None:
+    pair.script(Behaviour(words=WORDS, words_per_event=3, die_after=2), Behaviour(words=WORDS))
+    await pair.read(max_tokens=WORDS)
+    first, second = sorted(
+        (received.body["max_tokens"] for engine in pair.engines for received in engine.requests), reverse=True
+    )
+    assert (first, second) == (WORDS, WORDS - 6)
+    (entry,) = pair.spool.entries
+    assert entry.completion_tokens == WORDS
 
 
 @pytest.mark.parametrize(
