@@ -14,6 +14,7 @@ from inference.services.catalogue import (
     delete_pool,
     delete_replica,
     find_pool,
+    pool_serves,
 )
 from inference.services.engines import drain_engine, register_engine, remove_engine, resume_engine
 from inference.services.examining import examine_engine, examine_replica
@@ -73,6 +74,7 @@ __all__ = [
     "local_fingerprints",
     "note_broken_stream",
     "plan_price",
+    "pool_serves",
     "prefix_seed",
     "price",
     "price_kept",

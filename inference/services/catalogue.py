@@ -50,6 +50,12 @@ def find_pool(pool_id: uuid.UUID) -> PoolView:
     return selectors.find_pool(pool_id)
 
 
+def pool_serves(pool_id: uuid.UUID) -> bool:
+    """Whether a replica of the pool takes calls, well or not, as the database says it to every process."""
+    rows = Replica.objects.filter(pool_id=pool_id, draining=False, model__enabled=True)
+    return rows.exists()
+
+
 def create_model(
     *,
     model_id: str,

@@ -5,7 +5,7 @@ import uuid
 import msgspec
 from django.db import transaction
 
-from inference.services import find_pool, list_models
+from inference.services import find_pool, pool_serves
 from kernel.backends import backends
 from kernel.errors import BadInput
 from routing.models import PoolScaling, ScalingDecision
@@ -103,7 +103,6 @@ def _view(row: PoolScaling) -> ScalingView:
 
 
 def _wakefulness(row: PoolScaling, policy: ScalingPolicy) -> Wakefulness:
-    serving = any(each.pool == row.pool.name for model in list_models() for each in model.replicas)
-    if policy.mode is not ScalingMode.ON or not row.serves or serving:
+    if policy.mode is not ScalingMode.ON or not row.serves or pool_serves(row.pool_id):
         return Wakefulness.AWAKE
     return Wakefulness.ASLEEP if row.waking_at is None else Wakefulness.WAKING

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fakes.console import PASSWORD, ROLES, ConsolePage, Person, sign_in
 from fakes.demo import Demo, start_demo
+from fakes.scaler_program import SECRET, ScalerProgram, scaler_program
 from playwright.sync_api import Browser, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -58,7 +59,14 @@ class Installation:
 
 
 @pytest.fixture(scope="session")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def scaler() -> Iterator[ScalerProgram]:
+    """What starts and stops the engines of the pools that it is told of."""
+    with scaler_program() as program:
+        yield program
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory, scaler: ScalerProgram) -> Iterator[Installation]:
     """The server. `ATRIUM_TEST_WEB` names another build of the front end than the checkout's."""
     home = tmp_path_factory.mktemp("console") / "home"
     built = os.environ.get("ATRIUM_TEST_WEB")
@@ -66,8 +74,11 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         shutil.copytree(built, home / "static" / "web")
     elif not (BUILT / ".vite/manifest.json").is_file():
         pytest.skip("the front end has not been built: run `make test-pages`")
+    told = tmp_path_factory.mktemp("scaler") / "scaler.toml"
+    told.write_text(f'kind = "webhook"\nurl = "{scaler.url}"\nsecret = "{SECRET}"\n')
     # Tests receive webhooks on loopback.
-    demo = start_demo(home, documents=False, environment={"ATRIUM_WEBHOOK_HOSTS": "127.0.0.1"})
+    environment = {"ATRIUM_WEBHOOK_HOSTS": "127.0.0.1", "ATRIUM_SCALER": str(told)}
+    demo = start_demo(home, documents=False, environment=environment)
     made = _PEOPLE.format(second=SECOND, tenant=demo.tenant, password=PASSWORD)
     assert demo.server.run_code(made) == "made"
     people = {role: Person(f"{role}@people.test", PASSWORD) for role in (*ROLES[1:], "harbour")}

@@ -7,14 +7,12 @@ import http.client
 import json
 import os
 import sys
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.answering import served
 from fakes.live_server import free_port
 
 from inference.adapters.kubernetes_scaler import KubernetesScaler
@@ -138,37 +136,6 @@ async def test_what_a_killed_server_left_behind_is_ended(tmp_path: Path) -> None
     await ready(first, 0)
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
-
-
-Answer = Callable[[str, str, bytes, Any], tuple[int, Any]]
-
-
-@contextmanager
-def served(answer: Answer) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def _any(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            status, said = answer(self.command, self.path, body, self.headers)
-            raw = said if isinstance(said, bytes) else json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        do_GET = do_POST = do_PATCH = _any
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def pod(name: str, ip: str, *, ready: bool = True, **metadata: object) -> dict[str, Any]:

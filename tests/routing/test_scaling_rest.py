@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from factories.tenants import key_client, make_membership, make_tenant, make_user, session_client
 
-from inference.services import create_pool
+from inference.services import create_pool, drain_engine, register_engine
 from kernel.backends import BackendSpec, backends
 from routing.models import PoolScaling, ScalingDecision
 from routing.scaling_types import Decision, Reason, ScalingMode, Why
@@ -162,5 +162,10 @@ def test_a_pool_that_sleeps_says_so(
     path = f"/api/v1/pools/{pool_id}/scaling"
     assert {operator.get(path).json()[name] for name in ("wakefulness", "starts_in_s")} == {"asleep", 42.5}
     row.update(waking_at=datetime.now(UTC))
+    assert operator.get(path).json()["wakefulness"] == "waking"
+    # Who answers over REST need not be a process that serves calls: it has no directory in memory.
+    register_engine(pool="gpu", model="org/tiny", url="http://127.0.0.1:9/v1")
+    assert operator.get(path).json()["wakefulness"] == "awake"
+    drain_engine(url="http://127.0.0.1:9/v1")
     assert operator.get(path).json()["wakefulness"] == "waking"
     assert put(operator, pool_id, {"mode": "on", "wake_s": 1}).status_code == 400
