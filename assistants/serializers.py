@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from assistants.ownership import KEY, USER
 from assistants.services.recalling import questions_by_meaning
 from assistants.services.runs import CONTENT_LIMIT
 from assistants.types import LEAST_THRESHOLD, LONGEST_KEPT_S, MessageRole, MessageState, MessageView
@@ -110,6 +111,20 @@ class ConversationOutput(serializers.Serializer[Any]):
     def get_assistant(self, view: Any) -> str | None:
         """Its slug."""
         return view.assistant or None
+
+
+class OwnerOutput(serializers.Serializer[Any]):
+    """Whose a conversation is: a user, or a key that belongs to nobody; `name` is empty once they have left."""
+
+    kind = serializers.ChoiceField([USER, KEY])
+    id = serializers.CharField()
+    name = serializers.CharField()
+
+
+class InspectedOutput(ConversationOutput):
+    """Somebody's conversation, as an operator reads it by a break-glass grant."""
+
+    owner = OwnerOutput()
 
 
 class MessageInput(StrictSerializer):

@@ -116,6 +116,22 @@ class ConversationView:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerView:
+    """Whose a conversation is: a `user`, or a `key` that belongs to no user. `name` is empty once they have left."""
+
+    kind: str
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedView(ConversationView):
+    """Somebody's conversation, as an operator reads it by a break-glass grant."""
+
+    owner: OwnerView
+
+
+@dataclass(frozen=True, slots=True)
 class MessageView:
     """One message of a conversation; `error` is empty but for a failed one."""
 

@@ -10,6 +10,11 @@ from assistants.views.assistants import (
     AssistantView,
 )
 from assistants.views.conversations import ConversationsView, ConversationView, ExportView, MessagesView
+from assistants.views.inspected import (
+    InspectedConversationsView,
+    InspectedConversationView,
+    InspectedMessagesView,
+)
 
 urlpatterns: list[URLPattern] = [
     re_path(r"^assistants/?$", AssistantsView.as_view()),
@@ -21,4 +26,9 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^conversations/(?P<conversation_id>[^/]+)/?$", ConversationView.as_view()),
     re_path(r"^conversations/(?P<conversation_id>[^/]+)/messages/?$", MessagesView.as_view()),
     re_path(r"^conversations/(?P<conversation_id>[^/]+)/export/?$", ExportView.as_view()),
+    re_path(r"^inspected-conversations/?$", InspectedConversationsView.as_view()),
+    re_path(r"^inspected-conversations/(?P<conversation_id>[^/]+)/?$", InspectedConversationView.as_view()),
+    re_path(
+        r"^inspected-conversations/(?P<conversation_id>[^/]+)/messages/?$", InspectedMessagesView.as_view()
+    ),
 ]

@@ -20,6 +20,15 @@ class BreakGlassState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class OpenGrant:
+    """The grant by which the one who asks reads content now."""
+
+    id: uuid.UUID
+    reason: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class BreakGlassView:
     """An operator's leave to read a tenant's content. `mine`: the one who asks is that operator. `reads`: how often it was used."""
 

@@ -2,7 +2,8 @@
 
 Every operation of REST, page of the console, route of `/v1` and event of the WebSocket names a permission of this
 table. The built-in roles nest: an owner may all that an admin may, and so on. A custom role is any choice of a tenant's
-permissions. `platform.operate` comes with no role; it belongs to platform operators.
+permissions. `platform.operate` comes with no role; it belongs to platform operators. `conversations.inspect` belongs to
+nobody: it lasts as long as a break-glass grant.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,6 +13,8 @@ from kernel.errors import PermissionDenied
 from tenants.types import Principal, Role
 
 OPERATE = "platform.operate"
+# Reads what others wrote to assistants: no role has it, a break-glass grant gives it to the operator whose it is.
+INSPECT = "conversations.inspect"
 # Sees and uses what is restricted to others too.
 EVERYTHING = "access.all"
 
@@ -33,6 +36,7 @@ class Permission:
 PERMISSIONS: tuple[Permission, ...] = (
     Permission("chat.use", "chat", "Ask assistants and models, in the chat and over /v1", Role.MEMBER, True),
     Permission("conversations.own", "chat", "See and keep their own conversations", Role.VIEWER, True),
+    Permission(INSPECT, "chat", "Read others' conversations, under a break-glass grant", None, True),
     Permission("assistants.read", "assistants", "See assistants and what they are told to do", Role.VIEWER),
     Permission("assistants.write", "assistants", "Make, change, try and delete assistants", Role.ADMIN),
     Permission("knowledge.inspect", "knowledge", "See names, states and errors of documents", Role.VIEWER),
@@ -79,10 +83,11 @@ TENANT_PERMISSIONS = ROLE_PERMISSIONS[Role.OWNER]
 # What an operator who visits a tenant must not have: each of them opens content.
 CONTENT = frozenset(each.name for each in PERMISSIONS if each.content)
 VISIT = TENANT_PERMISSIONS - CONTENT | {OPERATE}
-# What a break-glass grant adds to a visit, and where each request under it is written down.
-BREAK_GLASS = frozenset({"knowledge.read"})
+# What a break-glass grant adds to a visit, and where each request under it is written down. What opens conversations is
+# not among these: who reads them writes down which, in the transaction that reads (`tenants.services.record_look`).
+BREAK_GLASS = frozenset({"knowledge.read", INSPECT})
 WATCHED_AREAS = frozenset({"knowledge", "chat"})
-WATCHED = frozenset(each.name for each in PERMISSIONS if each.area in WATCHED_AREAS)
+WATCHED = frozenset(each.name for each in PERMISSIONS if each.area in WATCHED_AREAS) - {INSPECT}
 
 
 def permissions_of(
@@ -100,8 +105,19 @@ def require(principal: Principal, permission: str) -> None:
     """Return when `principal` has `permission`. Raises PermissionDenied, and LookupError for an unknown name."""
     if permission not in ALL_PERMISSIONS:
         raise LookupError(f"no permission is named {permission!r}")
-    if permission not in principal.permissions:
-        raise PermissionDenied(f"Your role does not allow this ({permission}).")
+    if permission in principal.permissions:
+        return
+    if permission == INSPECT:
+        raise no_grant()
+    raise PermissionDenied(f"Your role does not allow this ({permission}).")
+
+
+def no_grant() -> PermissionDenied:
+    """Why others' conversations are shut: no grant was opened, or it is over, or somebody ended it."""
+    return PermissionDenied(
+        "Others' conversations are read by operators under break-glass alone, and no grant of yours is open in this tenant.",
+        code="break_glass_needed",
+    )
 
 
 def refuse_visit(principal: Principal, message: str) -> None:

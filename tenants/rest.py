@@ -1,12 +1,10 @@
 """What REST views of all apps take from tenants: the permission a view needs, declared on the view."""
 
-import uuid
 from collections.abc import Mapping
 from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import F
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.permissions import BasePermission
@@ -14,9 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kernel.errors import NotSignedIn
-from substrate.audit import record_act
 from substrate.scoping import tenant_scope
-from tenants.models import BreakGlass
+from tenants.looks import note_look
 from tenants.permissions import WATCHED, require
 from tenants.types import Principal
 
@@ -53,15 +50,10 @@ class HasRequiredPermission(BasePermission):
         if needed != SIGNED_IN:
             require(who, needed)
         if who.break_glass is not None and needed in WATCHED:
-            _note_read(who, who.break_glass, f"{method} {request.path}")
+            what = f"{method} {request.path}"
+            with tenant_scope(who.tenant_id):
+                note_look(tenant_id=who.tenant_id, grant_id=who.break_glass, act="read", label=what)
         return True
-
-
-def _note_read(who: Principal, grant_id: uuid.UUID, what: str) -> None:
-    """Written before anything is answered: who cannot be written down reads nothing."""
-    with tenant_scope(who.tenant_id):
-        BreakGlass.objects.filter(id=grant_id).update(reads=F("reads") + 1)
-        record_act(act="read", kind="break_glass", object_id=grant_id, label=what, tenant_id=who.tenant_id)
 
 
 def with_version(response: Response, version: str) -> Response:

@@ -12,6 +12,7 @@ from kernel.clock import SYSTEM_CLOCK
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from substrate.versions import version_of
+from tenants.break_glass_types import OpenGrant
 from tenants.closing import closed_to
 from tenants.models import ApiKey, BreakGlass, CustomRole, Invitation, Membership, Tenant, User
 from tenants.permissions import BREAK_GLASS, EVERYTHING, VISIT, permissions_of
@@ -172,6 +173,15 @@ def principal_of_visit(user: User, tenant: Tenant) -> Principal:
 def open_break_glasses(user_id: uuid.UUID, now: datetime) -> QuerySet[BreakGlass]:
     """Grants by which the operator may read content of the tenant at hand now. Needs a tenant scope."""
     return BreakGlass.objects.filter(operator_id=user_id, ended_at=None, expires_at__gt=now)
+
+
+def open_grant(principal: Principal) -> OpenGrant | None:
+    """The grant by which the principal reads content. Opens the tenant's scope, where there is one to look for."""
+    if principal.break_glass is None:
+        return None
+    with tenant_scope(principal.tenant_id, read_only=True):
+        row = BreakGlass.objects.filter(id=principal.break_glass).first()
+        return OpenGrant(row.id, row.reason, row.expires_at) if row else None
 
 
 def memberships_of(user_id: uuid.UUID) -> list[Membership]:

@@ -232,10 +232,17 @@ class _KeyName(serializers.Serializer[Any]):
     name = serializers.CharField()
 
 
+class _OpenGrant(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    reason = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+
+
 class MeOutput(serializers.Serializer[Any]):
     """Who asks. `user` is null for a key without user, `api_key` for a session.
 
     `custom_role` names the tenant's own role that says what they may. `platform`: may operate the platform. `visiting`: an operator in a tenant they are no member of.
+    `break_glass`: the grant by which they read its content now.
     """
 
     user = _UserOutput(allow_null=True)
@@ -247,3 +254,4 @@ class MeOutput(serializers.Serializer[Any]):
     api_key = _KeyName(allow_null=True)
     visiting = serializers.BooleanField()
     platform = serializers.BooleanField()
+    break_glass = _OpenGrant(allow_null=True)

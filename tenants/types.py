@@ -8,6 +8,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from tenants.access_types import RoleName as RoleName
+from tenants.break_glass_types import OpenGrant
 from tenants.trace_types import TraceEntry as TraceEntry
 from tenants.trace_types import TraceHop as TraceHop
 from tenants.trace_types import TraceState as TraceState
@@ -440,6 +441,7 @@ class PrincipalView:
     api_key: KeyName | None
     visiting: bool = False
     platform: bool = False
+    break_glass: OpenGrant | None = None
 
 
 @dataclass(frozen=True, slots=True)

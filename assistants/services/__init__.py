@@ -23,6 +23,7 @@ from assistants.services.conversations import (
     rename_conversation,
 )
 from assistants.services.finding import find_assistants, find_conversations
+from assistants.services.inspecting import inspect_conversation, inspected_views, note_conversation
 from assistants.services.runs import (
     close_runs,
     find_message,
@@ -55,7 +56,10 @@ __all__ = [
     "forget_deleted_assistants",
     "get_assistant",
     "get_conversation",
+    "inspect_conversation",
+    "inspected_views",
     "list_assistants",
+    "note_conversation",
     "rename_conversation",
     "restore_assistant",
     "show_assistants",

@@ -40,7 +40,11 @@ from substrate.scoping import tenant_scope
 from tenants.rest import principal
 
 SEARCH_LENGTH = 200
-
+SEARCH = OpenApiParameter(
+    "q",
+    {"type": "string", "maxLength": SEARCH_LENGTH},
+    description="Words of the title or of a message.",
+)
 
 LISTING = Listing(
     sorts={"updated_at": "updated_at", "created_at": "created_at", "title": "title"},
@@ -71,22 +75,13 @@ class ConversationsView(AtriumView):
 
     @extend_schema(
         operation_id="conversations_list",
-        parameters=[
-            *LISTING.parameters(),
-            OpenApiParameter(
-                "q",
-                {"type": "string", "maxLength": SEARCH_LENGTH},
-                description="Words of the title or of a message.",
-            ),
-        ],
+        parameters=[*LISTING.parameters(), SEARCH],
         responses=answers({200: page_of("ConversationPage", ConversationOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """The conversations, the one last written in first."""
         who = principal(request)
-        search = request.query_params.get("q", "").strip()
-        if len(search) > SEARCH_LENGTH or not _is_plain(search):
-            raise BadInput(f"`q` has at most {SEARCH_LENGTH} characters, and no NUL.", param="q")
+        search = search_of(request)
         with tenant_scope(who.tenant_id, read_only=True):
             return LISTING.answer(
                 request,
@@ -116,7 +111,9 @@ class ConversationView(AtriumView):
     @extend_schema(operation_id="conversations_get", responses=answers({200: ConversationOutput}))
     def get(self, request: Request, conversation_id: str) -> Response:
         """One conversation."""
-        found = get_conversation(principal=principal(request), conversation_id=_id(conversation_id))
+        found = get_conversation(
+            principal=principal(request), conversation_id=conversation_of(conversation_id)
+        )
         return Response(ConversationOutput(found).data)
 
     @extend_schema(
@@ -130,7 +127,7 @@ class ConversationView(AtriumView):
         form.is_valid(raise_exception=True)
         changed = rename_conversation(
             principal=principal(request),
-            conversation_id=_id(conversation_id),
+            conversation_id=conversation_of(conversation_id),
             title=form.validated_data["title"],
         )
         return Response(ConversationOutput(changed).data)
@@ -138,7 +135,7 @@ class ConversationView(AtriumView):
     @extend_schema(operation_id="conversations_delete", responses=answers({204: None}))
     def delete(self, request: Request, conversation_id: str) -> Response:
         """Delete it with its messages."""
-        delete_conversation(principal=principal(request), conversation_id=_id(conversation_id))
+        delete_conversation(principal=principal(request), conversation_id=conversation_of(conversation_id))
         return Response(status=204)
 
 
@@ -161,7 +158,9 @@ class ExportView(AtriumView):
         form = request.query_params.get("format", "markdown")
         if form not in ("markdown", "json"):
             raise BadInput("format is markdown or json.", param="format")
-        found = export_conversation(principal=principal(request), conversation_id=_id(conversation_id))
+        found = export_conversation(
+            principal=principal(request), conversation_id=conversation_of(conversation_id)
+        )
         if form == "json":
             body = {
                 "conversation": ConversationOutput(found.conversation).data,
@@ -186,7 +185,7 @@ class MessagesView(AtriumView):
         who = principal(request)
         pages = MessagePages()
         with tenant_scope(who.tenant_id, read_only=True):
-            conversation = selectors.find_conversation(owner_of(who), _id(conversation_id))
+            conversation = selectors.find_conversation(owner_of(who), conversation_of(conversation_id))
             rows = pages.paginate_queryset(selectors.messages(conversation), request, view=self) or []
         views = [selectors.message_view(row) for row in rows]
         return pages.get_paginated_response(MessageOutput(views, many=True).data)
@@ -202,7 +201,7 @@ class MessagesView(AtriumView):
         form = MessageInput(data=request.data)
         form.is_valid(raise_exception=True)
         values = form.validated_data
-        conversation = get_conversation(principal=who, conversation_id=_id(conversation_id))
+        conversation = get_conversation(principal=who, conversation_id=conversation_of(conversation_id))
         assistant, model = values.get("assistant"), values.get("model")
         if assistant is None and model is None:
             assistant = conversation.assistant or None
@@ -215,6 +214,14 @@ class MessagesView(AtriumView):
             model=model,
         )
         return Response(MessageOutput(answer).data, status=201)
+
+
+def search_of(request: Request) -> str:
+    """The words that the request looks for, "" for none. Raises BadInput."""
+    search = request.query_params.get("q", "").strip()
+    if len(search) > SEARCH_LENGTH or not _is_plain(search):
+        raise BadInput(f"`q` has at most {SEARCH_LENGTH} characters, and no NUL.", param="q")
+    return search
 
 
 def _file(content: bytes, media_type: str, name: str) -> HttpResponse:
@@ -230,7 +237,8 @@ def _file(content: bytes, media_type: str, name: str) -> HttpResponse:
     )
 
 
-def _id(text: str) -> uuid.UUID:
+def conversation_of(text: str) -> uuid.UUID:
+    """The id in an address. Raises NotFound for what is none."""
     found = parse_uuid(text)
     if found is None:
         raise NotFound("There is no such conversation.")

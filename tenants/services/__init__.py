@@ -4,6 +4,7 @@ from tenants.access_types import RESOURCE_KINDS
 from tenants.permissions import closed_ids, may_use, require
 from tenants.planning import Plan
 from tenants.services.access import renew_principal, until_refused
+from tenants.services.break_glass import record_look
 from tenants.services.deleting import keep_deletions_forever
 from tenants.services.drift import compare_counters_forever, drifted_lines
 from tenants.services.explaining import explain_access
@@ -42,7 +43,7 @@ from tenants.services.limit_notices import watch_limits_forever
 from tenants.services.limits import Plans, limited_tenants, seed_counters
 from tenants.services.needs import ending_keys, has_other_tenants, name_tenants, suspended_tenants
 from tenants.services.opening import open_tenant
-from tenants.services.quotas import order_recount, set_tenant_limits
+from tenants.services.quotas import names_of, order_recount, set_tenant_limits
 from tenants.services.rebuilding import check_rollups, rebuild_rollups
 from tenants.services.reports import GROUPS, MOST_EXPORTED, PLATFORM_GROUPS, UsageAsked, report_usage
 from tenants.services.retention import (
@@ -178,6 +179,7 @@ __all__ = [
     "limited_tenants",
     "may_use",
     "name_tenants",
+    "names_of",
     "only_tenant",
     "open_tenant",
     "operator_principal",
@@ -186,6 +188,7 @@ __all__ = [
     "principal_for_jobs",
     "range_bounds",
     "rebuild_rollups",
+    "record_look",
     "record_trace",
     "record_usage",
     "refuse_key_in_address",

@@ -5,6 +5,7 @@ told by mail where that is on, see each grant and each use in their audit, and m
 """
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from kernel.clock import SYSTEM_CLOCK, Clock
@@ -20,8 +21,9 @@ from tenants.break_glass_types import (
     BreakGlassState,
     BreakGlassView,
 )
+from tenants.looks import note_look
 from tenants.models import BreakGlass, Membership, Tenant, User
-from tenants.permissions import OPERATE, require
+from tenants.permissions import INSPECT, OPERATE, no_grant, require
 from tenants.selectors import open_break_glasses
 from tenants.services.mailing import Letter, send_letter
 from tenants.services.webhook_sending import emit_event
@@ -94,6 +96,24 @@ def end_break_glass(
             row.save(update_fields=["ended_at", "ended_by", "updated_at"])
             _tell("ended", row, row.operator_email)
         return _view(row, principal, now)
+
+
+def record_look(
+    *, principal: Principal, act: str, told: Mapping[str, object], clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Write down, in the transaction that reads, that the principal looks at what others wrote; `told` says at what.
+
+    Called in the tenant's scope that reads. A grant that has ended since the request came shows nothing: who ends one
+    waits for looks that are being taken. Raises PermissionDenied.
+    """
+    require(principal, INSPECT)
+    grant = None
+    if principal.user_id is not None and principal.break_glass is not None:
+        open_now = open_break_glasses(principal.user_id, clock.now())
+        grant = open_now.select_for_update().filter(id=principal.break_glass).first()
+    if grant is None:
+        raise no_grant()
+    note_look(tenant_id=grant.tenant_id, grant_id=grant.id, act=act, label=grant.reason, told=told)
 
 
 def _tell(act: str, row: BreakGlass, label: str) -> None:

@@ -312,6 +312,7 @@ def describe_principal(*, principal: Principal) -> PrincipalView:
         api_key=None if by_session else KeyName(principal.api_key_prefix, find_key_name(principal=principal)),
         visiting=principal.visiting,
         platform=principal.is_operator,
+        break_glass=selectors.open_grant(principal),
     )
 
 

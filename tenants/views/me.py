@@ -38,5 +38,6 @@ class MeView(AtriumView):
             "api_key": found.api_key,
             "visiting": found.visiting,
             "platform": found.platform,
+            "break_glass": found.break_glass,
         }
         return Response(MeOutput(body).data)

@@ -3,7 +3,7 @@
 export const breakglass = {
   lead: "Operators look after the platform and see no content of this tenant. In an emergency one can read it, for a reason and a time; every read is in the audit.",
   ask: "Read this tenant's content",
-  askLead: "You visit this tenant. Its owners are told, see the reason, and can end it at any time. It opens knowledge for reading, nothing else.",
+  askLead: "You visit this tenant. Its owners are told, see the reason, and can end it at any time. It opens knowledge and conversations for reading, nothing else.",
   reason: "Reason",
   reasonHelp: "For the tenant to read, in 10–500 characters: what happened, which ticket.",
   minutes: "For how long",
