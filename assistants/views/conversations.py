@@ -55,6 +55,9 @@ LISTING = Listing(
 )
 
 
+MESSAGE_PAGE = page_of("MessagePage", MessageOutput)
+
+
 class MessagePages(CursorPages):
     """The oldest first."""
 
@@ -178,7 +181,7 @@ class MessagesView(AtriumView):
     @extend_schema(
         operation_id="messages_list",
         parameters=PAGE_PARAMETERS,
-        responses=answers({200: page_of("MessagePage", MessageOutput)}),
+        responses=answers({200: MESSAGE_PAGE}),
     )
     def get(self, request: Request, conversation_id: str) -> Response:
         """The messages, the oldest first."""

@@ -15,7 +15,7 @@ from assistants import selectors
 from assistants.ownership import USER
 from assistants.serializers import InspectedOutput, MessageOutput
 from assistants.services import inspect_conversation, inspected_views, note_conversation
-from assistants.views.conversations import SEARCH, MessagePages, conversation_of, search_of
+from assistants.views.conversations import MESSAGE_PAGE, SEARCH, MessagePages, conversation_of, search_of
 from kernel.ids import parse_uuid
 from substrate.listings import Filter, Listing, moment_filter, text_filter
 from substrate.openapi import PAGE_PARAMETERS, answers, page_of
@@ -88,7 +88,7 @@ class InspectedMessagesView(AtriumView):
     @extend_schema(
         operation_id="inspected_messages_list",
         parameters=PAGE_PARAMETERS,
-        responses=answers({200: page_of("MessagePage", MessageOutput)}),
+        responses=answers({200: MESSAGE_PAGE}),
     )
     def get(self, request: Request, conversation_id: str) -> Response:
         """The messages as their owner sees them, the oldest first; each page is a look."""
