@@ -68,8 +68,9 @@ function timeAxis(drawing: Drawing): uPlot.Axis {
     values: (_, splits, _axis, _space, step) =>
       splits.map((moment) => {
         const date = new Date(moment * 1000);
-        const options: Intl.DateTimeFormatOptions =
-          step >= DAY ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" };
+        const clock: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit" };
+        if (step < 60) clock.second = "2-digit";
+        const options: Intl.DateTimeFormatOptions = step >= DAY ? { day: "numeric", month: "short" } : clock;
         const midnight = step < DAY && date.getHours() === 0 && date.getMinutes() === 0;
         return midnight
           ? date.toLocaleDateString(drawing.language, { day: "numeric", month: "short" })
@@ -86,8 +87,13 @@ function valueAxis(drawing: Drawing): uPlot.Axis {
     ticks: { show: false },
     space: 36,
     size: (_, values) => 14 + Math.max(...(values ?? [""]).map((value) => value.length)) * 6.5,
-    values: (_, splits) => splits.map((value) => drawing.format(value)),
+    values: (_, splits) => distinct(splits.map((value) => drawing.format(value))),
   };
+}
+
+/** Labels of ticks that are closer than they can say are told once. */
+function distinct(labels: string[]): string[] {
+  return labels.map((label, index) => (label === labels[index - 1] ? "" : label));
 }
 
 function brushed(plot: uPlot, brush: Drawing["brush"]): void {
