@@ -9,7 +9,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models.functions import Now
 
-from inference.types import MODEL_ID_LENGTH, POOL_NAME_LENGTH, URL_LENGTH, ModelKind, Tier
+from inference.types import MODEL_ID_LENGTH, POOL_NAME_LENGTH, URL_LENGTH, ModelKind, SourceKind, Tier
 from substrate.models import Identified
 
 
@@ -96,8 +96,32 @@ class Pool(Identified):
         return self.name
 
 
+class PoolSource(Identified):
+    """Where a pool's replicas come from: one row, replaced as a whole; without one they are registered by hand.
+
+    `document` is an `inference.sources.ReplicaSource` as JSON, `kind` its kind; `api_key` the engines' own, encrypted and
+    bound to this row. What came of it stands beside: how many were `found` when it was last known who is there
+    (`discovered_at`), and the `problem` since. Followed → failing ⇄ followed; failing for long is stale.
+    """
+
+    pool = models.OneToOneField(Pool, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=16, choices=[(each.value, each.value) for each in SourceKind])
+    document = models.JSONField(default=dict)
+    api_key = models.TextField(blank=True, editable=False)
+    discovered_at = models.DateTimeField(null=True)
+    found = models.PositiveIntegerField(default=0)
+    problem = models.CharField(max_length=300, blank=True)
+
+    def __str__(self) -> str:
+        """What kind."""
+        return self.kind
+
+
 class Replica(Identified):
     """One engine process that serves one model of one pool: in service ⇄ draining (no new calls), until removed.
+
+    `origin` says which kind of source found it. One that its source names no more drains since `vanished_at`, and is
+    removed when its calls have ended; a person's draining has no such moment, and stays while the source names it.
 
     `url` is the OpenAI base URL ending in `/v1`, empty for built-in engines. `api_key` is the engine's own, encrypted
     and bound to this row. `vllm` says that the engine takes vLLM's own fields (`cache_salt`, `priority`).
@@ -112,6 +136,10 @@ class Replica(Identified):
     draining = models.BooleanField(default=False)
     vllm = models.BooleanField(default=True)
     api_key = models.TextField(blank=True, editable=False)
+    origin = models.CharField(
+        max_length=16, default=SourceKind.STATIC.value, db_default=SourceKind.STATIC.value
+    )
+    vanished_at = models.DateTimeField(null=True)
 
     class Meta:
         """Registering the same engine again changes its row."""

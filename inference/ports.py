@@ -1,9 +1,10 @@
 """Ports of inference."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from inference.fleets import Fleet
+from inference.sources import ReplicaSource, Roster
 from inference.types import (
     Chunk,
     Completion,
@@ -64,6 +65,14 @@ class Scaler(Protocol):
 
         It returns when that is under way; asking again for the same changes nothing.
         """
+        ...
+
+
+class Discovery(Protocol):
+    """Says where the engines of a pool are. Errors: Unavailable, UpstreamFailed; whoever follows begins again later."""
+
+    def follow(self, source: ReplicaSource) -> AsyncGenerator[Roster, None]:
+        """Everybody who is there: at once, and again whenever that was asked or told anew. It has no end of its own."""
         ...
 
 

@@ -3,17 +3,19 @@
 import re
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import structlog
 from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from inference.embedders import HASHING, local_embedder
-from inference.models import Model, ModelGrant, Pool, PriceChange, Replica
+from inference.models import Model, ModelGrant, Pool, PoolSource, PriceChange, Replica
 from inference.naming import BUILT_IN, MODEL_ID_PATTERN
 from inference.pricing import show_price
+from inference.sources import ReplicaSource, read_source
 from inference.types import (
     ModelKind,
     ModelSpec,
@@ -25,6 +27,8 @@ from inference.types import (
     PriceView,
     ReplicaSpec,
     ReplicaView,
+    SourceKind,
+    SourceState,
     Tier,
 )
 from kernel.clock import SYSTEM_CLOCK
@@ -33,12 +37,40 @@ from substrate.keyring import keyring
 
 log = structlog.get_logger(__name__)
 
+# A source that has said nothing good for so long is stale: what is in service may be what was there once.
+STALE_S = 120.0
 LEXICAL_NOTICE = "The embedding model's weights are not installed; vectors are made from words alone, without their meaning."
 
 
 def key_context(replica_id: uuid.UUID) -> str:
     """What a replica's stored key is bound to."""
     return f"inference.replica.api_key:{replica_id}"
+
+
+def source_key_context(source_id: uuid.UUID) -> str:
+    """What the stored key of a source's engines is bound to."""
+    return f"inference.pool_source.api_key:{source_id}"
+
+
+def source_of(row: PoolSource) -> ReplicaSource:
+    """What a row says. A document that this version cannot read is nobody's to follow, loudly."""
+    try:
+        return read_source(row.document)
+    except msgspec.ValidationError as error:
+        log.error("pool_source_unreadable", pool=str(row.pool_id), error=str(error))
+        return ReplicaSource()
+
+
+def source_state(row: PoolSource | None, now: datetime) -> SourceState:
+    """How it goes with a source at that moment."""
+    if row is None or row.kind == SourceKind.STATIC:
+        return SourceState.STATIC
+    since = row.discovered_at or row.updated_at
+    if now - since > timedelta(seconds=STALE_S):
+        return SourceState.STALE
+    if row.problem:
+        return SourceState.FAILING
+    return SourceState.FOUND if row.discovered_at else SourceState.WAITING
 
 
 def load_specs(moment: datetime | None = None) -> tuple[ModelSpec, ...]:
@@ -273,12 +305,14 @@ def price_views(rows: Iterable[PriceChange]) -> list[PriceView]:
 
 
 def pool_views(rows: Iterable[Pool]) -> list[PoolView]:
-    """Views of pool rows, with one query for what is in them."""
+    """Views of pool rows, with one query for what is in them and one for where that comes from."""
     rows = list(rows)
     served: dict[uuid.UUID, list[str]] = {}
     held = Replica.objects.filter(pool__in=rows).order_by("model__model_id")
     for pool_id, model_id in held.values_list("pool_id", "model__model_id"):
         served.setdefault(pool_id, []).append(model_id)
+    sources = {row.pool_id: row for row in PoolSource.objects.filter(pool__in=rows)}
+    now = SYSTEM_CLOCK.now()
     return [
         PoolView(
             id=row.id,
@@ -290,6 +324,8 @@ def pool_views(rows: Iterable[Pool]) -> list[PoolView]:
             updated_at=row.updated_at,
             models=tuple(dict.fromkeys(served.get(row.id, ()))),
             built_in=row.name in BUILT_IN,
+            source=SourceKind(sources[row.id].kind) if row.id in sources else SourceKind.STATIC,
+            source_state=source_state(sources.get(row.id), now),
         )
         for row in rows
     ]
@@ -311,6 +347,8 @@ def replica_view(row: Replica) -> ReplicaView:
         vllm=row.vllm,
         built_in=not row.url,
         has_api_key=bool(row.api_key),
+        origin=SourceKind(row.origin),
+        vanished_at=row.vanished_at,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -7,6 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from inference.source_serializers import SOURCE_KINDS, SOURCE_STATES
 from inference.types import (
     MAX_CACHE_SECONDS,
     MAX_CONCURRENCY,
@@ -211,6 +212,12 @@ class PoolOutput(VersionedOutput):
     region = serializers.CharField(source="pool.region")
     built_in = serializers.BooleanField(source="pool.built_in")
     models = serializers.ListField(child=serializers.CharField(), source="pool.models")
+    source_kind = serializers.ChoiceField(
+        SOURCE_KINDS, source="pool.source", help_text="where its replicas come from; see /pools/{id}/source"
+    )
+    source_state = serializers.ChoiceField(
+        SOURCE_STATES, source="pool.source_state", help_text="how looking for them goes"
+    )
     replica_count = serializers.IntegerField(source="pool.replica_count")
     state = serializers.ChoiceField(POOL_STATES, source="status.state")
     healthy = serializers.IntegerField(source="status.healthy")
@@ -316,6 +323,16 @@ class ReplicaOutput(VersionedOutput):
     vllm = serializers.BooleanField(source="replica.vllm")
     built_in = serializers.BooleanField(source="replica.built_in")
     has_api_key = serializers.BooleanField(source="replica.has_api_key")
+    origin = serializers.ChoiceField(
+        SOURCE_KINDS,
+        source="replica.origin",
+        help_text="which kind of source found it; `static`: somebody registered it",
+    )
+    vanished_at = serializers.DateTimeField(
+        source="replica.vanished_at",
+        allow_null=True,
+        help_text="since when its source names it no more; it drains, and is removed when its calls have ended",
+    )
     state = serializers.ChoiceField(REPLICA_STATES)
     available = serializers.SerializerMethodField()
     since = serializers.SerializerMethodField()

@@ -298,6 +298,26 @@ class PoolState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class SourceKind(StrEnum):
+    """Who says where a pool's replicas are. A replica's origin is one of these too."""
+
+    STATIC = "static"
+    DNS = "dns"
+    KUBERNETES = "kubernetes"
+
+
+class SourceState(StrEnum):
+    """How it goes: nothing is to be found; nobody has looked yet; all is well; the last look failed; it is long since one
+    did not.
+    """
+
+    STATIC = "static"
+    WAITING = "waiting"
+    FOUND = "found"
+    FAILING = "failing"
+    STALE = "stale"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelView:
     """A model as the outside sees it. Prices are decimal text per million tokens.
@@ -370,6 +390,8 @@ class PoolView:
     updated_at: datetime
     models: tuple[str, ...] = ()
     built_in: bool = False
+    source: SourceKind = SourceKind.STATIC
+    source_state: SourceState = SourceState.STATIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,7 +438,7 @@ class ReplicaHealth:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaView:
-    """A replica as the outside sees it; never its key."""
+    """A replica as the outside sees it; never its key. `vanished_at` is since when its source names it no more."""
 
     id: uuid.UUID
     pool_id: uuid.UUID
@@ -433,6 +455,8 @@ class ReplicaView:
     has_api_key: bool
     created_at: datetime
     updated_at: datetime
+    origin: SourceKind = SourceKind.STATIC
+    vanished_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,9 @@ class StartedReplica(Identified):
 
 
 class ScalingTurn(models.Model):
-    """Which process decides: free, or held by `owner` until `until`, which the owner puts off while it lives."""
+    """Which process does what one alone may do (decide about pools, follow their sources): free, or held by `owner` until
+    `until`, which the owner puts off while it lives.
+    """
 
     name = models.CharField(max_length=32, primary_key=True)
     owner = models.CharField(max_length=128)

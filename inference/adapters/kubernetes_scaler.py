@@ -6,17 +6,15 @@ by. The service account needs `get` and `patch` on `deployments/scale`, `list` a
 
 import asyncio
 import json
-import ssl
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from inference.adapters.bounded_http import TIMEOUT_S, ask_json
+from inference.adapters.kubernetes_account import ACCOUNT, API, ServiceAccount
 from inference.fleets import Fleet, FleetEngine
-from kernel.errors import Unavailable, UpstreamFailed
+from kernel.errors import UpstreamFailed
 
-ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 MOST_PODS = 1_000
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 MERGE = "application/merge-patch+json"
@@ -29,14 +27,14 @@ class KubernetesScaler:
         self,
         *,
         pools: Mapping[str, Mapping[str, Any]],
-        api: str = "https://kubernetes.default.svc",
+        api: str = API,
         account: str = ACCOUNT,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         """`pools` says of each pool its `deployment` (`namespace`: that of the account), `model`, `port` (8000), and what
         else is told of its engines.
         """
-        self._pools, self._api, self._account = pools, api.rstrip("/"), Path(account)
+        self._pools, self._api, self._account = pools, api.rstrip("/"), ServiceAccount(account)
         self._timeout_s = timeout_s
 
     async def observe(self, pool: str) -> Fleet | None:
@@ -83,29 +81,17 @@ class KubernetesScaler:
         return f"/apis/apps/v1/namespaces/{self._namespace(said)}/deployments/{name}/scale"
 
     def _namespace(self, said: Mapping[str, Any]) -> str:
-        return quote(said.get("namespace") or self._read("namespace"), safe="")
-
-    def _read(self, name: str) -> str:
-        try:
-            return (self._account / name).read_text().strip()
-        except OSError as error:
-            raise Unavailable(f"The service account has no {name}.") from error
+        return quote(said.get("namespace") or self._account.namespace(), safe="")
 
     async def _ask(self, method: str, path: str, body: Any = None) -> Any:
         return await asyncio.to_thread(self._blocking, method, path, body)
 
     def _blocking(self, method: str, path: str, body: Any) -> Any:
-        # The token is another one every hour.
-        headers = {"authorization": f"Bearer {self._read('token')}"}
+        headers = {"authorization": f"Bearer {self._account.token()}"}
         if body is not None:
             headers["content-type"] = MERGE
-        context = None
-        if self._api.startswith("https"):
-            try:
-                context = ssl.create_default_context(cafile=str(self._account / "ca.crt"))
-            except OSError as error:
-                raise Unavailable("The service account has no ca.crt.") from error
         raw = None if body is None else json.dumps(body).encode()
+        context = self._account.context(self._api)
         return ask_json(method, self._api + path, raw, headers, context=context, timeout_s=self._timeout_s)
 
 

@@ -37,12 +37,23 @@ from inference.services.lookup import (
 )
 from inference.services.prices import change_planned_price, plan_price, withdraw_price
 from inference.services.probing import probe_replicas_forever
+from inference.services.reconciling import reconcile_pool
 from inference.services.savings import list_savings
+from inference.services.sources import (
+    FollowedPool,
+    ask_source_again,
+    get_source,
+    load_followed_pools,
+    note_look,
+    set_source,
+)
 from inference.services.watching import watch_loads_forever, watch_replicas_forever
 from inference.vitals import Vital
 
 __all__ = [
+    "FollowedPool",
     "Vital",
+    "ask_source_again",
     "begin_stream",
     "change_model",
     "change_planned_price",
@@ -64,6 +75,7 @@ __all__ = [
     "examine_replica",
     "find_pool",
     "get_model",
+    "get_source",
     "health_of",
     "lexical_models",
     "list_live_pools",
@@ -71,20 +83,24 @@ __all__ = [
     "list_savings",
     "live_pools",
     "live_replicas",
+    "load_followed_pools",
     "local_fingerprints",
     "note_broken_stream",
+    "note_look",
     "plan_price",
     "pool_serves",
     "prefix_seed",
     "price",
     "price_kept",
     "probe_replicas_forever",
+    "reconcile_pool",
     "register_engine",
     "remove_engine",
     "replica_available",
     "replicas_mark",
     "require_answering_model",
     "resume_engine",
+    "set_source",
     "stream",
     "trial_costs",
     "vital_of",

@@ -99,13 +99,16 @@ def register_engine(
 
 
 def set_api_key(replica: Replica, api_key: str | None) -> None:
-    """Put the engine's key, encrypted, into the row; None leaves it, empty removes it."""
-    if api_key is None:
-        return
+    """Put the engine's key, encrypted, into the row; None leaves it, empty removes it. Raises BadInput."""
+    if api_key is not None:
+        replica.api_key = encrypted_key(api_key, context=selectors.key_context(replica.id))
+
+
+def encrypted_key(api_key: str, *, context: str) -> str:
+    """An engine's key as it is stored, bound to `context`; empty stays empty. Raises BadInput."""
     if len(api_key) > 1000 or not api_key.isascii() or not api_key.isprintable():
         raise BadInput("An engine's key has up to 1000 printable ASCII characters.", param="api_key")
-    context = selectors.key_context(replica.id)
-    replica.api_key = keyring().encrypt(api_key, context=context) if api_key else ""
+    return keyring().encrypt(api_key, context=context) if api_key else ""
 
 
 def bounded(value: int | None, least: int, most: int, *, param: str) -> int | None:

@@ -4,6 +4,7 @@ from routing.services.calls import Flow, dispatch, embed
 from routing.services.choosing import find_caching
 from routing.services.evaluating import PoolEvaluator, scale_pools_forever
 from routing.services.explaining import explain_call
+from routing.services.finding import ReplicaFinder, find_replicas_forever
 from routing.services.memory import RoutingMemory
 from routing.services.policies import draft_policy, get_policy, set_policy
 from routing.services.scaling import get_scaling, set_scaling
@@ -12,12 +13,14 @@ from routing.services.waking import list_sleepers, usable_models
 __all__ = [
     "Flow",
     "PoolEvaluator",
+    "ReplicaFinder",
     "RoutingMemory",
     "dispatch",
     "draft_policy",
     "embed",
     "explain_call",
     "find_caching",
+    "find_replicas_forever",
     "get_policy",
     "get_scaling",
     "list_sleepers",

@@ -6,18 +6,13 @@ for as long as its policy says.
 """
 
 import asyncio
-import os
 import random
-import socket
 import time
 import uuid
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 
 import structlog
-from django.db import IntegrityError, transaction
-from django.db.models import Q
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -27,13 +22,13 @@ from inference.types import ReplicaSpec
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import AtriumError
-from routing.models import ScalingTurn
 from routing.ports import Scheduler
 from routing.scaling import PoolScaler
 from routing.scaling_reads import ScaledPool, load_scaled_pools
 from routing.scaling_types import Decision, ScalingMode, ScalingPolicy, Signals
 from routing.services.fleets import Stock, follow, running_by_url, take_stock
 from routing.services.scaling import record_decision
+from routing.services.turns import give_turn_back, own_name, take_turn
 from routing.services.waking import note_awake, note_served
 from substrate.units import run_unit
 
@@ -45,8 +40,6 @@ WAKING_S = 1.0
 # A pool that has not woken after so many times what it should take is woken by the next call anew.
 GIVE_UP_TIMES = 3.0
 LEAST_GIVE_UP_S = 120.0
-# Longer than what is done in one look takes.
-TURN_S = 60.0
 # For one pool, in one look.
 ACT_WITHIN_S = 30.0
 TELL_EVERY_S = 60.0
@@ -72,7 +65,7 @@ class PoolEvaluator:
         """Nothing decided yet."""
         self.decisions: Mapping[str, Decision] = {}
         self._clock = clock
-        self._owner = f"{socket.gethostname()[:64]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._owner = own_name()
         self._scalers: dict[uuid.UUID, PoolScaler] = {}
         self._told: dict[uuid.UUID, Told] = {}
         # Pools whose first engine is being started: how long that takes is learned.
@@ -95,7 +88,7 @@ class PoolEvaluator:
 
     async def look(self) -> bool:
         """Decide about every pool, if it is this process's turn; whether it was. Raises Unavailable."""
-        if not await run_unit(take_turn, owner=self._owner, clock=self._clock):
+        if not await run_unit(take_turn, name=TURN, owner=self._owner, clock=self._clock):
             self.decisions = {}
             self._scalers.clear()
             self._told.clear()
@@ -119,7 +112,7 @@ class PoolEvaluator:
 
     async def leave(self) -> None:
         """Give the turn back, so that another process need not wait for its end."""
-        await run_unit(give_turn_back, owner=self._owner)
+        await run_unit(give_turn_back, name=TURN, owner=self._owner)
 
     async def _decide(self, pool: ScaledPool) -> Decision:
         scheduler: Scheduler = backends["scheduler"]
@@ -240,26 +233,6 @@ async def scale_pools_forever() -> None:
                 log.warning("pools_not_scaled", error=error.message)
     finally:
         await asyncio.shield(evaluator.leave())
-
-
-def take_turn(*, owner: str, clock: Clock = SYSTEM_CLOCK) -> bool:
-    """Whether it is `owner`'s turn from now for `TURN_S`: it was before, or is nobody's any more."""
-    now = clock.now()
-    until = now + timedelta(seconds=TURN_S)
-    mine = Q(owner=owner) | Q(until__lt=now)
-    if ScalingTurn.objects.filter(mine, name=TURN).update(owner=owner, until=until):
-        return True
-    try:
-        with transaction.atomic():
-            _, made = ScalingTurn.objects.get_or_create(name=TURN, defaults={"owner": owner, "until": until})
-    except IntegrityError:
-        return False
-    return made
-
-
-def give_turn_back(*, owner: str) -> None:
-    """It is nobody's turn, if it was `owner`'s."""
-    ScalingTurn.objects.filter(name=TURN, owner=owner).delete()
 
 
 def engines_of(pool: str) -> list[ReplicaSpec]:

@@ -42,7 +42,7 @@ MOST = {
     "/jobs?scope=platform": 9,
     "/requests": 8,
     "/models": 8,
-    "/pools": 8,
+    "/pools": 9,
     "/usage?group_by=day": 8,
     "/usage?group_by=model": 16,
     "/usage?group_by=user": 16,

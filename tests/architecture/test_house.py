@@ -33,12 +33,13 @@ GLOBAL_MODELS = {
     "tenants.PlatformHour": "sums over all tenants, for operators; they outlive tenants",
     "inference.Model": "models are shared by all tenants",
     "inference.Pool": "pools are shared by all tenants",
+    "inference.PoolSource": "pools are shared by all tenants",
     "inference.Replica": "replicas are shared by all tenants",
     "inference.ModelGrant": "which tenants may use a model is the platform's to say, and not theirs to see",
     "routing.PoolScaling": "pools are shared by all tenants",
     "routing.ScalingDecision": "what was decided of pools, which all tenants share",
     "routing.StartedReplica": "replicas are shared by all tenants",
-    "routing.ScalingTurn": "which process decides about all pools",
+    "routing.ScalingTurn": "which process decides about all pools, or follows their sources",
     "inference.PriceChange": "prices are the same for all tenants",
 }
 

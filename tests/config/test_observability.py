@@ -346,6 +346,8 @@ QUIET = {
     "atrium_pool_provisioned_replicas": {"pool"},
     "atrium_pool_ready_replicas": {"pool"},
     "atrium_pool_work_tokens": {"pool", "state"},
+    "atrium_discovered_replicas": {"pool"},
+    "atrium_discovery_failing": {"pool"},
     "atrium_pool_asleep": {"pool"},
     "atrium_pool_wake_seconds": {"pool"},
 }

@@ -39,6 +39,7 @@ EVERYTHING: dict[str, Any] = {
             {"deployment": "big", "pool": "slow", "minReplicas": 0, "maxReplicas": 4, "desired": True},
         ],
     },
+    "discovery": {"kubernetes": {"enabled": True, "namespaces": ["engines", "ai"]}},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "imagePullSecrets": [{"name": "registry"}],
     "nodeSelector": {"kind": "cpu"},
@@ -149,7 +150,8 @@ def test_every_pod_is_restricted(objects: list[dict[str, Any]]) -> None:
     """What the Pod Security Standard `restricted` asks for, and a root file system nobody writes."""
     for part, template in pods(objects).items():
         pod = template["spec"]
-        assert pod["automountServiceAccountToken"] is False, part
+        # Who asks Kubernetes nothing has no token that could.
+        assert pod["automountServiceAccountToken"] is (pod.get("serviceAccountName") is not None), part
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -253,6 +255,46 @@ def test_the_network_is_closed_but_for_what_is_needed(objects: list[dict[str, An
         assert (8080 in ports) == (name in ("gateway", "control", "worker"))
         assert (587 in ports) == (name == "control")
         assert all(rule.get("to") != [] for rule in each["spec"]["egress"])
+
+
+def test_control_alone_may_see_endpoints_and_nothing_else(
+    everything: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    accounts = {part: each["spec"].get("serviceAccountName") for part, each in pods(everything).items()}
+    assert {part for part, name in accounts.items() if name} == {"control"}
+    assert (
+        set(of(everything, "ServiceAccount"))
+        == {"control"}
+        == {accounts["control"].removeprefix("demo-atrium-")}
+    )
+    kinds = ("Role", "RoleBinding")
+    places = {kind: [each for each in everything if each["kind"] == kind] for kind in kinds}
+    for found in places.values():
+        assert [each["metadata"]["namespace"] for each in found] == ["engines", "ai"]
+    for role in places["Role"]:
+        assert role["rules"] == [
+            {
+                "apiGroups": ["discovery.k8s.io"],
+                "resources": ["endpointslices"],
+                "verbs": ["get", "list", "watch"],
+            }
+        ]
+    for binding, role in zip(places["RoleBinding"], places["Role"], strict=True):
+        assert binding["roleRef"]["name"] == role["metadata"]["name"]
+        assert binding["subjects"] == [
+            {"kind": "ServiceAccount", "name": accounts["control"], "namespace": "ai"}
+        ]
+    reached = of(everything, "NetworkPolicy")
+    ports = {
+        name: {port["port"] for rule in each["spec"].get("egress", []) for port in rule["ports"]}
+        for name, each in reached.items()
+    }
+    assert {name for name, found in ports.items() if 6443 in found} == {"control"}
+    plain = render(tmp_path, NEEDED)
+    assert not [each for each in plain if each["kind"] in ("ServiceAccount", *kinds)]
+    assert not [name for name, each in of(plain, "NetworkPolicy").items() if "6443" in str(each)]
+    own = render(tmp_path, {**NEEDED, "discovery": {"kubernetes": {"enabled": True}}})
+    assert [each["metadata"]["namespace"] for each in own if each["kind"] == "Role"] == ["ai"]
 
 
 def test_scaling_leaves_the_number_of_pods_alone(everything: list[dict[str, Any]], tmp_path: Path) -> None:

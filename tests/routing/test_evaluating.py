@@ -13,14 +13,8 @@ from kernel.backends import BackendSpec, backends
 from routing.models import ScalingDecision, ScalingTurn
 from routing.scaling_types import ScalingPolicy
 from routing.services import set_scaling
-from routing.services.evaluating import (
-    TURN_S,
-    PoolEvaluator,
-    engines_of,
-    give_turn_back,
-    promises,
-    take_turn,
-)
+from routing.services.evaluating import TURN, PoolEvaluator, engines_of, promises
+from routing.services.turns import give_turn_back
 from routing.types import ReplicaSlots, Ticket
 from tenants.types import PriorityClass
 
@@ -39,23 +33,6 @@ def furnish(**policy: object) -> None:
     for url in URLS:
         register_engine(pool="gpu", model="org/tiny", url=url, max_concurrency=4)
     set_scaling(pool_id=pool, document={"mode": "dry_run", "minimum": 1, "maximum": 9, **policy})
-
-
-def test_a_turn_is_one_owner_s_until_it_is_over() -> None:
-    clock = FrozenClock()
-    assert take_turn(owner="a", clock=clock)
-    assert not take_turn(owner="b", clock=clock)
-    clock.advance(TURN_S - 1)
-    assert take_turn(owner="a", clock=clock), "it puts the end off"
-    clock.advance(TURN_S - 1)
-    assert not take_turn(owner="b", clock=clock)
-    clock.advance(2)
-    assert take_turn(owner="b", clock=clock)
-    assert not take_turn(owner="a", clock=clock)
-    give_turn_back(owner="a")
-    assert ScalingTurn.objects.get().owner == "b"
-    give_turn_back(owner="b")
-    assert take_turn(owner="a", clock=clock)
 
 
 @pytest.mark.usefixtures("gone")
@@ -178,7 +155,9 @@ async def test_a_dry_run_asks_nobody_and_a_pool_without_scaler_says_so(scaler: P
     scaler.engines.clear()
     pool = await sync_to_async(lambda: ScalingDecision.objects.get().pool_id)()
     await sync_to_async(set_scaling)(pool_id=pool, document={"mode": "on", "minimum": 3, "maximum": 3})
-    await sync_to_async(give_turn_back)(owner=await sync_to_async(lambda: ScalingTurn.objects.get().owner)())
+    await sync_to_async(give_turn_back)(
+        name=TURN, owner=await sync_to_async(lambda: ScalingTurn.objects.get().owner)()
+    )
     await PoolEvaluator(clock=FrozenClock()).look()
     last = await sync_to_async(lambda: ScalingDecision.objects.latest("id"))()
     assert (last.mode, last.outcome) == ("on", "Nothing starts or stops replicas of this pool.")

@@ -20,7 +20,7 @@ from inference.services import list_models, replica_available, vital_of
 from kernel.backends import backends
 from kernel.errors import AtriumError
 from routing.ports import Scheduler
-from routing.services import PoolEvaluator, RoutingMemory, list_sleepers
+from routing.services import PoolEvaluator, ReplicaFinder, RoutingMemory, list_sleepers
 from substrate.changes import ChangeTail
 from substrate.jobs import count_waiting_jobs
 from substrate.units import run_unit
@@ -182,8 +182,10 @@ async def watch_counters_forever() -> None:
 
 
 async def watch_stores_forever() -> None:
-    """What waits in the job table and in the usage spool."""
+    """What waits in the job table and in the usage spool, and whether pools' sources say where replicas are."""
+    followed: set[str] = set()
     while True:
+        followed = _tell_sources(followed)
         with suppress(AtriumError):
             jobs = await run_unit(count_waiting_jobs)
             for state, count in jobs.counts.items():
@@ -197,6 +199,19 @@ async def watch_stores_forever() -> None:
         with suppress(AtriumError):
             series.DRIFTED_COUNTERS.set(await run_unit(drifted_lines))
         await asyncio.sleep(STORES_EVERY_S)
+
+
+def _tell_sources(before: set[str]) -> set[str]:
+    """Tell how the sources stand that this process follows; returns their pools."""
+    finder: ReplicaFinder = backends["replica_finder"]
+    sightings = finder.sightings
+    for pool in before - set(sightings):
+        series.DISCOVERED_REPLICAS.labels(pool).set(0)
+        series.DISCOVERY_FAILING.labels(pool).set(0)
+    for pool, seen in sightings.items():
+        series.DISCOVERED_REPLICAS.labels(pool).set(seen.found)
+        series.DISCOVERY_FAILING.labels(pool).set(int(seen.failing))
+    return set(sightings)
 
 
 def atrium_version() -> str:

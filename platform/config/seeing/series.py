@@ -144,6 +144,18 @@ PROVISIONED_REPLICAS = Gauge(
     ("pool",),
     multiprocess_mode="livemax",
 )
+DISCOVERED_REPLICAS = Gauge(
+    "atrium_discovered_replicas",
+    "Replicas that a pool's source named when it last could, told by the process that follows it.",
+    ("pool",),
+    multiprocess_mode="livemax",
+)
+DISCOVERY_FAILING = Gauge(
+    "atrium_discovery_failing",
+    "Whether a pool's source does not say where its replicas are; those found before stay.",
+    ("pool",),
+    multiprocess_mode="livemax",
+)
 ASLEEP = Gauge(
     "atrium_pool_asleep",
     "Whether a pool has no replica in service and starts one when a call comes.",

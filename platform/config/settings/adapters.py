@@ -29,6 +29,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "engine_examiner": BackendSpec(
             "inference.ports.EngineExaminer", "inference.adapters.examiner.HttpEngineExaminer"
         ),
+        **_discoveries(),
         "provider_fetch": BackendSpec(
             "tenants.ports.ProviderFetch",
             "tenants.adapters.provider_http.HttpProviderFetch",
@@ -90,14 +91,25 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
     return shared | (_full(environment) if environment.profile == FULL else _in_process(environment))
 
 
+def _discoveries() -> dict[str, BackendSpec]:
+    """What says where replicas are, by the kind of source."""
+    port, adapters = "inference.ports.Discovery", "inference.adapters"
+    return {
+        "discovery.dns": BackendSpec(port, f"{adapters}.dns_discovery.DnsDiscovery"),
+        "discovery.kubernetes": BackendSpec(port, f"{adapters}.kubernetes_discovery.KubernetesDiscovery"),
+    }
+
+
 def _of_the_process() -> dict[str, BackendSpec]:
     """What each process does and remembers for itself."""
     memory = "routing.services.memory.RoutingMemory"
     evaluator = "routing.services.evaluating.PoolEvaluator"
+    finder = "routing.services.finding.ReplicaFinder"
     return {
         "aside": BackendSpec("substrate.aside.Aside", "substrate.aside.Aside"),
         "routing_memory": BackendSpec(memory, memory),
         "pool_evaluator": BackendSpec(evaluator, evaluator),
+        "replica_finder": BackendSpec(finder, finder),
     }
 
 
@@ -379,6 +391,7 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
             "tenants.services.watch_webhooks_forever",
             "tenants.services.compare_counters_forever",
             "config.keeping.schedule.keep_backups_forever",
+            "routing.services.find_replicas_forever",
         ),
         "worker": (),
     }

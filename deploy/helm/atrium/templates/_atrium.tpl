@@ -41,8 +41,17 @@ env:
   {{- end }}
 {{- end -}}
 
-{{- define "atrium.podSecurity" -}}
+{{/* Only control asks Kubernetes anything, and only where replicas are found there. */}}
+{{- define "atrium.account" -}}
+{{- if and (eq .part "control") .root.Values.discovery.kubernetes.enabled -}}
+serviceAccountName: {{ include "atrium.name" .root }}-control
+automountServiceAccountToken: true
+{{- else -}}
 automountServiceAccountToken: false
+{{- end -}}
+{{- end -}}
+
+{{- define "atrium.podSecurity" -}}
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
