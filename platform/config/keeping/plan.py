@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.apps import apps
 from django.conf import settings
@@ -144,7 +143,7 @@ def _keyring(head: Head, ring: Mapping[int, bytes] | None) -> tuple[str, list[st
 
 
 def _remarks(head: Head, unknown: frozenset[str], missing: tuple[str, ...]) -> list[str]:
-    remarks = [f"Everything written since {_moment(head.consistent_at)} is undone."]
+    remarks = ["Everything written since the backup is undone."]
     if missing:
         remarks.append(
             f"The backup is {len(missing)} migrations older than this database; what its rows lack gets its default."
@@ -166,10 +165,3 @@ def _remarks(head: Head, unknown: frozenset[str], missing: tuple[str, ...]) -> l
     if head.atrium != atrium_version():
         remarks.append(f"It was made by Atrium {head.atrium}; this is {atrium_version()}.")
     return remarks
-
-
-def _moment(text: str) -> str:
-    try:
-        return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S} UTC"
-    except ValueError:
-        return text
