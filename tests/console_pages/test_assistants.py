@@ -50,7 +50,7 @@ def test_a_draft_is_tried_then_saved(open_console: OpenConsole, installation: An
     drafted(console, name)
     answer = ask(console, "How do I get an API key?")
     expect(answer).to_have_attribute("data-state", "completed")
-    expect(answer.get_by_test_id("trial-sources")).to_be_visible()
+    expect(answer.get_by_test_id("sources")).to_be_visible()
     # Nothing of it was stored.
     _, stored = installation.request("GET", f"/api/v1/assistants?q={name.split()[1]}")
     assert stored["results"] == []

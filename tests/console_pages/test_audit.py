@@ -29,7 +29,7 @@ def test_a_change_is_found_and_read_and_the_chain_verified(
     console.go(f"/console/audit?q={name.replace(' ', '%20')}")
     rows = page.get_by_test_id("table-audit").locator("tbody tr")
     expect(rows).to_have_count(2)
-    expect(rows.first).to_contain_text("alpha: 0.5 → 0.25")
+    expect(rows.first).to_contain_text("Weight of meaning: 0.5 → 0.25")
     rows.first.click()
     drawer = page.get_by_test_id("audit-event")
     expect(drawer.get_by_test_id("audit-changes")).to_contain_text("other words")

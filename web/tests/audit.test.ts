@@ -9,6 +9,7 @@ test("each value that differs is a line, whatever side it is on", () => {
     { name: "role", before: "member", after: "admin" },
   ]);
   expect(summary(event)).toBe("fresh: 3; gone: x; role: member → admin");
+  expect(summary(event, { role: "Rolle" })).toBe("fresh: 3; gone: x; Rolle: member → admin");
 });
 
 test("nothing, lists and nested values can be read", () => {

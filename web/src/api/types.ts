@@ -22,6 +22,8 @@ export interface Me {
   role: Role;
   permissions: string[];
   memberships: Membership[];
+  /** The grant by which an operator who visits reads the tenant's content now. */
+  break_glass?: { id: string; reason: string; expires_at: string } | null;
 }
 
 export interface Page<T> {

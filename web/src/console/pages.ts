@@ -28,6 +28,7 @@ export type PageId =
   | "audit"
   | "limits"
   | "breakglass"
+  | "inspected"
   | "retention"
   | "webhooks"
   | "tenant"
@@ -56,6 +57,8 @@ export interface PageEntry {
 export const GROUPS: readonly Group[] = ["start", "product", "access", "activity", "platform"];
 
 export const OPERATE = "platform.operate";
+/** No role has it: an operator who visits does, while a break-glass grant of theirs is open. */
+export const INSPECT = "conversations.inspect";
 
 export const PAGES: readonly PageEntry[] = [
   {
@@ -247,6 +250,16 @@ export const PAGES: readonly PageEntry[] = [
     permission: "audit.read",
     scope: "tenant",
     load: () => import("./breakglass/BreakGlassPage.svelte"),
+  },
+  {
+    id: "inspected",
+    path: "/console/inspected-conversations",
+    area: "breakglass",
+    icon: "chat",
+    group: "activity",
+    permission: "conversations.inspect",
+    scope: "tenant",
+    load: () => import("./breakglass/InspectedPage.svelte"),
   },
   {
     id: "retention",

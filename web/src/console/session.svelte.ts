@@ -33,6 +33,11 @@ class Session {
     return !me.memberships.some((one) => one.tenant.slug === me.tenant.slug);
   }
 
+  /** The grant by which a visitor reads content here, while it is open. */
+  get grant(): NonNullable<Me["break_glass"]> | null {
+    return this.visiting ? (this.me?.break_glass ?? null) : null;
+  }
+
   get tenant(): Tenant | null {
     return this.me?.tenant ?? null;
   }
@@ -72,6 +77,18 @@ class Session {
       if (cause.status === 403) goToLogin();
       this.problem = cause;
       return "failed";
+    }
+  }
+
+  /** Asks anew who one is here, in silence: the page stays, but for what one may no longer see. */
+  async renew(): Promise<void> {
+    const wanted = scope.key;
+    try {
+      const me = await api.get<Me>("/me");
+      if (this.within === wanted && scope.key === wanted) this.me = me;
+    } catch (cause) {
+      // What was known stays; the server refuses what is over.
+      if (!(cause instanceof ApiProblem)) throw cause;
     }
   }
 

@@ -38,6 +38,8 @@ export const AUTO = "auto";
 
 const at = (slug: string) => `/assistants/${encodeURIComponent(slug)}`;
 
+export const findAssistants = (query: string, signal: AbortSignal) =>
+  api.get<Page<Assistant>>(`/assistants?limit=10&sort=name&q=${encodeURIComponent(query)}`, { signal });
 export const fetchAssistant = (slug: string, signal?: AbortSignal) =>
   api.get<Assistant>(at(slug), signal ? { signal } : {});
 export const createAssistant = (values: Partial<AssistantValues>) => api.post<Assistant>("/assistants", values);

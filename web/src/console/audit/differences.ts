@@ -22,9 +22,14 @@ export function differences(event: Pick<AuditEvent, "before" | "after">): Differ
   return names.map((name) => ({ name, before: shown(event.before[name]), after: shown(event.after[name]) }));
 }
 
+/** What people call a value; `words` are the reader's. */
+export function fieldName(name: string, words: Record<string, string>): string {
+  return words[name] ?? name.replaceAll("_", " ");
+}
+
 /** The same in one line, for a list. */
-export function summary(event: Pick<AuditEvent, "before" | "after">): string {
+export function summary(event: Pick<AuditEvent, "before" | "after">, words: Record<string, string> = {}): string {
   return differences(event)
-    .map((one) => `${one.name.replaceAll("_", " ")}: ${[one.before, one.after].filter((side) => side !== null).join(" → ")}`)
+    .map((one) => `${fieldName(one.name, words)}: ${[one.before, one.after].filter((side) => side !== null).join(" → ")}`)
     .join("; ");
 }
