@@ -123,6 +123,7 @@ class FrameReader:
         chunk = Chunk(self._held)
         frames = chunk.frames
         texts: list[str] = []
+        made = 0
         totalled = False
         for raw in events:
             if raw == DONE:
@@ -135,12 +136,15 @@ class FrameReader:
             if event.error is not None:
                 raise _reported(event.error)
             if event.usage is not None:
-                chunk.usage = _usage(event.usage)
                 if not event.choices:
-                    totalled = True
+                    chunk.usage, totalled = _usage(event.usage), True
                     continue
-                if not self._shown:
-                    raw = _without_usage(raw)
+                if self._counted:
+                    made = event.usage.completion_tokens or made
+                    if not self._shown:
+                        raw = _without_usage(raw)
+                if not (self._counted and self.begun) or event.choices[0].finish_reason is not None:
+                    self._tell(_usage(event.usage), chunk, event.choices[0])
             if self._names is None:
                 self._names = _renamings(event.model, self._model)
             frames.append(self._renamed(raw) if self._names else raw)
@@ -148,13 +152,20 @@ class FrameReader:
                 self._take(choice, chunk, texts)
         if not self.begun and not chunk.tokens and chunk.finish_reason is None and not self.done:
             return Chunk([], usage=chunk.usage) if totalled else None
-        if self._counted and chunk.usage is not None and chunk.usage.completion_tokens:
-            chunk.tokens = max(0, chunk.usage.completion_tokens - self.tokens)
+        if made:
+            chunk.tokens = max(0, made - self.tokens)
         self.tokens += chunk.tokens
         self.begun = True
         self._held = []
         chunk.text = texts[0] if len(texts) == 1 else "".join(texts)
         return chunk if frames or chunk.usage is not None else None
+
+    def _tell(self, usage: TokenUsage, chunk: Chunk, choice: _Choice) -> None:
+        """Note the usage that stands beside a choice: that until then where the engine counts along."""
+        if self._counted:
+            chunk.prompt_tokens = usage.prompt_tokens
+        if not self._counted or choice.finish_reason is not None:
+            chunk.usage = usage
 
     def _take(self, choice: _Choice, chunk: Chunk, texts: list[str]) -> None:
         delta = choice.delta
@@ -207,7 +218,7 @@ def _without_usage(raw: bytes) -> bytes:
     A quotation mark inside a JSON string is always escaped, so that the pattern never matches within a text.
     """
     start = raw.rfind(_USAGE)
-    if start > 0 and raw.endswith(b"}}") and raw.find(b"{", start + len(_USAGE)) < 0:
+    if start > 0 and raw.endswith(b"}}") and raw.rfind(b"{") == start + len(_USAGE) - 1:
         return raw[:start] + b"}"
     answer = orjson.loads(raw)
     answer.pop("usage", None)

@@ -199,9 +199,9 @@ class Chunk(Struct):
     """What one read from the engine brought: whole SSE events as JSON bytes (without `data: `), and their sense.
 
     `frames` are the events in order, `[DONE]` and usage-only events left out; `text` is their text joined;
-    `tokens` is how many of them carried text or tool calls; `usage` and `finish_reason` when among them. `opaque` when
-    some said what is not plain text of the answer (tool calls, reasoning). Not frozen: it is made per read on the
-    hottest path.
+    `tokens` is how many they say, by the engine's count or as many as carried text or tool calls; `usage` and `finish_reason` when among them. `opaque` when
+    some said what is not plain text of the answer (tool calls, reasoning). `prompt_tokens` where the engine counts
+    along. Not frozen: it is made per read on the hottest path.
     """
 
     frames: list[bytes]
@@ -210,6 +210,7 @@ class Chunk(Struct):
     usage: TokenUsage | None = None
     finish_reason: str | None = None
     opaque: bool = False
+    prompt_tokens: int = 0
 
 
 class Completion(Struct, frozen=True):

@@ -283,8 +283,8 @@ class _Account:
     """What one call used so far, and its settlement, which happens once."""
 
     __slots__ = (
-        "_charged", "_earlier", "_entry", "call", "charge_at", "closed", "finished", "first_token_ms", "opaque", "progress",
-        "settled", "tokens", "usage",
+        "_charged", "_earlier", "_entry", "_prompt", "call", "charge_at", "closed", "finished", "first_token_ms", "opaque",
+        "progress", "settled", "tokens", "usage",
     )  # fmt: skip
 
     def __init__(self, call: ModelCall) -> None:
@@ -298,6 +298,8 @@ class _Account:
         )
         self.charge_at = CHARGE_TOKENS
         self.tokens = 0
+        # Of the prompt, where the engine counts along.
+        self._prompt = 0
         self.usage: TokenUsage | None = None
         self.first_token_ms = 0.0
         self.settled: Settled | None = None
@@ -307,8 +309,9 @@ class _Account:
         self.opaque = False
 
     def take(self, chunk: Chunk) -> None:
-        """Count a chunk."""
+        """Count a first chunk."""
         self.tokens += chunk.tokens
+        self._prompt = self._prompt or chunk.prompt_tokens
         self.note(chunk)
 
     def note(self, chunk: Chunk) -> None:
@@ -326,7 +329,7 @@ class _Account:
 
     def forget(self) -> None:
         """Nothing was counted: the same chunks come again."""
-        self.tokens, self.usage, self.finished, self.opaque = 0, None, False, False
+        self.tokens, self._prompt, self.usage, self.finished, self.opaque = 0, 0, None, False, False
 
     async def book_attempt(self, error: str) -> None:
         """Book what was counted as an entry of its own, which ended with `error`; free the slot and begin anew.
@@ -528,7 +531,8 @@ class _Account:
             return usage
         if state is UsageState.FAILED and not self.tokens:
             return TokenUsage(0, 0, estimated=True)
-        return TokenUsage(estimate_tokens(self.call.prompt_chars), self.tokens, estimated=True)
+        prompt = self._prompt or estimate_tokens(self.call.prompt_chars)
+        return TokenUsage(prompt, self.tokens, estimated=not self._prompt)
 
 
 async def _at_once(chunk: Chunk) -> AsyncIterator[Chunk]:

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from inference.openai_frames import FrameReader, read_completion, read_embeddings, read_refusal
+from inference.types import TokenUsage
 from kernel.errors import EngineRefused, EngineUnavailable, UpstreamFailed
 
 
@@ -77,14 +78,17 @@ def test_counts_of_the_engine_are_taken_and_left_out() -> None:
     assert reader.read([counted("", 0)]) is None
     first = reader.read([counted("one two", 2)])
     assert first is not None
-    assert (first.tokens, first.frames) == (2, [event(""), event("one two")])
+    assert (first.tokens, first.prompt_tokens) == (2, 9)
+    assert first.frames == [event(""), event("one two")]
     # A token that is no whole character yet says nothing, and is counted with the next.
     second = reader.read([counted("", 3), counted(' three,"usage":{', 5)])
     assert second is not None
     assert (second.tokens, reader.tokens) == (3, 5)
     assert second.frames[1] == event(' three,"usage":{')
-    assert second.usage is not None
-    assert (second.usage.prompt_tokens, second.usage.completion_tokens) == (9, 5)
+    assert second.usage is None
+    last = reader.read([counted(" six", 6, reason="stop")])
+    assert last is not None
+    assert last.usage == TokenUsage(9, 6)
 
 
 def test_counts_are_left_out_wherever_they_stand_in_an_event() -> None:
