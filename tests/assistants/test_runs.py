@@ -382,7 +382,7 @@ async def test_a_tenant_cannot_take_all_places(desk: Desk) -> None:
 
 async def test_a_deleted_conversation_ends_its_log(desk: Desk) -> None:
     """The answer has nowhere to go: its readers hear of an end, and nothing crashes."""
-    desk.engine.usual = Act(words=30, gap_s=0.01)
+    desk.engine.usual = Act(words=3000, gap_s=0.01)
     run = await ask(desk)
     reader = asyncio.ensure_future(events_of(desk, run))
     await until_running(desk)
