@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from dns.asyncresolver import Resolver
 from dns.exception import DNSException
+from dns.nameserver import Do53Nameserver
 from dns.rdatatype import RdataType
 from dns.resolver import NXDOMAIN, Answer, NoAnswer, NoResolverConfiguration
 from msgspec import Struct
@@ -33,14 +34,13 @@ class DnsDiscovery:
     def __init__(
         self,
         *,
-        nameservers: Sequence[str] = (),
-        port: int = 53,
+        name_servers: Sequence[tuple[str, int]] = (),
         floor_s: float = FLOOR_S,
         cap_s: float = CAP_S,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Asks the name servers of this machine, or `nameservers`."""
-        self._nameservers, self._port = list(nameservers), port
+        """Asks the name servers of this machine, or those at these addresses and ports."""
+        self._name_servers = [Do53Nameserver(address, port) for address, port in name_servers]
         self._floor_s, self._cap_s, self._timeout_s = floor_s, cap_s, timeout_s
 
     async def follow(self, source: ReplicaSource) -> AsyncGenerator[Roster, None]:
@@ -58,11 +58,11 @@ class DnsDiscovery:
 
     def _resolver(self) -> Resolver:
         try:
-            resolver = Resolver(configure=not self._nameservers)
+            resolver = Resolver(configure=not self._name_servers)
         except NoResolverConfiguration as error:
             raise Unavailable("This machine knows no name server.") from error
-        if self._nameservers:
-            resolver.nameservers, resolver.port = list(self._nameservers), self._port
+        if self._name_servers:
+            resolver.nameservers = self._name_servers
         return resolver
 
     async def _ask(self, resolver: Resolver, source: ReplicaSource) -> _Named:

@@ -39,6 +39,12 @@ def test_nothing_set_is_the_embedded_profile_on_loopback(tmp_path: Path) -> None
     assert found.home == tmp_path
 
 
+def test_name_servers_are_addresses_with_ports(tmp_path: Path) -> None:
+    assert read(tmp_path).name_servers == ()
+    found = read(tmp_path, ATRIUM_NAME_SERVERS="10.0.0.2, 127.0.0.1:8600,[::1],[::1]:8600").name_servers
+    assert found == (("10.0.0.2", 53), ("127.0.0.1", 8600), ("::1", 53), ("::1", 8600))
+
+
 @pytest.mark.parametrize(
     ("variables", "profile"), [({}, "embedded"), (SMALL, "small"), (FULL, "full")], ids=["none", "pg", "all"]
 )
@@ -97,6 +103,8 @@ WRONG = [
     ("ATRIUM_ALLOWED_ORIGINS", "example.org", "origins like"),
     ("ATRIUM_ALLOWED_ORIGINS", "https://example.org/chat", "origins like"),
     ("ATRIUM_TRUSTED_PROXIES", "proxy.example.org", "addresses or networks"),
+    ("ATRIUM_NAME_SERVERS", "ns.example.org", "addresses like"),
+    ("ATRIUM_NAME_SERVERS", "10.0.0.2:70000", "addresses like"),
     ("ATRIUM_EMAIL_URL", "imap://host", "smtp://"),
     ("ATRIUM_SECRET_KEY", "short", "at least 32 characters"),
     ("ATRIUM_KEYRING", "secret", "base64 of 32 bytes"),

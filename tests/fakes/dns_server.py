@@ -1,8 +1,9 @@
 """A name server on loopback that answers from a table, and can be told to fail."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from dns.flags import QR
 from dns.message import from_wire, make_response
@@ -57,3 +58,26 @@ async def name_server() -> AsyncIterator[NameServer]:
         yield server
     finally:
         transport.close()
+
+
+@contextmanager
+def name_server_thread() -> Iterator[NameServer]:
+    """One that runs aside, for tests that wait."""
+    ready, started = threading.Event(), list[tuple[NameServer, asyncio.AbstractEventLoop, asyncio.Event]]()
+
+    async def serve() -> None:
+        async with name_server() as server:
+            done = asyncio.Event()
+            started.append((server, asyncio.get_running_loop(), done))
+            ready.set()
+            await done.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
+    thread.start()
+    ready.wait(10)
+    ((server, loop, done),) = started
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join(10)

@@ -26,7 +26,7 @@ async def server() -> AsyncIterator[NameServer]:
 
 def asking(server: NameServer, *, floor_s: float = 0.05, cap_s: float = 0.05) -> DnsDiscovery:
     return DnsDiscovery(
-        nameservers=["127.0.0.1"], port=server.port, floor_s=floor_s, cap_s=cap_s, timeout_s=0.5
+        name_servers=[("127.0.0.1", server.port)], floor_s=floor_s, cap_s=cap_s, timeout_s=0.5
     )
 
 

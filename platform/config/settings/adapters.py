@@ -29,7 +29,7 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "engine_examiner": BackendSpec(
             "inference.ports.EngineExaminer", "inference.adapters.examiner.HttpEngineExaminer"
         ),
-        **_discoveries(),
+        **_discoveries(environment),
         "provider_fetch": BackendSpec(
             "tenants.ports.ProviderFetch",
             "tenants.adapters.provider_http.HttpProviderFetch",
@@ -91,11 +91,13 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
     return shared | (_full(environment) if environment.profile == FULL else _in_process(environment))
 
 
-def _discoveries() -> dict[str, BackendSpec]:
+def _discoveries(environment: Environment) -> dict[str, BackendSpec]:
     """What says where replicas are, by the kind of source."""
     port, adapters = "inference.ports.Discovery", "inference.adapters"
     return {
-        "discovery.dns": BackendSpec(port, f"{adapters}.dns_discovery.DnsDiscovery"),
+        "discovery.dns": BackendSpec(
+            port, f"{adapters}.dns_discovery.DnsDiscovery", {"name_servers": environment.name_servers}
+        ),
         "discovery.kubernetes": BackendSpec(port, f"{adapters}.kubernetes_discovery.KubernetesDiscovery"),
     }
 

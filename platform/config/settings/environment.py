@@ -57,6 +57,7 @@ class Environment:
     metrics_token: str = field(default="", repr=False)
     audit_forward: str = ""
     scaler: str = ""
+    name_servers: tuple[tuple[str, int], ...] = ()
     slow_ms: int = 5000
     spans_endpoint: str = ""
     host: str = "127.0.0.1"
@@ -114,6 +115,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         metrics_token=_metrics_token(variables),
         audit_forward=_audit_forward(variables),
         scaler=variables.get("ATRIUM_SCALER", "").strip(),
+        name_servers=_name_servers(variables),
         slow_ms=_number(variables, "ATRIUM_SLOW_MS", 5000, 1, 3_600_000),
         spans_endpoint=_url(variables, "OTEL_EXPORTER_OTLP_ENDPOINT", ("http", "https"))
         or _url(variables, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ("http", "https")),
@@ -195,6 +197,19 @@ def _networks(variables: Mapping[str, str], name: str) -> tuple[str, ...]:
                 f"{name}: expected addresses or networks like 10.0.0.0/8, not {each!r}"
             ) from error
     return named
+
+
+def _name_servers(variables: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+    found = []
+    for each in _list(variables, "ATRIUM_NAME_SERVERS"):
+        try:
+            parts = urlsplit(f"//{each}")
+            found.append((str(ipaddress.ip_address(parts.hostname or "")), parts.port or 53))
+        except ValueError as error:
+            raise SettingError(
+                f"ATRIUM_NAME_SERVERS: expected addresses like 10.0.0.2, 127.0.0.1:8600 or [::1], not {each!r}"
+            ) from error
+    return tuple(found)
 
 
 def _number(variables: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

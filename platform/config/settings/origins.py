@@ -50,6 +50,7 @@ VARIABLES: Mapping[str, str] = {
     "ATRIUM_BACKUPS_KEEP": "backups_keep",
     "ATRIUM_AUDIT_FORWARD": "audit_forward",
     "ATRIUM_SCALER": "scaler",
+    "ATRIUM_NAME_SERVERS": "name_servers",
     "ATRIUM_SLOW_MS": "slow_ms",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "spans_endpoint",
 }
