@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fakes.console import PASSWORD, ROLES, ConsolePage, Person, sign_in
 from fakes.demo import Demo, start_demo
+from fakes.dns_server import NameServer, name_server_thread
 from fakes.scaler_program import SECRET, ScalerProgram, scaler_program
 from playwright.sync_api import Browser, sync_playwright
 
@@ -66,7 +67,16 @@ def scaler() -> Iterator[ScalerProgram]:
 
 
 @pytest.fixture(scope="session")
-def installation(tmp_path_factory: pytest.TempPathFactory, scaler: ScalerProgram) -> Iterator[Installation]:
+def names() -> Iterator[NameServer]:
+    """Whom the server asks where replicas are."""
+    with name_server_thread() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def installation(
+    tmp_path_factory: pytest.TempPathFactory, scaler: ScalerProgram, names: NameServer
+) -> Iterator[Installation]:
     """The server. `ATRIUM_TEST_WEB` names another build of the front end than the checkout's."""
     home = tmp_path_factory.mktemp("console") / "home"
     built = os.environ.get("ATRIUM_TEST_WEB")
@@ -77,7 +87,11 @@ def installation(tmp_path_factory: pytest.TempPathFactory, scaler: ScalerProgram
     told = tmp_path_factory.mktemp("scaler") / "scaler.toml"
     told.write_text(f'kind = "webhook"\nurl = "{scaler.url}"\nsecret = "{SECRET}"\n')
     # Tests receive webhooks on loopback.
-    environment = {"ATRIUM_WEBHOOK_HOSTS": "127.0.0.1", "ATRIUM_SCALER": str(told)}
+    environment = {
+        "ATRIUM_WEBHOOK_HOSTS": "127.0.0.1",
+        "ATRIUM_SCALER": str(told),
+        "ATRIUM_NAME_SERVERS": f"127.0.0.1:{names.port}",
+    }
     demo = start_demo(home, documents=False, environment=environment)
     made = _PEOPLE.format(second=SECOND, tenant=demo.tenant, password=PASSWORD)
     assert demo.server.run_code(made) == "made"

@@ -1,6 +1,7 @@
 /** Calls and wire shapes of models, pools, replicas and the connection test. */
 
 import { api, type Page } from "./client";
+import type { SourceKind, SourceState } from "./sources";
 
 export type ModelKind = "chat" | "embedding" | "rerank" | "transcription";
 export type Tier = "light" | "heavy";
@@ -42,6 +43,8 @@ export interface Pool {
   built_in: boolean;
   models: string[];
   replica_count: number;
+  source_kind: SourceKind;
+  source_state: SourceState;
   state: PoolState;
   healthy: number;
   unhealthy: number;
@@ -68,6 +71,9 @@ export interface Replica {
   vllm: boolean;
   built_in: boolean;
   has_api_key: boolean;
+  /** Which kind of source found it, and since when it names it no more. */
+  origin: SourceKind;
+  vanished_at: string | null;
   state: ReplicaState;
   since: string | null;
   checked_at: string | null;

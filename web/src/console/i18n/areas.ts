@@ -18,6 +18,7 @@ import type { breakglass } from "./breakglass.en";
 import type { provisioning } from "./provisioning.en";
 import type { scaling } from "./scaling.en";
 import type { signin } from "./signin.en";
+import type { sources } from "./sources.en";
 import type { tenant } from "./tenant.en";
 import type { upkeep } from "./upkeep.en";
 import type { webhooks } from "./webhooks.en";
@@ -42,6 +43,7 @@ export interface Areas {
   provisioning: typeof provisioning;
   scaling: typeof scaling;
   signin: typeof signin;
+  sources: typeof sources;
   tenant: typeof tenant;
   upkeep: typeof upkeep;
   usage: typeof usage;
@@ -71,6 +73,7 @@ export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
   provisioning: { en: () => import("./provisioning.en"), de: () => import("./provisioning.de") },
   scaling: { en: () => import("./scaling.en"), de: () => import("./scaling.de") },
   signin: { en: () => import("./signin.en"), de: () => import("./signin.de") },
+  sources: { en: () => import("./sources.en"), de: () => import("./sources.de") },
   tenant: { en: () => import("./tenant.en"), de: () => import("./tenant.de") },
   upkeep: { en: () => import("./upkeep.en"), de: () => import("./upkeep.de") },
   usage: { en: () => import("./usage.en"), de: () => import("./usage.de") },

@@ -66,6 +66,7 @@ export const audit: typeof english = {
     pool: "Pool",
     price: "Preis eines Modells",
     pool_scaling: "Replikate eines Pools",
+    pool_source: "Quelle der Replikate eines Pools",
     replica: "Replika",
     retention: "Aufbewahrungsregel",
     session: "Sitzung",

@@ -64,6 +64,7 @@ export const audit = {
     pool: "pool",
     price: "price of a model",
     pool_scaling: "replicas of a pool",
+    pool_source: "source of a pool's replicas",
     replica: "replica",
     retention: "retention rule",
     session: "session",

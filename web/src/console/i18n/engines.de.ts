@@ -109,6 +109,8 @@ export const engines: typeof english = {
     firstNote: "die schnellste Engine, zuletzt",
     cached: "Im Cache gefunden",
     cachedNote: "Prompt-Tokens, seit die Engines laufen",
+    sourceTrouble: "Niemand sagt, wo seine Replikate sind",
+    origins: { static: "von Hand eingetragen", dns: "im DNS gefunden", kubernetes: "in Kubernetes gefunden" },
     replicas: "Engines",
     replicasLead: "Geschwindigkeiten hat der Serverprozess, der diese Seite beantwortet, aus eigenen Aufrufen gelernt; ein Strich steht für das, was er noch nicht weiß.",
     columns: {

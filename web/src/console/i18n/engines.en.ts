@@ -107,6 +107,8 @@ export const engines = {
     firstNote: "the quickest engine, of late",
     cached: "Found in caches",
     cachedNote: "prompt tokens, since the engines began",
+    sourceTrouble: "Nobody says where its replicas are",
+    origins: { static: "registered by hand", dns: "found by DNS", kubernetes: "found in Kubernetes" },
     replicas: "Engines",
     replicasLead: "Speeds are what the server process that answers this page has learned from its own calls; a dash is what it does not know yet.",
     columns: {
