@@ -1,19 +1,13 @@
 """A question whose answer is waited for: the REST door of a Run."""
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
-from asgiref.sync import SyncToAsync, async_to_sync
 from django.db import close_old_connections
 
 from assistants.services.runs import close_runs, find_message, follow_run, start_run
 from assistants.types import MessageView
-from kernel.backends import backends
+from substrate.bridge import wait_for
 from tenants.types import Principal
-
-T = TypeVar("T")
 
 
 def ask(
@@ -46,24 +40,4 @@ def ask(
 
     # The view's own connection is not needed while others work for it.
     close_old_connections()
-    return _wait_for(work)
-
-
-def _wait_for(work: Callable[[], Awaitable[T]]) -> T:
-    """On the server's own loop, where its Runs and directories live; in a loop of its own where there is none."""
-    main: asyncio.AbstractEventLoop | None = getattr(SyncToAsync.threadlocal, "main_event_loop", None)
-    if main is not None and main.is_running():
-        return async_to_sync(_run)(work)
-    return asyncio.run(_run_and_close(work))
-
-
-async def _run(work: Callable[[], Awaitable[T]]) -> T:
-    return await work()
-
-
-async def _run_and_close(work: Callable[[], Awaitable[T]]) -> T:
-    try:
-        return await work()
-    finally:
-        await close_runs()
-        await backends.close()
+    return wait_for(work, closing=close_runs)

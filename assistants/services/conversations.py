@@ -3,12 +3,15 @@
 import re
 import uuid
 from dataclasses import dataclass
+from functools import partial
 
 from assistants import selectors
 from assistants.models import Conversation
 from assistants.ownership import owner_of
-from assistants.types import ConversationView, MessageRole, MessageView
+from assistants.services.runs import stop_logs
+from assistants.types import ConversationView, MessageRole, MessageState, MessageView
 from kernel.errors import BadInput
+from substrate.bridge import wait_for
 from substrate.scoping import tenant_scope
 from tenants.services import require
 from tenants.types import Principal
@@ -47,10 +50,17 @@ def rename_conversation(*, principal: Principal, conversation_id: uuid.UUID, tit
 
 
 def delete_conversation(*, principal: Principal, conversation_id: uuid.UUID) -> None:
-    """Delete it with its messages; usage records stay. Raises PermissionDenied, NotFound."""
+    """Delete it with its messages; usage records stay. An answer that is being made is stopped.
+
+    Not to be called from a coroutine. Raises PermissionDenied, NotFound.
+    """
     require(principal, "conversations.own")
     with tenant_scope(principal.tenant_id):
-        selectors.find_conversation(owner_of(principal), conversation_id).delete()
+        row = selectors.find_conversation(owner_of(principal), conversation_id)
+        running = list(row.messages.filter(state=MessageState.RUNNING).values_list("id", flat=True))
+        row.delete()
+    if running:
+        wait_for(partial(stop_logs, running))
 
 
 @dataclass(frozen=True, slots=True)

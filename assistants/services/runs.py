@@ -3,7 +3,7 @@
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -188,6 +188,19 @@ async def stop_run(*, principal: Principal, message_id: uuid.UUID) -> None:
     message = await run_unit(selectors.load_message, principal.tenant_id, owner_of(principal), message_id)
     if message.state is not MessageState.RUNNING:
         return
+    await _stop_log(message_id)
+
+
+async def stop_logs(message_ids: Sequence[uuid.UUID]) -> None:
+    """Ask that Runs stop whose messages are gone: what cannot be told now goes on to its end, and is written nowhere."""
+    for message_id in message_ids:
+        try:
+            await _stop_log(message_id)
+        except Unavailable:
+            log.warning("run_not_stopped", message_id=str(message_id))
+
+
+async def _stop_log(message_id: uuid.UUID) -> None:
     run_log: RunLog = backends["run_log"]
     try:
         await run_log.stop(message_id)

@@ -7,7 +7,6 @@ from typing import Any
 
 from kernel.errors import Conflict, NotFound
 from knowledge import selectors
-from knowledge.bridge import wait_for
 from knowledge.contents import read_content
 from knowledge.limits import MAX_CHOSEN_DOCUMENTS
 from knowledge.models import Document, KnowledgeBase, RemovedDocument
@@ -21,6 +20,7 @@ from knowledge.types import (
     DocumentState,
     DocumentView,
 )
+from substrate.bridge import wait_for
 from substrate.jobs import enqueue_job
 from substrate.scoping import tenant_scope
 from substrate.versions import check_version

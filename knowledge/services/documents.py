@@ -13,7 +13,6 @@ from django.db import IntegrityError
 
 from kernel.errors import BadInput, Conflict, NotFound
 from knowledge import selectors
-from knowledge.bridge import wait_for
 from knowledge.contents import forget_contents, store_content, store_texts
 from knowledge.limits import MAX_FILE_BYTES, MAX_TEXT_CHARS
 from knowledge.models import Document, KnowledgeBase
@@ -21,6 +20,7 @@ from knowledge.services.bases import find_base
 from knowledge.services.removal import enqueue_forgetting
 from knowledge.types import DocumentState, NewDocument, StoredContent, Upserted, UpsertOutcome
 from substrate.audit import record_act
+from substrate.bridge import wait_for
 from substrate.changes import record_change
 from substrate.jobs import enqueue_job
 from substrate.scoping import tenant_scope

@@ -19,7 +19,6 @@ from kernel.hops import hop
 from kernel.ids import make_traceparent, parse_uuid
 from kernel.streams import together
 from knowledge import selectors
-from knowledge.bridge import wait_for
 from knowledge.limits import MAX_FILTERED_DOCUMENTS, MAX_HITS, MAX_QUERY_CHARS
 from knowledge.models import Chunk, KnowledgeBase
 from knowledge.ports import VectorStore
@@ -28,6 +27,7 @@ from knowledge.scoring import places
 from knowledge.types import Collection, FoundPassages, Hit, Passage, SearchFilters, SearchMode, VectorQuery
 from routing.services import embed
 from routing.types import ModelCall
+from substrate.bridge import wait_for
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants.services import require

@@ -12,10 +12,10 @@ from fakes.library import Library
 from kernel.backends import backends
 from kernel.errors import EngineUnavailable, NotFound
 from kernel.hops import Trail, on_trail
-from knowledge.bridge import wait_for
 from knowledge.remembered import RememberedSearches, SearchKey
 from knowledge.services import delete_document, retrieve
 from knowledge.types import Collection, Hit, Passage, SearchMode
+from substrate.bridge import wait_for
 from substrate.changes import EVERYTHING
 from substrate.ports import ChangeEvent
 from tenants.types import Principal

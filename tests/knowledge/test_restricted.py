@@ -6,9 +6,9 @@ import pytest
 from fakes.library import Library
 
 from kernel.errors import NotFound
-from knowledge.bridge import wait_for
 from knowledge.services import get_document, list_passages, retrieve, search
 from knowledge.types import Passage
+from substrate.bridge import wait_for
 from tenants.types import Principal
 
 OPEN, SHUT = "The lighthouse is painted white.", "The lighthouse keeper earns nine pounds."
