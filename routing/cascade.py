@@ -16,7 +16,7 @@ from inference.types import Chunk, Completion, ModelSpec, Surface, Tier
 from routing.choice_types import Cascade
 from routing.choosing import By, Choice
 from routing.continuation import GRAMMARS
-from routing.eligibility import Available, Candidate, reachable
+from routing.eligibility import Available, Candidate, one_answer, reachable
 from routing.shares import Threshold
 
 # One token that could be nothing does not decide for all: vLLM writes -9999 for a probability of 0.
@@ -74,11 +74,7 @@ def ladder_of(
 
 def measurable(surface: Surface, body: Mapping[str, Any]) -> bool:
     """Whether the beginning of an answer tells how sure the model is: one answer, of free text, without tools."""
-    if surface is not Surface.CHAT and surface is not Surface.COMPLETIONS:
-        return False
-    if (body.get("n") or 1) != 1 or (body.get("best_of") or 1) != 1 or body.get("echo"):
-        return False
-    if body.get("tools") or body.get("functions") or isinstance(body.get("prompt"), list):
+    if not one_answer(surface, body) or body.get("tools") or body.get("functions"):
         return False
     return not any(
         body.get(name) and body[name] != {"type": "text"} for name in GRAMMARS if name not in _LOGPROBS

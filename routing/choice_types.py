@@ -5,7 +5,7 @@ that a word with a typing error is refused when it is saved and never ignored wh
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
@@ -18,6 +18,7 @@ from inference.types import MODEL_ID_LENGTH
 MOST_RULES = 100
 MOST_CHAINS = 100
 MOST_CANARIES = 20
+MOST_SHADOWS = 20
 MIN_HELD_TOKENS, MAX_HELD_TOKENS = 4, 64
 MOST_CACHING_KEYS = 200
 MOST_IN_LIST = 50
@@ -38,6 +39,7 @@ DayTime = Annotated[str, Meta(pattern=r"^(?:[01][0-9]:[0-5][0-9]|2[0-3]:[0-5][0-
 TokenCount = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Share = Annotated[int, Meta(ge=1, le=99)]
+Part = Annotated[int, Meta(ge=1, le=100)]
 
 
 class Use(StrEnum):
@@ -99,6 +101,16 @@ class Canary(Struct, frozen=True, forbid_unknown_fields=True):
     percent: Share
 
 
+class Shadow(Struct, frozen=True, forbid_unknown_fields=True):
+    """`percent` of the calls that `model` has answered are asked of `to` as well, to compare both: nobody is shown what it
+    says.
+    """
+
+    model: ModelId
+    to: ModelId
+    percent: Part
+
+
 class CacheUse(StrEnum):
     """What becomes of answers that could be given again: of calls that ask for it or that are the same each time (`asked`),
     of every call whose model allows it (`always`), of none, an assistant's neither (`never`).
@@ -147,6 +159,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     canaries: Annotated[tuple[Canary, ...], Meta(max_length=MOST_CANARIES)] = ()
     caching: Caching = Caching()
     cascade: Cascade | None = None
+    shadows: Annotated[tuple[Shadow, ...], Meta(max_length=MOST_SHADOWS)] = ()
 
     @property
     def empty(self) -> bool:
@@ -213,7 +226,40 @@ def read_policy(document: object) -> Policy:
     return msgspec.convert(document, Policy)
 
 
+def read_stored(document: object) -> Policy:
+    """The policy of a document that was stored, perhaps by a later version: what this one does not know is left out.
+
+    Of a list the whole entry is: a rule without one of its conditions would hold for more. Raises as `read_policy`.
+    """
+    return msgspec.convert(_known(document, _SHAPE), Policy)
+
+
+_SHAPE = msgspec.inspect.type_info(Policy)
+
+
+def _known(document: object, shape: msgspec.inspect.Type) -> object:
+    if isinstance(shape, msgspec.inspect.UnionType):
+        shape = next((each for each in shape.types if isinstance(each, msgspec.inspect.StructType)), shape)
+    if isinstance(shape, msgspec.inspect.StructType) and isinstance(document, Mapping):
+        return {
+            field.name: _known(document[field.name], field.type)
+            for field in shape.fields
+            if field.name in document
+        }
+    if isinstance(shape, msgspec.inspect.VarTupleType) and isinstance(document, list):
+        return [_known(each, shape.item_type) for each in document if not _says_more(each, shape.item_type)]
+    return document
+
+
+def _says_more(entry: object, shape: msgspec.inspect.Type) -> bool:
+    if not isinstance(shape, msgspec.inspect.StructType) or not isinstance(entry, Mapping):
+        return False
+    return not entry.keys() <= {field.name for field in shape.fields}
+
+
 def written_policy(policy: Policy) -> dict[str, object]:
-    """The policy as JSON."""
+    """The policy as JSON. What came with a later version is left out while it says nothing: earlier ones refuse it."""
     found: dict[str, object] = msgspec.to_builtins(policy)
+    if not policy.shadows:
+        del found["shadows"]
     return found

@@ -149,6 +149,15 @@ def _holds_image(message: object) -> bool:
     )
 
 
+def one_answer(surface: Surface, body: Mapping[str, Any]) -> bool:
+    """Whether a call is answered by one text that is the model's own."""
+    if surface is not Surface.CHAT and surface is not Surface.COMPLETIONS:
+        return False
+    if (body.get("n") or 1) != 1 or (body.get("best_of") or 1) != 1:
+        return False
+    return not body.get("echo") and not isinstance(body.get("prompt"), list)
+
+
 def meets(spec: ModelSpec, needs: Needs) -> bool:
     """Whether the model takes what the call brings."""
     return (spec.tools or not needs.tools) and (spec.images or not needs.images)

@@ -31,6 +31,14 @@ UNNAMED_ANSWER_TOKENS = 1_024
 LONGEST_ANSWER_TOKENS = 16_384
 
 
+# Copies of calls, which nobody waits for: in one process at once, the wait for a slot, until the first byte of a stream
+# (that wait included), and altogether.
+MOST_COPIES = 8
+COPY_QUEUE_S = 10.0
+COPY_FIRST_S = 30.0
+COPY_ANSWER_S = 180.0
+
+
 def estimate_tokens(chars: int) -> int:
     """Tokens of a text of `chars` characters, where nobody has counted: a quarter, rounded up."""
     return -(-chars // CHARS_PER_TOKEN)

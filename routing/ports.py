@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from routing.types import Lease, PoolSnapshot, Ticket
+from routing.types import Answered, Lease, ModelCall, PoolSnapshot, Ticket
 
 
 class ResponseCache(Protocol):
@@ -18,6 +18,24 @@ class ResponseCache(Protocol):
 
     async def forget(self, tenant: str) -> None:
         """Drop what is kept for the tenant."""
+        ...
+
+
+class Copies(Protocol):
+    """Asks calls that were answered of another model too, and has both compared. Nothing of it is waited for."""
+
+    def begin(self, call: ModelCall, to: str, answered: Answered) -> None:
+        """Ask `to` what `call` asked, beside what goes on; left out where too many are under way. Returns at once, never
+        raises.
+        """
+        ...
+
+    async def settled(self) -> None:
+        """Return when none is under way."""
+        ...
+
+    async def close(self) -> None:
+        """End those under way, at once."""
         ...
 
 

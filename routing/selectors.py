@@ -5,7 +5,7 @@ import uuid
 import msgspec
 import structlog
 
-from routing.choice_types import NOTHING_SAID, Policy, TenantPolicy, read_policy
+from routing.choice_types import NOTHING_SAID, Policy, TenantPolicy, read_stored
 from routing.models import ChoicePolicy
 from substrate.crossing import system_scope
 
@@ -35,7 +35,7 @@ def load_policy(tenant_id: uuid.UUID) -> TenantPolicy | None:
 def policy_of(document: object, tenant_id: uuid.UUID) -> Policy:
     """The policy of a stored document. One that this version cannot read says nothing, loudly."""
     try:
-        return read_policy(document)
+        return read_stored(document)
     except msgspec.ValidationError as error:
         log.error("choice_policy_unreadable", tenant_id=str(tenant_id), error=str(error))
         return NOTHING_SAID

@@ -101,6 +101,14 @@ class CanaryShape(StrictSerializer):
     percent = serializers.IntegerField(min_value=1, max_value=99)
 
 
+class ShadowShape(StrictSerializer):
+    """So many percent of the calls that `model` has answered are asked of `to` as well, to compare both."""
+
+    model = serializers.CharField(max_length=MODEL_ID_LENGTH)
+    to = serializers.CharField(max_length=MODEL_ID_LENGTH, help_text="nobody is shown what it says")
+    percent = serializers.IntegerField(min_value=1, max_value=100)
+
+
 class KeyCachingShape(StrictSerializer):
     """What is said for the calls of one key."""
 
@@ -166,6 +174,7 @@ class PolicyShape(StrictSerializer):
     canaries = CanaryShape(many=True, default=list)
     caching = CachingShape(default=dict)
     cascade = CascadeShape(allow_null=True, default=None)
+    shadows = ShadowShape(many=True, default=list)
 
 
 class PolicyOutput(PolicyShape):

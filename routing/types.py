@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from inference.types import Chunk, Completion, ContextPassage, Surface, TokenUsage
 from kernel.allowance import Allowance
-from tenants.types import Principal, PriorityClass
+from tenants.types import Principal, PriorityClass, UsageEntry
 
 # Tokens of prompts that a replica reads in a second, as long as nobody has measured it.
 PREFILL_TPS = 4000.0
@@ -69,7 +69,8 @@ class ModelCall(Struct, frozen=True):
     length of the prompt's text, for estimates. `origin` is `v1`, `ws`, `rest` or `ingestion`. `priority` is already
     clamped to the principal's cap. `cache` is None where no answer is kept, nor a kept one given. `tell` hears of the
     call's place in a queue while it waits in one, at most once a second; it must return at once and not raise.
-    `conversation` names what should stay with one model, where there is such a thing. `given` is an answer that was found
+    `conversation` names what should stay with one model, where there is such a thing. `copy`: it was answered before, and
+    is asked again to compare two models; nobody waits for it, and nothing may suffer for it. `given` is an answer that was found
     elsewhere: it is given again if its model may still answer the call.
     """
 
@@ -91,6 +92,15 @@ class ModelCall(Struct, frozen=True):
     cache: CacheWish | None = None
     conversation: str = ""
     given: KeptAnswer | None = None
+    copy: bool = False
+
+
+class Answered(Struct, frozen=True):
+    """An answer to its end: what was booked of it, its text as far as it may be compared, and how it ended."""
+
+    entry: UsageEntry
+    text: str
+    finish: str
 
 
 class ReplicaSlots(Struct, frozen=True):

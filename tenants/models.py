@@ -30,6 +30,7 @@ from tenants.scim_models import Provisioned as Provisioned
 from tenants.scim_models import ScimToken as ScimToken
 from tenants.service_account_models import ServiceAccount as ServiceAccount
 from tenants.session_models import Session as Session
+from tenants.shadow_models import ShadowPair as ShadowPair
 from tenants.types import (
     EMAIL_LENGTH,
     MESSAGE_LENGTH,

@@ -4,7 +4,7 @@ A plan is made once for a caller and the models it may reach, and lives until on
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 
@@ -23,6 +23,8 @@ from tenants.limit_types import (
 from tenants.periods import period_bounds
 
 _FOREVER_MS = 1 << 62
+# Percent of each day and month, for calls that somebody waits for.
+KEPT_BACK = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +125,13 @@ def _charge(rule: Limit, line: Line) -> Charge:
     return Charge(unit, 0, model)
 
 
-def make_plan(limits: TenantLimits, subjects: Subjects, now: datetime) -> Plan | None:
-    """The plan of a caller, None when nothing limits it."""
+def make_plan(limits: TenantLimits, subjects: Subjects, now: datetime, *, spare: bool = False) -> Plan | None:
+    """The plan of a caller, None when nothing limits it. With `spare` it is of what nobody waits for: that takes no place
+    and no share of a rate from others, and leaves them the last `KEPT_BACK` percent of each day and month.
+    """
     rules = tuple(rule for rule in rules_for(limits, subjects) if not rule.measure.is_stock)
+    if spare:
+        rules = tuple(_less(rule) for rule in rules if rule.measure.kind >= LineKind.DAY)
     if not rules:
         return None
     lines = tuple(line_of(rule, now, limits.timezone) for rule in rules)
@@ -145,6 +151,10 @@ def make_plan(limits: TenantLimits, subjects: Subjects, now: datetime) -> Plan |
             if rule.soft is not None
         ),
     )
+
+
+def _less(rule: Limit) -> Limit:
+    return rule if rule.hard is None else replace(rule, hard=rule.hard * (100 - KEPT_BACK) // 100)
 
 
 def _indexes(rules: Sequence[Limit], measure: Measure) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,16 @@ import orjson
 import structlog
 
 from kernel.errors import Unavailable
-from tenants.types import SpoolBacklog, SpoolEntry, TraceEntry, TraceHop, TraceState, UsageEntry, UsageState
+from tenants.types import (
+    PairEntry,
+    SpoolBacklog,
+    SpoolEntry,
+    TraceEntry,
+    TraceHop,
+    TraceState,
+    UsageEntry,
+    UsageState,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +45,8 @@ READ_BYTES = 4 * 1024 * 1024
 REJECTED = "rejected.log"
 
 _encoder = msgspec.json.Encoder()
+_USAGE_FIELDS = frozenset(UsageEntry.__struct_fields__)
+_TRACE_FIELDS = frozenset(field.name for field in fields(TraceEntry))
 
 
 def encode_entry(entry: SpoolEntry) -> bytes:
@@ -44,9 +55,14 @@ def encode_entry(entry: SpoolEntry) -> bytes:
 
 
 def decode_entry(line: bytes) -> SpoolEntry:
-    """The entry of a line: usage, or the way of a request. Raises ValueError when it is neither."""
+    """The entry of a line: usage, the way of a request, or a comparison. Raises ValueError when it is none of them.
+
+    Fields that a later version has added are left out, so that versions may run side by side.
+    """
     try:
         raw: dict[str, Any] = orjson.loads(line)
+        if raw.get("kind") == "pair":
+            return msgspec.convert(raw, PairEntry)
         raw["record_id"] = uuid.UUID(raw["record_id"])
         raw["tenant_id"] = uuid.UUID(raw["tenant_id"])
         for name in ("user_id", "api_key_id"):
@@ -55,11 +71,16 @@ def decode_entry(line: bytes) -> SpoolEntry:
         if raw.get("kind") == "trace":
             raw["state"] = TraceState(raw["state"])
             raw["hops"] = tuple(TraceHop(**each) for each in raw["hops"])
-            return TraceEntry(**raw)
+            return TraceEntry(**_known(raw, _TRACE_FIELDS))
         raw["state"] = UsageState(raw["state"])
-        return UsageEntry(**raw)
+        return UsageEntry(**_known(raw, _USAGE_FIELDS))
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, OSError) as error:
         raise ValueError(f"not a usage entry: {error}") from error
+
+
+def _known(raw: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """`raw` without what has none of these names."""
+    return raw if raw.keys() <= names else {name: raw[name] for name in raw.keys() & names}
 
 
 def _moment(told: str | float) -> datetime:

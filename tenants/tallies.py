@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tenants.types import Latency, UsageState, UsageTotals
+from tenants.types import SHADOW, Latency, UsageState, UsageTotals
 
 ALPHA = 0.05
 _GAMMA = (1 + ALPHA) / (1 - ALPHA)
@@ -32,6 +32,11 @@ Buckets = dict[int, int]
 
 class Measured(Protocol):
     """A finished call, as far as it is counted."""
+
+    @property
+    def origin(self) -> str:
+        """Where it came from."""
+        ...
 
     @property
     def state(self) -> UsageState:
@@ -127,8 +132,18 @@ class Tally:
         """All calls."""
         return self.completed + self.cancelled + self.failed
 
+    @property
+    def used(self) -> bool:
+        """Whether there is anything to tell: calls, or what copies of calls used."""
+        return bool(self.requests or self.prompt_tokens or self.completion_tokens)
+
     def count(self, call: Measured) -> None:
-        """Add one call."""
+        """Add one call. A copy of one is no request, and its times are nobody's: it counts for what it used."""
+        self.prompt_tokens += call.prompt_tokens
+        self.completion_tokens += call.completion_tokens
+        self.cost_nano += call.cost_nano
+        if call.origin == SHADOW:
+            return
         if call.state is UsageState.COMPLETED:
             self.completed += 1
             bucket = bucket_of(call.total_ms)
@@ -137,9 +152,6 @@ class Tally:
             self.cancelled += 1
         else:
             self.failed += 1
-        self.prompt_tokens += call.prompt_tokens
-        self.completion_tokens += call.completion_tokens
-        self.cost_nano += call.cost_nano
         if call.first_token_ms > 0:
             bucket = bucket_of(call.first_token_ms)
             self.first_tokens[bucket] = self.first_tokens.get(bucket, 0) + 1

@@ -9,6 +9,10 @@ from msgspec import Struct
 
 from tenants.access_types import RoleName as RoleName
 from tenants.break_glass_types import OpenGrant
+from tenants.shadow_types import SHADOW as SHADOW
+from tenants.shadow_types import PairEntry as PairEntry
+from tenants.shadow_types import PairSide as PairSide
+from tenants.shadow_types import PairState as PairState
 from tenants.trace_types import TraceEntry as TraceEntry
 from tenants.trace_types import TraceHop as TraceHop
 from tenants.trace_types import TraceState as TraceState
@@ -464,7 +468,7 @@ def normal_email(email: str) -> str:
 
 
 # What the usage spool carries.
-SpoolEntry = UsageEntry | TraceEntry
+SpoolEntry = UsageEntry | TraceEntry | PairEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ MOST_LATENCY_ROWS = 100_000
 # A call's id is made when it begins, its row's time a moment later or earlier.
 _SLACK = timedelta(minutes=10)
 _NUMBERS = ("completed", "cancelled", "failed", "prompt_tokens", "completion_tokens", "cost_nano")
-_CALL = ("state", "prompt_tokens", "completion_tokens", "cost_nano", "first_token_ms", "total_ms")
+_CALL = ("state", "origin", "prompt_tokens", "completion_tokens", "cost_nano", "first_token_ms", "total_ms")
 
 GroupOf = Callable[[datetime], str]
 
@@ -73,6 +73,7 @@ class Question:
 
 class _Call(NamedTuple):
     state: UsageState
+    origin: str
     prompt_tokens: int
     completion_tokens: int
     cost_nano: int
@@ -145,7 +146,7 @@ def _zoned(
             tally.add(each)
         for each in filter(None, less):
             tally.take_away(each)
-        if tally.requests:
+        if tally.used:
             found[name] = tally
     return found
 

@@ -12,6 +12,7 @@ from config.heartbeat import take_leave, tell_forever
 from config.static import Receive, Scope, Send
 from kernel.backends import backends, import_object
 from kernel.streams import Supervisor
+from routing.services import close_copies
 from substrate.changes import ChangeTail
 from substrate.ports import Directory
 from substrate.schema import SchemaMismatch, require_schema
@@ -71,7 +72,8 @@ class Lifespan:
         log.info("started", role=role, profile=settings.ATRIUM.profile)
 
     async def shutdown(self) -> None:
-        """End runs and background work, then close connections."""
+        """End copies, runs and background work, then close connections."""
+        await close_copies()
         await close_runs()
         await self._supervisor.close()
         await take_leave()

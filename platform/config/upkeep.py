@@ -13,7 +13,12 @@ from substrate.idempotency import forget_old_records
 from substrate.jobs import forget_old_jobs
 from substrate.processes import forget_gone_processes
 from substrate.units import run_unit
-from tenants.services import forget_old_invitations, forget_old_sessions, forget_old_traces
+from tenants.services import (
+    forget_old_invitations,
+    forget_old_pairs,
+    forget_old_sessions,
+    forget_old_traces,
+)
 
 log = structlog.get_logger(__name__)
 EVERY_S = 600.0
@@ -32,6 +37,7 @@ async def keep_up_forever() -> None:
             acts = await run_unit(forget_old_acts)
             await run_unit(forget_gone_processes)
             traces = await run_unit(forget_old_traces)
+            pairs = await run_unit(forget_old_pairs)
             sessions = await run_unit(forget_old_sessions)
             invitations = await run_unit(forget_old_invitations)
             assistants = await run_unit(forget_deleted_assistants)
@@ -42,6 +48,7 @@ async def keep_up_forever() -> None:
                 jobs=jobs,
                 acts=acts,
                 traces=traces,
+                shadow_pairs=pairs,
                 invitations=invitations,
                 sessions=sessions,
                 assistants=assistants,

@@ -2,6 +2,7 @@
 
 from routing.services.calls import Flow, dispatch, embed
 from routing.services.choosing import find_caching
+from routing.services.copying import close_copies
 from routing.services.evaluating import PoolEvaluator, scale_pools_forever
 from routing.services.explaining import explain_call
 from routing.services.finding import ReplicaFinder, find_replicas_forever
@@ -15,6 +16,7 @@ __all__ = [
     "PoolEvaluator",
     "ReplicaFinder",
     "RoutingMemory",
+    "close_copies",
     "dispatch",
     "draft_policy",
     "embed",

@@ -31,7 +31,7 @@ class Account:
     """What one call used so far, and its settlement, which happens once."""
 
     __slots__ = (
-        "_charged", "_earlier", "_entry", "_prompt", "call", "charge_at", "closed", "finished", "first_token_ms", "opaque",
+        "_charged", "_earlier", "_prompt", "call", "charge_at", "closed", "entry", "finished", "first_token_ms", "opaque",
         "progress", "settled", "tokens", "usage",
     )  # fmt: skip
 
@@ -39,7 +39,8 @@ class Account:
         """Nothing was used yet."""
         self.call = call
         self._charged = 0
-        self._entry: UsageEntry | None = None
+        # What was booked of the call itself, once it was.
+        self.entry: UsageEntry | None = None
         # What attempts have cost that are not shown: prompt tokens, answer tokens, nano-units.
         self._earlier = (0, 0, 0)
         self.progress = Progress(
@@ -160,7 +161,7 @@ class Account:
         usage, cost = kept.usage, inference.price_kept(model, kept.usage)
         self.usage, self.settled = usage, Settled(usage, cost)
         self.first_token_ms = self.progress.elapsed_ms()
-        self._entry = self._entry_of(
+        self.entry = self._entry_of(
             kept.model, kept.pool, "", UsageState.COMPLETED, self.settled, cached=True
         )
         saved = inference.price(model, usage) - cost
@@ -187,9 +188,9 @@ class Account:
             log.error("usage_not_stored", request_id=self.call.request_id, error=str(problem))
 
     async def _store(self, state: UsageState, error: str) -> None:
-        if self._entry is None:
-            self._entry = self._make_entry(state, error)
-        entry = self._entry
+        if self.entry is None:
+            self.entry = self._make_entry(state, error)
+        entry = self.entry
         try:
             if entry is not None:
                 began = time.perf_counter()

@@ -69,12 +69,13 @@ class Admissions:
         """What `call` holds of its limits, None when it has none.
 
         A candidate whose own limit is used up is left out while there are others; so is the dearest that only stands in
-        for the first, where the budget does not hold as much as it might use. Raises RateLimited, QuotaExhausted,
+        for the first, where the budget does not hold as much as it might use. A copy counts for days and months alone, and
+        not to their ends. Raises RateLimited, QuotaExhausted,
         Unavailable.
         """
         models = {candidate.model.id: candidate.model for candidate in candidates}
         while True:
-            plan = await self._plans.find(call.principal, tuple(models))
+            plan = await self._plans.find(call.principal, tuple(models), spare=call.copy)
             if plan is None:
                 return None
             if plan.limits.recount:

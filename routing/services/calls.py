@@ -29,8 +29,9 @@ from routing.services.remembering import (
     new_decision,
     recall,
 )
+from routing.services.shadowing import Watched, watch
 from routing.types import KeptAnswer, ModelCall, RoutingDecision, Settled
-from tenants.types import UsageState
+from tenants.types import UsageEntry, UsageState
 
 # How often the pace of a slow stream is noted: after so many seconds of waiting for it.
 PACE_S = 1.0
@@ -39,7 +40,16 @@ PACE_S = 1.0
 class Flow:
     """An answer that has begun: `decision` is final. `settled` says what it cost, once it has ended."""
 
-    __slots__ = ("_account", "_completion", "_kept", "_remembering", "_rest", "_stream", "decision")
+    __slots__ = (
+        "_account",
+        "_completion",
+        "_kept",
+        "_remembering",
+        "_rest",
+        "_stream",
+        "_watched",
+        "decision",
+    )
 
     def __init__(
         self,
@@ -47,11 +57,13 @@ class Flow:
         decision: RoutingDecision,
         answer: Completion | Placed[Begun] | KeptAnswer,
         remembering: Remembering | None = None,
+        watched: Watched | None = None,
     ) -> None:
-        """Made by `dispatch`; a stream is kept where `remembering` says."""
+        """Made by `dispatch`; a stream is kept where `remembering` says, and copied once it is `watched` to its end."""
         self._account = account
         self.decision = decision
         self._remembering = remembering
+        self._watched = watched
         self._kept = answer if isinstance(answer, KeptAnswer) else None
         self._completion = answer if isinstance(answer, Completion) else None
         self._stream = answer if isinstance(answer, Placed) else None
@@ -61,6 +73,11 @@ class Flow:
     def settled(self) -> Settled | None:
         """Usage and cost, None before the end."""
         return self._account.settled
+
+    @property
+    def entry(self) -> UsageEntry | None:
+        """What was booked of it, None before the end."""
+        return self._account.entry
 
     async def completion(self) -> Completion:
         """The whole answer of a call that was not streamed; it is already settled."""
@@ -77,13 +94,16 @@ class Flow:
         """
         if self._kept is not None:
             return _at_once(self._kept.chunk())
-        if self._remembering is None or self._remembering.record is None:
-            return self._read()
-        return self._recorded(self._remembering, self._remembering.record)
+        chunks = self._read()
+        if self._remembering is not None and self._remembering.record is not None:
+            chunks = self._recorded(chunks, self._remembering, self._remembering.record)
+        return chunks if self._watched is None else self._watched.follow(chunks, self._account)
 
-    async def _recorded(self, remembering: Remembering, record: StreamRecord) -> AsyncIterator[Chunk]:
+    async def _recorded(
+        self, chunks: AsyncIterator[Chunk], remembering: Remembering, record: StreamRecord
+    ) -> AsyncIterator[Chunk]:
         """The answer as it is made, kept once it has ended."""
-        async for chunk in self._read():
+        async for chunk in chunks:
             record.take(chunk)
             yield chunk
         keep_stream(remembering, self.decision, self._account.usage)
@@ -205,13 +225,17 @@ class dispatch:
             elif call.stream:
                 streamed = await _begin_stream(call, account, candidates)
                 account.first_token_ms = account.progress.elapsed_ms()
-                self._flow = Flow(account, new_decision(streamed.decision, made), streamed, made)
+                watched = watch(call, account.progress, streamed.decision.model)
+                self._flow = Flow(account, new_decision(streamed.decision, made), streamed, made, watched)
             else:
                 whole = await _complete(call, account, candidates)
                 account.first_token_ms = account.progress.elapsed_ms()
                 account.usage = whole.begun.usage
                 self._flow = Flow(account, new_decision(whole.decision, made), whole.begun)
                 await account.settle(UsageState.COMPLETED)
+                watched = watch(call, account.progress, whole.decision.model)
+                if watched is not None:
+                    watched.answered(whole.begun, account)
                 if made is not None:
                     keep_completion(made, whole.decision, whole.begun)
         except BaseException as error:

@@ -28,6 +28,7 @@ from routing.eligibility import (
     Candidate,
     check_kind,
     default_reason,
+    fits,
     fitting_models,
     meets,
     named_candidates,
@@ -67,6 +68,8 @@ def choose(
 
     `at` stands in for now. Raises ModelNotFound, PermissionDenied, BadInput, ContextTooLong.
     """
+    if call.copy:
+        return _copied(call)
     if call.model != AUTO:
         return _named(call, policy.policy if policy is not None else None)
     principal = call.principal
@@ -150,6 +153,14 @@ def _named(call: ModelCall, policy: Policy | None) -> Choice:
         max_tokens=call.max_tokens,
         available=replica_available,
     )
+
+
+def _copied(call: ModelCall) -> Choice:
+    """A copy goes to the model that it is for, if the one who asked may use it."""
+    spec = _other(call, call.model)
+    if spec is None or not fits(spec, estimate_tokens(call.prompt_chars), call.max_tokens):
+        raise ModelNotFound(param="model")
+    return Choice(named_candidates(spec, call.surface, replica_available), By.NAMED)
 
 
 def _model(call: ModelCall, model_id: str) -> ModelSpec:

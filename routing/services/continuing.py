@@ -94,7 +94,7 @@ class Continuing:
 
 def continuing(call: ModelCall, progress: Progress, placed: Placed[Begun]) -> Continuing | None:
     """What the stream needs to be continued, None when it could not be."""
-    if not continuable(call.surface, call.body, placed.replica):
+    if call.copy or not continuable(call.surface, call.body, placed.replica):
         return None
     return Continuing(call, progress, placed)
 

@@ -26,10 +26,11 @@ from kernel.errors import (
 from kernel.hops import Fact, note_hop
 from kernel.ids import another_span, uuid7
 from routing.cascade import Ladder
-from routing.choice_types import USUAL_CACHING, CachingInForce, caching_for
+from routing.choice_types import USUAL_CACHING, CachingInForce, Shadow, caching_for
 from routing.eligibility import Candidate, named_candidates
 from routing.limits import (
     BETWEEN_CHUNKS_S,
+    COPY_QUEUE_S,
     FIRST_TOKEN_S,
     MOST_ATTEMPTS,
     MOST_ATTEMPTS_OF_ALL,
@@ -85,6 +86,8 @@ class Progress(Struct):
     caching: CachingInForce = USUAL_CACHING
     # How it is answered in two steps, if it is.
     ladder: Ladder | None = None
+    # Which models' answers are copied.
+    shadows: tuple[Shadow, ...] = ()
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the call came."""
@@ -117,6 +120,9 @@ async def place(
     The lease is left in `progress` for whoever settles the call. Raises ServerOverloaded, QueueShareFull, NoReplica,
     EngineRefused, UpstreamFailed.
     """
+    if call.copy:
+        # It wakes nobody, and takes no attempt from who waits for an answer.
+        return await _begin_at_one(call, begin, progress, _request(call), candidates, set(), most=1)
     # Here, so that answers that were given before earn no attempts at engines.
     progress.memory.budget.earn()
     if candidates and not candidates[-1].replicas:
@@ -152,10 +158,14 @@ async def _begin_at_one(
     request: EngineRequest,
     candidates: Sequence[Candidate],
     avoid: set[str],
+    *,
+    most: int = MOST_ATTEMPTS_OF_ALL,
 ) -> Placed[T]:
-    """Try the candidates' replicas one after the other, but those to `avoid`, as often as limits and budget allow."""
+    """Try the candidates' replicas one after the other, but those to `avoid`, as often as limits and budget allow; `most`
+    times.
+    """
     started = time.perf_counter()
-    most = progress.attempts + MOST_ATTEMPTS_OF_ALL
+    most += progress.attempts
     tried: dict[str, int] = {}
     problem: Exception | None = None
     engine_ms = 0.0
@@ -251,9 +261,10 @@ async def give_back(progress: Progress, *, unused: bool = False) -> None:
 async def _admitted(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
     """The candidates that the call's limits leave; what it holds of them is noted in `progress`."""
     began = time.perf_counter()
-    policy = await find_policy(call)
+    policy = None if call.copy else await find_policy(call)
     choice = choose(call, policy)
     if policy is not None:
+        progress.shadows = policy.policy.shadows
         note_hop("choose", began, facts_of(choice, call.model))
         progress.caching = caching_for(policy.policy, call.principal.api_key_id)
     candidates = choice.candidates
@@ -272,6 +283,8 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
         call, candidate, avoid, progress.memory, prefix=progress.prefix, vllm=progress.continued
     )
     held = None
+    if not outlook.wanted and call.copy:
+        raise NoReplica(retry_after_s=RETRY_AFTER_S)
     if not outlook.wanted:
         held = hold(call, candidate, progress.memory, lambda: not outlook.wanted)
     ticket = Ticket(
@@ -282,9 +295,7 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
         replicas=outlook.wanted,
         prompt_tokens=outlook.prompt_tokens,
         max_tokens=call.max_tokens,
-        wait_s=held.wait_s
-        if held is not None
-        else max(0.0, QUEUE_WAIT_S[call.priority] - progress.queue_ms / 1000),
+        wait_s=held.wait_s if held is not None else max(0.0, _longest_wait(call) - progress.queue_ms / 1000),
         user=principal.sharer,
         weight=principal.weight,
         tell=held.tell if held is not None else call.tell,
@@ -309,6 +320,10 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     progress.model = candidate.model
     outlook.over()
     return replica
+
+
+def _longest_wait(call: ModelCall) -> float:
+    return COPY_QUEUE_S if call.copy else QUEUE_WAIT_S[call.priority]
 
 
 def _note_slot(call: ModelCall, outlook: Outlook, lease: Lease, progress: Progress) -> ReplicaSpec:

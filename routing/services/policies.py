@@ -87,6 +87,7 @@ def checked_policy(*, principal: Principal, document: object) -> Policy:
     _check_once((rule.name for rule in policy.rules), "rules")
     _check_once((chain.model for chain in policy.chains), "chains")
     _check_once((canary.model for canary in policy.canaries), "canaries")
+    _check_once((shadow.model for shadow in policy.shadows), "shadows")
     for rule in policy.rules:
         _check_rule(rule)
     for chain in policy.chains:
@@ -95,6 +96,11 @@ def checked_policy(*, principal: Principal, document: object) -> Policy:
     for canary in policy.canaries:
         if canary.model == canary.to:
             raise BadInput(f"A trial puts another model in place of one: {canary.model}.", param="canaries")
+    for shadow in policy.shadows:
+        if shadow.model == shadow.to:
+            raise BadInput(
+                f"A copy goes to another model than the one that answered: {shadow.model}.", param="shadows"
+            )
     _check_caching(policy)
     for model in sorted(_named_models(policy)):
         require_answering_model(
@@ -142,6 +148,8 @@ def _named_models(policy: Policy) -> set[str]:
         named.update((chain.model, *chain.then))
     for canary in policy.canaries:
         named.update((canary.model, canary.to))
+    for shadow in policy.shadows:
+        named.update((shadow.model, shadow.to))
     return named
 
 

@@ -57,6 +57,7 @@ from tenants.services.roles import change_role, create_role, delete_role, get_ro
 from tenants.services.savings import CachedSums, summarise_cached
 from tenants.services.seeding import seed_tenants, seed_usage
 from tenants.services.sessions import end_every_session, forget_old_sessions
+from tenants.services.shadow_pairs import forget_old_pairs, record_pair
 from tenants.services.sign_in import (
     authenticate_key,
     authenticate_key_now,
@@ -156,6 +157,7 @@ __all__ = [
     "find_tenant",
     "find_tenants",
     "forget_old_invitations",
+    "forget_old_pairs",
     "forget_old_sessions",
     "forget_old_traces",
     "get_group",
@@ -189,6 +191,7 @@ __all__ = [
     "range_bounds",
     "rebuild_rollups",
     "record_look",
+    "record_pair",
     "record_trace",
     "record_usage",
     "refuse_key_in_address",

@@ -32,8 +32,11 @@ class Plans:
         self._clock = clock
         self._made: dict[tuple[object, ...], tuple[TenantLimits, Plan | None]] = {}
 
-    async def find(self, principal: Principal, models: tuple[str, ...]) -> Plan | None:
-        """What limits a call of `principal` that may reach `models`; None, from memory, when nothing does.
+    async def find(
+        self, principal: Principal, models: tuple[str, ...], *, spare: bool = False
+    ) -> Plan | None:
+        """What limits a call of `principal` that may reach `models`; None, from memory, when nothing does. `spare`: it may
+        only use what others leave.
 
         Raises Unavailable when limits cannot be loaded.
         """
@@ -41,14 +44,21 @@ class Plans:
         limits = await finder.find(principal.tenant_id)
         if limits is None:
             return None
-        key = (principal.tenant_id, principal.user_id, principal.api_key_id, principal.group_ids, models)
+        key = (
+            principal.tenant_id,
+            principal.user_id,
+            principal.api_key_id,
+            principal.group_ids,
+            models,
+            spare,
+        )
         known = self._made.get(key)
         now = self._clock.now()
         if known is not None and known[0] is limits:
             plan = known[1]
             if plan is None or now.timestamp() * 1000 < plan.ends_ms:
                 return plan
-        plan = make_plan(limits, _subjects(principal, models), now)
+        plan = make_plan(limits, _subjects(principal, models), now, spare=spare)
         if len(self._made) >= MOST_PLANS:
             self._made.clear()
         self._made[key] = (limits, plan)

@@ -21,7 +21,7 @@ from tenants.rollups import (
     write_sums,
 )
 from tenants.tallies import Tally
-from tenants.types import RollupDrift, UsageState
+from tenants.types import SHADOW, RollupDrift, UsageState
 
 REASON = "rebuild the rollups from the ledger"
 DAY = timedelta(days=1)
@@ -132,7 +132,7 @@ def _drift_of_tenant(tenant_id: uuid.UUID, slug: str) -> list[RollupDrift]:
     ledger = UsageRecord.objects.filter(tenant_id=tenant_id)
     right = _by_day(
         ledger.annotate(day=TruncDay("started_at", tzinfo=UTC)),
-        **{state.value: Count("id", filter=Q(state=state)) for state in UsageState},
+        **{state.value: Count("id", filter=Q(state=state) & ~Q(origin=SHADOW)) for state in UsageState},
         **{f"sum_{name}": Sum(name) for name in _NUMBERS[3:]},
     )
     found = []

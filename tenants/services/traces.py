@@ -1,14 +1,13 @@
 """Use cases around the ways of requests: kept through the spool, listed, looked up, and deleted after their time."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from django.db import DataError, IntegrityError, transaction
 from django.db.models import QuerySet
 
 from kernel.backends import backends
@@ -18,25 +17,22 @@ from substrate.crossing import system_scope
 from substrate.scoping import Scope, tenant_scope
 from tenants import request_parts
 from tenants.ledger import clean_number, clean_text
-from tenants.models import RequestTrace, Tenant
+from tenants.models import RequestTrace
 from tenants.permissions import OPERATE, require
 from tenants.ports import UsageSpool
+from tenants.services.storing import delete_rows, store_rows
 from tenants.tracing import hops_of_call, summary_of
 from tenants.types import (
     Principal,
     RequestPart,
     RequestWay,
     SpoolBacklog,
-    SpoolEntry,
     TraceEntry,
-    UsageEntry,
 )
 
 log = structlog.get_logger(__name__)
 
 KEEP_TRACES = timedelta(days=14)
-# Rows deleted at once, so that nobody waits long for a lock.
-DELETE_BATCH = 2_000
 
 
 async def record_trace(entry: TraceEntry) -> None:
@@ -51,39 +47,9 @@ async def spool_backlog() -> SpoolBacklog:
     return await spool.backlog()
 
 
-def split_entries(entries: Iterable[SpoolEntry]) -> tuple[list[UsageEntry], list[TraceEntry]]:
-    """A batch of the spool by what its entries are."""
-    usage: list[UsageEntry] = []
-    traces: list[TraceEntry] = []
-    for each in entries:
-        if isinstance(each, TraceEntry):
-            traces.append(each)
-        else:
-            usage.append(each)
-    return usage, traces
-
-
 def store_traces(entries: Sequence[TraceEntry]) -> None:
     """Write the ways of requests; one that is there already stays as it is. Those of tenants that are gone are dropped."""
-    with system_scope("drain the usage spool"):
-        known = set(
-            Tenant.objects.filter(id__in={each.tenant_id for each in entries}).values_list("id", flat=True)
-        )
-        rows = [_row(each) for each in entries if each.tenant_id in known]
-        try:
-            with transaction.atomic():
-                RequestTrace.objects.bulk_create(rows, ignore_conflicts=True)
-        except (DataError, IntegrityError):
-            _store_singly(rows)
-
-
-def _store_singly(rows: Iterable[RequestTrace]) -> None:
-    for row in rows:
-        try:
-            with transaction.atomic():
-                RequestTrace.objects.bulk_create([row], ignore_conflicts=True)
-        except (DataError, IntegrityError) as error:
-            log.error("trace_refused", record_id=str(row.id), error=str(error))
+    store_rows(entries, RequestTrace, _row)
 
 
 def _row(entry: TraceEntry) -> RequestTrace:
@@ -166,20 +132,10 @@ def _scope(principal: Principal, *, platform: bool) -> AbstractContextManager[Sc
 
 def delete_traces(*, older_than: datetime, tenant_id: uuid.UUID | None = None) -> int:
     """Delete kept requests that began before `older_than`, of one tenant or of all; returns how many."""
-    deleted = 0
-    while True:
-        scope = tenant_scope(tenant_id) if tenant_id else system_scope("delete old traces")
-        with scope:
-            ids = list(
-                RequestTrace.objects.filter(started_at__lt=older_than).values_list("id", flat=True)[
-                    :DELETE_BATCH
-                ]
-            )
-            if ids:
-                RequestTrace.objects.filter(id__in=ids).delete()
-        deleted += len(ids)
-        if len(ids) < DELETE_BATCH:
-            return deleted
+    return delete_rows(
+        lambda: RequestTrace.objects.filter(started_at__lt=older_than),
+        lambda: tenant_scope(tenant_id) if tenant_id else system_scope("delete old traces"),
+    )
 
 
 def count_traces(*, older_than: datetime, tenant_id: uuid.UUID) -> int:

@@ -17,9 +17,10 @@ from substrate.units import run_unit
 from tenants.ledger import book_usage
 from tenants.models import ApiKey, PlatformHour, Tenant, User
 from tenants.ports import UsageSpool
+from tenants.services.shadow_pairs import store_pairs
 from tenants.services.ticks import UsageTicks
-from tenants.services.traces import split_entries, store_traces
-from tenants.types import PlatformSummary, TenantState, UsageEntry
+from tenants.services.traces import store_traces
+from tenants.types import PairEntry, PlatformSummary, SpoolEntry, TenantState, TraceEntry, UsageEntry
 
 log = structlog.get_logger(__name__)
 
@@ -41,15 +42,34 @@ async def drain_usage_once(ticks: UsageTicks | None = None) -> int:
     """
     spool: UsageSpool = backends["usage_spool"]
     batch = await spool.take(BATCH)
-    usage, traces = split_entries(batch.entries)
+    usage, traces, pairs = _by_kind(batch.entries)
     if usage:
         await run_unit(store_usage, usage)
         if ticks is not None:
             ticks.note(each.tenant_id for each in usage)
     if traces:
         await run_unit(store_traces, traces)
+    if pairs:
+        await run_unit(store_pairs, pairs)
     await spool.confirm(batch)
     return len(batch.entries)
+
+
+def _by_kind(
+    entries: Iterable[SpoolEntry],
+) -> tuple[list[UsageEntry], list[TraceEntry], list[PairEntry]]:
+    """A batch of the spool by what its entries are."""
+    usage: list[UsageEntry] = []
+    traces: list[TraceEntry] = []
+    pairs: list[PairEntry] = []
+    for each in entries:
+        if isinstance(each, UsageEntry):
+            usage.append(each)
+        elif isinstance(each, TraceEntry):
+            traces.append(each)
+        else:
+            pairs.append(each)
+    return usage, traces, pairs
 
 
 async def drain_usage_forever() -> None:

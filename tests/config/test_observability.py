@@ -340,6 +340,7 @@ QUIET = {
     "atrium_cache_saved_tokens_total": {"model"},
     "atrium_cascades_total": {"outcome"},
     "atrium_cascade_added_seconds_bucket": {"outcome"},
+    "atrium_shadow_calls_total": {"outcome"},
     "atrium_queue_refused_total": {"pool", "outcome"},
     "atrium_replicas_left_alone_total": {"model", "pool"},
     "atrium_pool_desired_replicas": {"pool"},

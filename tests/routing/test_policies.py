@@ -3,13 +3,14 @@
 import asyncio
 import uuid
 
+import msgspec
 import pytest
 from django.test import Client
 from factories.tenants import key_client, make_tenant
 
 from inference.services import create_model, ensure_built_in_models
 from routing.choice_directory import ChoiceDirectory
-from routing.choice_types import Cascade, Policy
+from routing.choice_types import Cascade, Policy, Shadow, read_policy, read_stored
 from routing.models import ChoicePolicy
 from routing.selectors import load_policy, policy_of, tenants_with_policy
 from substrate.models import Change, TenantAct
@@ -102,6 +103,14 @@ def test_who_may(tenant: Tenant) -> None:
         ({"canaries": [{"model": "one", "to": "one", "percent": 5}]}, "another model"),
         ({"canaries": [{"model": "one", "to": "two", "percent": 0}]}, ""),
         ({"auto_models": ["atrium-embedding"]}, "embedding"),
+        (
+            {"shadows": [{"model": "one", "to": "one", "percent": 5}]},
+            "another model than the one that answered",
+        ),
+        ({"shadows": [{"model": "one", "to": "two", "percent": 101}]}, "100"),
+        ({"shadows": [{"model": "one", "to": "nobody", "percent": 1}]}, "nobody"),
+        ({"shadows": [{"model": "one", "to": "two", "percent": 1}] * 2}, "twice: one"),
+        ({"shadows": [{"model": "one", "to": "atrium-embedding", "percent": 1}]}, "embedding"),
         ({"cascade": {"tokens": 65}}, "64"),
         ({"cascade": {"tokens": 3}}, "4"),
         ({"cascade": {"escalate_percent": 0}}, "1"),
@@ -145,6 +154,40 @@ def test_what_no_version_can_read_says_nothing(tenant: Tenant) -> None:
     assert policy_of({"rules": "all"}, tenant.id) == Policy()
     assert load_policy(tenant.id) is None
     assert key_client(tenant, role=Role.ADMIN).get(PATH).json()["rules"] == []
+
+
+def test_copies_of_calls_are_set_and_left_out_while_there_are_none(tenant: Tenant) -> None:
+    admin = key_client(tenant, role=Role.ADMIN)
+    shadows = [{"model": "one", "to": "two", "percent": 100}]
+    assert put(admin, {"shadows": shadows})[1]["shadows"] == shadows
+    found = load_policy(tenant.id)
+    assert found is not None
+    assert found.policy.shadows == (Shadow("one", "two", 100),)
+    # Versions that know nothing of them refuse the word.
+    assert put(admin, {"heavy_percent": 3})[1]["shadows"] == []
+    with tenant_scope(tenant.id):
+        assert "shadows" not in ChoicePolicy.objects.get().document
+
+
+class TestAPolicyOfALaterVersion:
+    """What this version does not know is left out, and the rest holds."""
+
+    def test_unknown_parts_are_left_out(self) -> None:
+        known = {"heavy_percent": 30, "cascade": {"tokens": 8}, "canaries": []}
+        later = {**known, "invented": [1], "cascade": {"tokens": 8, "invented": True}}
+        assert read_stored(later) == read_policy(known)
+
+    def test_an_entry_with_a_condition_that_is_not_known_does_not_hold_for_more(self) -> None:
+        rules = [{**RULE, "moon": "full"}, RULE]
+        assert read_stored({"rules": rules}) == read_policy({"rules": [RULE]})
+        shadow = {"model": "one", "to": "two", "percent": 1}
+        assert read_stored({"shadows": [{**shadow, "until": "2027"}]}) == Policy()
+
+    def test_what_is_said_now_is_read_strictly(self) -> None:
+        with pytest.raises(msgspec.ValidationError):
+            read_policy({"invented": 1})
+        with pytest.raises(msgspec.ValidationError):
+            read_stored({"rules": [3]})
 
 
 def test_the_data_plane_hears_of_a_change(tenant: Tenant) -> None:

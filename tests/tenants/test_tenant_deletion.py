@@ -66,6 +66,7 @@ def test_what_has_to_do_with_secrets_never_leaves_the_house() -> None:
     """A column whose name says secret is left out of archives, or named here with the reason why it is none."""
     harmless = {
         *("prompt_tokens", "completion_tokens", "first_token_ms", "tokens", "api_key_id"),
+        *(f"{side}_{what}_tokens" for side in ("answered", "copied") for what in ("prompt", "completion")),
         # Of contents, and links of the audit.
         *("content_hash", "hash", "forgotten_hash"),
     }

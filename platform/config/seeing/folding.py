@@ -32,7 +32,7 @@ class Fold:
 
     __slots__ = (
         "attempts", "cache", "cascades", "first_bytes", "gaps", "jobs", "longest", "passages", "queues", "refused", "remembered", "requests",
-        "retrievals", "saved", "used",
+        "retrievals", "saved", "shadows", "used",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,6 +51,7 @@ class Fold:
         self.used: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         self.cache: Counter[str] = Counter()
         self.cascades: Values = defaultdict(list)
+        self.shadows: Counter[str] = Counter()
         # By model: tokens, cost.
         self.saved: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
         self.retrievals: Values = defaultdict(list)
@@ -115,7 +116,8 @@ class Fold:
                 saved = self.saved[str(facts["model"])]
                 saved[0] += int(facts["saved_tokens"])
                 saved[1] += int(facts["saved_nano"])
-
+        elif name == "shadow":
+            self.shadows[str(facts["outcome"])] += 1
         elif name == "cascade":
             self.cascades[str(facts["outcome"]),].append(float(facts["added_ms"]) / 1000)
 
@@ -140,6 +142,8 @@ class Fold:
         for labels, seconds in self.cascades.items():
             series.CASCADES.labels(*labels).inc(len(seconds))
         _observe(series.CASCADE_SECONDS, self.cascades)
+        for outcome, count in self.shadows.items():
+            series.SHADOWS.labels(outcome).inc(count)
         if self.remembered:
             series.RETRIEVAL_REMEMBERED.inc(self.remembered)
         if self.passages:

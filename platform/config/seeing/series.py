@@ -74,6 +74,11 @@ CASCADE_SECONDS = Histogram(
     ("outcome",),
     buckets=SHORT,
 )
+SHADOWS = Counter(
+    "atrium_shadow_calls_total",
+    "Copies of answered calls to another model: compared, failed, dropped, busy (too many at once), stopped.",
+    ("outcome",),
+)
 SAVED_TOKENS = Counter(
     "atrium_cache_saved_tokens_total", "Tokens of answers that were given before.", ("model",)
 )

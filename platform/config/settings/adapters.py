@@ -110,6 +110,7 @@ def _of_the_process() -> dict[str, BackendSpec]:
     return {
         "aside": BackendSpec("substrate.aside.Aside", "substrate.aside.Aside"),
         "routing_memory": BackendSpec(memory, memory),
+        "copies": BackendSpec("routing.ports.Copies", "routing.services.copying.ProcessCopies"),
         "pool_evaluator": BackendSpec(evaluator, evaluator),
         "replica_finder": BackendSpec(finder, finder),
     }
