@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inference.types import Surface
 from routing.choice_types import PolicyView, written_policy
+from routing.comparing import CUTS
 from routing.serializers import ExplainedOutput, ExplainInput, PolicyOutput, PolicyShape
-from routing.services import draft_policy, explain_call, get_policy, set_policy
+from routing.services import compare_models, draft_policy, explain_call, get_policy, set_policy
+from routing.shadow_serializers import ComparedOutput
 from routing.types import ModelCall
 from substrate.bridge import wait_for
 from substrate.openapi import answers
@@ -90,6 +93,24 @@ class PolicyDocumentView(AtriumView):
             principal=principal(request), document=form.validated_data, expected=expected_version(request)
         )
         return _answer(view)
+
+
+class ShadowsView(AtriumView):
+    """What copies of answered calls have shown."""
+
+    required_permission: ClassVar[str] = "requests.read"
+
+    @extend_schema(
+        operation_id="routing_shadows",
+        parameters=[OpenApiParameter("range", OpenApiTypes.STR, enum=list(CUTS), default="24h")],
+        responses=answers({200: ComparedOutput}),
+    )
+    def get(self, request: Request) -> Response:
+        """Every two models of which one was asked in copy what the other has answered: times, tokens, cost, ends, and how
+        far their texts agree.
+        """
+        period = request.query_params.get("range", "24h")
+        return Response(ComparedOutput(compare_models(principal=principal(request), period=period)).data)
 
 
 def _answer(view: PolicyView) -> Response:

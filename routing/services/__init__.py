@@ -2,6 +2,7 @@
 
 from routing.services.calls import Flow, dispatch, embed
 from routing.services.choosing import find_caching
+from routing.services.comparing import compare_models
 from routing.services.copying import close_copies
 from routing.services.evaluating import PoolEvaluator, scale_pools_forever
 from routing.services.explaining import explain_call
@@ -17,6 +18,7 @@ __all__ = [
     "ReplicaFinder",
     "RoutingMemory",
     "close_copies",
+    "compare_models",
     "dispatch",
     "draft_policy",
     "embed",

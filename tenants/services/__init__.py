@@ -57,7 +57,7 @@ from tenants.services.roles import change_role, create_role, delete_role, get_ro
 from tenants.services.savings import CachedSums, summarise_cached
 from tenants.services.seeding import seed_tenants, seed_usage
 from tenants.services.sessions import end_every_session, forget_old_sessions
-from tenants.services.shadow_pairs import forget_old_pairs, record_pair
+from tenants.services.shadow_pairs import forget_old_pairs, list_pairs, record_pair
 from tenants.services.sign_in import (
     authenticate_key,
     authenticate_key_now,
@@ -179,6 +179,7 @@ __all__ = [
     "keep_retention_once",
     "kept_requests",
     "limited_tenants",
+    "list_pairs",
     "may_use",
     "name_tenants",
     "names_of",

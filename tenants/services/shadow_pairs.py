@@ -1,18 +1,21 @@
 """Use cases around calls that were copied: both answers' figures go through the spool, and are deleted after their time."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
 from substrate.crossing import system_scope
+from substrate.scoping import tenant_scope
 from tenants.ledger import clean_number, clean_text
 from tenants.models import ShadowPair
+from tenants.permissions import require
 from tenants.ports import UsageSpool
 from tenants.services.storing import delete_rows, store_rows
-from tenants.shadow_types import PairEntry
+from tenants.types import PairEntry, PairSide, PairState, Principal
 
 KEEP_PAIRS = timedelta(days=30)
+_FIGURES = ("first_ms", "total_ms", "prompt_tokens", "completion_tokens", "cost_nano")
 
 
 async def record_pair(entry: PairEntry) -> None:
@@ -30,7 +33,7 @@ def _row(entry: PairEntry) -> ShadowPair:
     sides = {
         f"{name}_{figure}": clean_number(getattr(side, figure))
         for name, side in (("answered", entry.answered), ("copied", entry.copied))
-        for figure in ("first_ms", "total_ms", "prompt_tokens", "completion_tokens", "cost_nano")
+        for figure in _FIGURES
     }
     return ShadowPair(
         id=entry.record_id,
@@ -46,6 +49,35 @@ def _row(entry: PairEntry) -> ShadowPair:
         agreement=entry.agreement,
         same=entry.same,
         **sides,
+    )
+
+
+def list_pairs(*, principal: Principal, since: datetime, limit: int) -> list[PairEntry]:
+    """The newest `limit` comparisons of the caller's tenant of calls since then. Raises PermissionDenied."""
+    require(principal, "requests.read")
+    with tenant_scope(principal.tenant_id, read_only=True):
+        rows = ShadowPair.objects.filter(started_at__gte=since).order_by("-started_at")
+        return [_entry(row) for row in rows[:limit]]
+
+
+def _entry(row: ShadowPair) -> PairEntry:
+    answered, copied = (
+        PairSide(**{figure: getattr(row, f"{name}_{figure}") for figure in _FIGURES}, finish_reason=finish)
+        for name, finish in (("answered", row.answered_finish), ("copied", row.copied_finish))
+    )
+    return PairEntry(
+        record_id=row.id,
+        tenant_id=row.tenant_id,
+        started_at=row.started_at,
+        model=row.model,
+        shadow=row.shadow,
+        state=PairState(row.state),
+        error=row.error,
+        stream=row.stream,
+        answered=answered,
+        copied=copied,
+        agreement=row.agreement,
+        same=row.same,
     )
 
 

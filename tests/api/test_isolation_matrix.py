@@ -71,6 +71,7 @@ HIDDEN_FROM_VIEWERS = {
     "tenants.ApiKey",
     "tenants.Invitation",
     "tenants.RequestTrace",
+    "tenants.ShadowPair",
     "tenants.TenantExport",
     "tenants.UsageRecord",
     "tenants.Webhook",

@@ -35,6 +35,12 @@ export interface Canary {
   percent: number;
 }
 
+export interface Shadow {
+  model: string;
+  to: string;
+  percent: number;
+}
+
 export const CACHE_USES = ["asked", "always", "never"] as const;
 export type CacheUse = (typeof CACHE_USES)[number];
 
@@ -57,6 +63,7 @@ export interface PolicyDocument {
   canaries: Canary[];
   caching: Caching;
   cascade: Cascade | null;
+  shadows: Shadow[];
 }
 
 export interface Policy extends PolicyDocument {

@@ -6,6 +6,7 @@ import type { assistants } from "./assistants.en";
 import type { audit } from "./audit.en";
 import type { backups } from "./backups.en";
 import type { choice } from "./choice.en";
+import type { comparison } from "./comparison.en";
 import type { conversations } from "./conversations.en";
 import type { engines } from "./engines.en";
 import type { home } from "./home.en";
@@ -31,6 +32,7 @@ export interface Areas {
   audit: typeof audit;
   backups: typeof backups;
   choice: typeof choice;
+  comparison: typeof comparison;
   conversations: typeof conversations;
   engines: typeof engines;
   home: typeof home;
@@ -61,6 +63,7 @@ export const CATALOGUES: { [A in Area]: { en: Loader<A>; de: Loader<A> } } = {
   audit: { en: () => import("./audit.en"), de: () => import("./audit.de") },
   backups: { en: () => import("./backups.en"), de: () => import("./backups.de") },
   choice: { en: () => import("./choice.en"), de: () => import("./choice.de") },
+  comparison: { en: () => import("./comparison.en"), de: () => import("./comparison.de") },
   conversations: { en: () => import("./conversations.en"), de: () => import("./conversations.de") },
   engines: { en: () => import("./engines.en"), de: () => import("./engines.de") },
   home: { en: () => import("./home.en"), de: () => import("./home.de") },

@@ -6,7 +6,7 @@ export const choice: typeof english = {
   lead: "Welches Modell antwortet, wenn niemand eines nennt, und wer einspringt, wenn eines nicht kann. Niemand erreicht ein Modell, das ihm verschlossen ist.",
   saved: "Gespeichert. Gilt überall in zwei Sekunden.",
   readOnly: "Sie dürfen das ansehen, aber nicht ändern.",
-  fields: { rules: "Regeln", heavy_percent: "Anteil schwer", auto_models: "Modelle von auto", chains: "Vertretungen", canaries: "Versuche", caching: "Wiederholte Antworten", cascade: "Zweite Meinung" },
+  fields: { rules: "Regeln", heavy_percent: "Anteil schwer", auto_models: "Modelle von auto", chains: "Vertretungen", canaries: "Versuche", caching: "Wiederholte Antworten", cascade: "Zweite Meinung", shadows: "Kopien" },
   dial: {
     title: "Kosten oder Güte",
     lead: "Aufrufe von „auto“, über die keine Regel entscheidet: wie viele davon ein schweres Modell beantwortet. Dorthin gehen die schwierigsten, nach ihren Worten beurteilt.",
@@ -112,6 +112,17 @@ export const choice: typeof english = {
     figures: { requests: "Aufrufe", failed: "Fehlgeschlagen", first: "Erstes Token, Median", slow: "Erstes Token, langsamste 5 %", cost: "Kosten je Aufruf", length: "Token je Antwort" },
     nothing: "keine Aufrufe",
     note: "Alle Aufrufe dieses Mandanten, die das jeweilige Modell beantwortet hat.",
+  },
+  shadows: {
+    title: "Kopien",
+    lead: "Einige Aufrufe, die ein Modell beantwortet hat, werden auch einem anderen gestellt, um beide zu vergleichen. Niemand sieht, was es sagt, niemand wartet darauf, und kein Text wird behalten. Der Mandant bezahlt sie; das letzte Fünftel eines Budgets ist nicht für Kopien.",
+    add: "Neue Kopie",
+    empty: "Nichts wird kopiert.",
+    model: "Aufrufe von",
+    to: "auch an",
+    percent: "Prozent der Aufrufe",
+    remove: (model: string) => `Kopien für ${model} beenden`,
+    see: "Modelle im Vergleich ansehen",
   },
   caching: {
     title: "Wiederholte Antworten",

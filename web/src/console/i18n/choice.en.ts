@@ -4,7 +4,7 @@ export const choice = {
   lead: "Which model answers when nobody names one, and who stands in when one cannot. Nobody reaches a model that is shut to them.",
   saved: "Saved. In force everywhere within two seconds.",
   readOnly: "You may look at this and not change it.",
-  fields: { rules: "Rules", heavy_percent: "Heavy share", auto_models: "Models of auto", chains: "Stand-ins", canaries: "Trials", caching: "Answers given again", cascade: "Second opinion" },
+  fields: { rules: "Rules", heavy_percent: "Heavy share", auto_models: "Models of auto", chains: "Stand-ins", canaries: "Trials", caching: "Answers given again", cascade: "Second opinion", shadows: "Copies" },
   dial: {
     title: "Cost or quality",
     lead: "Calls of “auto” that no rule decides: how many of them a heavy model answers. The most complex ones go there, judged by their words.",
@@ -110,6 +110,17 @@ export const choice = {
     figures: { requests: "Calls", failed: "Failed", first: "First token, median", slow: "First token, slowest 5 %", cost: "Cost of a call", length: "Tokens of an answer" },
     nothing: "no calls",
     note: "All calls of this tenant that each model answered.",
+  },
+  shadows: {
+    title: "Copies",
+    lead: "Some calls that a model has answered are asked of another one as well, to compare both. Nobody is shown what it says, nobody waits for it, and no text is kept. The tenant pays for them; the last fifth of a budget is not for copies.",
+    add: "New copy",
+    empty: "Nothing is copied.",
+    model: "Calls of",
+    to: "also to",
+    percent: "Percent of calls",
+    remove: (model: string) => `End the copies for ${model}`,
+    see: "See models side by side",
   },
   caching: {
     title: "Answers given again",

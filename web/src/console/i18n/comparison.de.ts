@@ -1,0 +1,58 @@
+/** Wörter des Bereichs „comparison“ der Konsole. */
+
+import type { comparison as english } from "./comparison.en";
+
+export const comparison: typeof english = {
+  title: "Modelle im Vergleich",
+  lead: "Wie sich ein anderes Modell bei den Aufrufen dieses Mandanten macht: durch Kopien, die niemand zu sehen bekommt, und durch laufende Versuche.",
+  pair: (model: string, shadow: string) => `${model} und ${shadow}`,
+  copied: (percent: string, model: string) => `${percent} der Aufrufe, die ${model} beantwortet hat, werden kopiert.`,
+  over: "Wird nicht mehr kopiert.",
+  none: (model: string) => `Keine Kopie in diesem Zeitraum. Eine erscheint nach Sekunden, sobald ein Aufruf von ${model} beantwortet ist und ausgelost wurde.`,
+  nothing: "–",
+  stats: {
+    compared: "Verglichene Aufrufe",
+    agreement: "Gleiche Wörter",
+    same: "Gleicher Text",
+    total: "Zeit, Unterschied",
+    cost: "Kosten, Unterschied",
+    failures: "Gescheiterte Kopien",
+  },
+  between: (low: string, high: string) => `95 %: ${low} bis ${high}`,
+  few: (count: number) => `aus ${count}: zu wenige für Grenzen`,
+  lost: (count: string) => `${count} ohne Antwort`,
+  causes: "Kopien ohne Antwort:",
+  cause: {
+    too_slow: "zu langsam",
+    insufficient_quota: "das letzte Fünftel des Budgets ist für Aufrufe, auf die jemand wartet",
+    server_overloaded: "keine Engine rechtzeitig frei",
+    model_not_found: "das Modell ist verschlossen, nicht da, oder nimmt weniger an, als der Aufruf mitbringt",
+    engine_failed: "die Engine ist gescheitert",
+    engine_unavailable: "die Engine ist gescheitert",
+    invalid_request_error: "die Engine hat den Aufruf abgelehnt",
+    context_length_exceeded: "der Prompt ist zu lang",
+  },
+  table: "Die Aufrufe, die beide beantwortet haben",
+  answered: (model: string) => `${model}, als Antwort`,
+  asked: (model: string) => `${model}, als Kopie`,
+  figures: {
+    first: "Erstes Token, Median",
+    firstSlow: "Erstes Token, langsamste 5 %",
+    total: "Ganze Antwort, Median",
+    totalSlow: "Ganze Antwort, langsamste 5 %",
+    prompt: "Token je Prompt",
+    answer: "Token je Antwort",
+    cost: "Kosten je Aufruf",
+    ends: "Wie Antworten endeten",
+  },
+  plots: { time: "Ganze Antwort, Median", agreement: "Gleiche Wörter" },
+  newest: (count: string) => `Es gab mehr Aufrufe, als auf einmal verglichen werden: dies sind die neuesten ${count}.`,
+  how: "Zeiten sind ohne das Warten in der Schlange. Unterschiede sind die Kopie weniger die Antwort, Aufruf für Aufruf. Gleiche Wörter sind das Doppelte der Wörter, die beide Texte haben, geteilt durch die Wörter beider (Token-F1): Ein Modell mit etwas Temperatur stimmt auch mit sich selbst nicht überein. Texte werden verglichen und vergessen.",
+  trial: (model: string, other: string) => `Versuch: ${other} statt ${model}`,
+  trialLead: (percent: string, other: string) => `${percent} der Unterhaltungen beantwortet ${other}, und Menschen sehen es.`,
+  empty: {
+    title: "Noch wird nichts verglichen",
+    text: "Sagen Sie unter „Kopien“, wessen Aufrufe auch einem anderen Modell gestellt werden. Niemand sieht, was es sagt, und niemand wartet darauf.",
+    act: "Festlegen, was kopiert wird",
+  },
+};
