@@ -265,12 +265,12 @@ async def test_an_answer_that_was_given_before_is_not_copied(house: House) -> No
 
 class TestTheCallItCopiesIsUntouched:
     async def test_when_the_copy_hangs(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(copying, "COPY_FIRST_S", 0.3)
+        monkeypatch.setattr(copying, "COPY_FIRST_S", 1.5)
         house.large.behaviour = Behaviour(hang=True)
         loop = asyncio.get_running_loop()
         began = loop.time()
         assert (await house.ask(call())).strip() == SECRET
-        assert loop.time() - began < 0.25
+        assert loop.time() - began < 1.2
         await house.copies.settled()
         (pair,) = house.pairs
         assert (pair.state, pair.error) == (PairState.FAILED, "too_slow")
@@ -331,7 +331,7 @@ class TestTheCallItCopiesIsUntouched:
         loop = asyncio.get_running_loop()
         began = loop.time()
         await close_copies()
-        assert loop.time() - began < 0.5
+        assert loop.time() - began < 1.0
         await house.large.until_idle()
         assert house.pairs == []
         assert [each.state for each in house.usage] == [UsageState.COMPLETED, UsageState.CANCELLED]
