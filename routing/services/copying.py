@@ -20,7 +20,7 @@ from kernel.errors import AtriumError
 from kernel.hops import Trail, meters, on_trail
 from kernel.ids import make_traceparent, new_trace_id, uuid7
 from kernel.streams import Supervisor
-from routing.agreement import agreement_of
+from routing.agreement import Agreement, agreement_of
 from routing.limits import COPY_ANSWER_S, COPY_FIRST_S, MOST_COPIES
 from routing.services.calls import Flow, dispatch
 from routing.types import Answered, ModelCall
@@ -121,7 +121,8 @@ async def _compare(call: ModelCall, to: str, answered: Answered) -> None:
         told = outcome.state.value
         trail.state = "completed" if outcome.state is PairState.COMPARED else "failed"
         trail.error = outcome.error
-        await record_pair(_pair(id, call, to, answered, outcome))
+        found = await _agreement(answered, outcome.answer)
+        await record_pair(_pair(id, call, to, answered, outcome, found))
     except asyncio.CancelledError:
         trail.state = "cancelled"
         raise
@@ -167,11 +168,23 @@ async def _read(flow: Flow) -> tuple[str, str]:
     return "".join(parts), finish
 
 
-def _pair(id: uuid.UUID, call: ModelCall, to: str, answered: Answered, outcome: _Outcome) -> PairEntry:
+async def _agreement(answered: Answered, copied: Answered | None) -> Agreement | None:
+    """How far both texts agree; None without two texts."""
+    if copied is None or {answered.finish, copied.finish} & _TOOLS:
+        return None
+    # In a thread: streams that pass meanwhile are not to wait for it.
+    return await asyncio.to_thread(agreement_of, answered.text, copied.text)
+
+
+def _pair(
+    id: uuid.UUID,
+    call: ModelCall,
+    to: str,
+    answered: Answered,
+    outcome: _Outcome,
+    found: Agreement | None,
+) -> PairEntry:
     copied = outcome.answer
-    found = None
-    if copied is not None and not {answered.finish, copied.finish} & _TOOLS:
-        found = agreement_of(answered.text, copied.text)
     return PairEntry(
         record_id=id,
         tenant_id=call.principal.tenant_id,
