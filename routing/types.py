@@ -66,7 +66,7 @@ class ModelCall(Struct, frozen=True):
     """One call of a model, by whoever asks.
 
     `model` is a model id or `auto`. `body` is the OpenAI body without Atrium's extensions. `prompt_chars` is the
-    length of the prompt's text, for estimates. `origin` is `v1`, `ws`, `rest` or `ingestion`. `priority` is already
+    length of the prompt's text, for estimates. `origin` is `v1`, `ws`, `rest`, `ingestion` or `shadow`. `priority` is already
     clamped to the principal's cap. `cache` is None where no answer is kept, nor a kept one given. `tell` hears of the
     call's place in a queue while it waits in one, at most once a second; it must return at once and not raise.
     `conversation` names what should stay with one model, where there is such a thing. `copy`: it was answered before, and

@@ -70,7 +70,7 @@ PARAMETERS = [
     OpenApiParameter("user", OpenApiTypes.UUID, description="This user alone."),
     OpenApiParameter("key", OpenApiTypes.UUID, description="This API key alone."),
     _text("assistant", "This assistant (its slug) alone.", 255),
-    _text("origin", "This origin alone: v1, ws, rest, ingestion …", 64),
+    _text("origin", "This origin alone: v1, ws, rest, ingestion, shadow …", 64),
     OpenApiParameter("tenant", OpenApiTypes.UUID, description="This tenant alone; with `scope=platform`."),
 ]
 

@@ -20,7 +20,7 @@ export const requests: typeof english = {
   model: "Modell",
   assistant: "Assistent",
   door: "Tür",
-  doors: { v1: "/v1", ws: "WebSocket", rest: "REST", job: "Auftrag", ingestion: "Aufnahme", try: "Probe" },
+  doors: { v1: "/v1", ws: "WebSocket", rest: "REST", job: "Auftrag", ingestion: "Aufnahme", shadow: "Kopie eines Aufrufs", try: "Probe" },
   status: "Status",
   error: "Fehler",
   total: "Gesamt",

@@ -18,7 +18,7 @@ export const requests = {
   model: "Model",
   assistant: "Assistant",
   door: "Door",
-  doors: { v1: "/v1", ws: "WebSocket", rest: "REST", job: "Job", ingestion: "Ingestion", try: "Try-it pane" } as Record<string, string>,
+  doors: { v1: "/v1", ws: "WebSocket", rest: "REST", job: "Job", ingestion: "Ingestion", shadow: "Copy of a call", try: "Try-it pane" } as Record<string, string>,
   status: "Status",
   error: "Error",
   total: "Total",

@@ -28,7 +28,7 @@ export const usage: typeof english = {
     origin: "Herkunft",
     tenant: "Mandant",
   },
-  origins: { v1: "API (/v1)", ws: "Web-Chat", rest: "REST-API", ingestion: "Einlesen von Dokumenten" },
+  origins: { v1: "API (/v1)", ws: "Web-Chat", rest: "REST-API", ingestion: "Einlesen von Dokumenten", shadow: "Kopien von Aufrufen" },
   nobody: {
     user: "Kein Benutzer",
     key: "Kein Schlüssel (angemeldet)",

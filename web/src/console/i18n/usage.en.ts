@@ -31,6 +31,7 @@ export const usage = {
     ws: "Web chat",
     rest: "REST API",
     ingestion: "Reading documents",
+    shadow: "Copies of calls",
   } as Record<string, string>,
   nobody: { user: "No user", key: "No key (signed in)", assistant: "No assistant", other: "Unnamed" } as Record<string, string>,
   gone: (id: string) => `Removed (${id})`,
