@@ -25,7 +25,7 @@ export const comparison: typeof english = {
   cause: {
     too_slow: "zu langsam",
     insufficient_quota: "das letzte Fünftel des Budgets ist für Aufrufe, auf die jemand wartet",
-    server_overloaded: "keine Engine rechtzeitig frei",
+    server_overloaded: "keine Engine war rechtzeitig frei, oder keine antwortete",
     model_not_found: "das Modell ist verschlossen, nicht da, oder nimmt weniger an, als der Aufruf mitbringt",
     engine_failed: "die Engine ist gescheitert",
     engine_unavailable: "die Engine ist gescheitert",

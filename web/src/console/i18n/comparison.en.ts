@@ -23,7 +23,7 @@ export const comparison = {
   cause: {
     too_slow: "too slow",
     insufficient_quota: "the budget's last fifth is for calls that somebody waits for",
-    server_overloaded: "no engine free in time",
+    server_overloaded: "no engine was free in time, or none answered",
     model_not_found: "the model is shut, away, or takes less than the call brings",
     engine_failed: "the engine failed",
     engine_unavailable: "the engine failed",
