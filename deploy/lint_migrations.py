@@ -54,6 +54,10 @@ REVIEWED: Mapping[tuple[str, str], Mapping[str, str]] = {
         "CREATE_INDEX": NO_ROWS_YET,
         "CREATE_INDEX_EXCLUSIVE": NO_ROWS_YET,
     },
+    ("knowledge", "0003_who_handed_in"): {
+        "CREATE_INDEX": NO_ROWS_YET,
+        "CREATE_INDEX_EXCLUSIVE": NO_ROWS_YET,
+    },
     ("substrate", "0007_changes_by_object"): {
         "CREATE_INDEX": "the log holds the changes of two hours: building the index takes milliseconds",
     },

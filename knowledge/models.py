@@ -46,7 +46,9 @@ class Document(TenantOwned):
 
     queued → processing → ready, or failed with `error` (for people) and `error_code`. New content raises `version`
     and queues the document again; until that version is ready, the chunks of `live_version` (0: none yet) answer
-    searches. `blob_key` is where the content of `version` lies. `acl` is stored as it was given; nothing enforces it
+    searches. `blob_key` is where the content of `version` lies, `user_id`
+    who handed it in: a bare id, which outlives its user (None: a key without user, or older than this column). `acl` is
+    stored as it was given; nothing enforces it
     yet.
     """
 
@@ -72,6 +74,7 @@ class Document(TenantOwned):
     page_count = models.PositiveIntegerField(default=0)
     version = models.PositiveIntegerField(default=1)
     live_version = models.PositiveIntegerField(default=0)
+    user_id = models.UUIDField(null=True, blank=True)
 
     class Meta(TenantOwned.Meta):
         """Listed by knowledge base; an external id is given once in one."""
@@ -97,6 +100,8 @@ class Document(TenantOwned):
             models.Index(
                 fields=["tenant", "knowledge_base", "updated_at", "id"], name="document_in_base_changed"
             ),
+            # Answers alone for how much is kept: by the tenant, and of what a user handed in.
+            models.Index(fields=["tenant", "user_id", "knowledge_base", "size"], name="document_by_user"),
         ]
 
     def __str__(self) -> str:

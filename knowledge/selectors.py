@@ -119,6 +119,7 @@ def document_view(row: Document) -> DocumentView:
         chunk_count=row.chunk_count,
         page_count=row.page_count,
         version=row.version,
+        user_id=row.user_id,
         created_at=row.created_at,
         updated_at=row.updated_at,
         revision=version_of(row.updated_at),

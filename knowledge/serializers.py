@@ -229,7 +229,8 @@ class DocumentOutput(serializers.Serializer[Any]):
     """A document. `error` says for people why it failed, `error_code` names the reason for good.
 
     `error_code` of a queued document says why its last attempt ended. `version` counts its contents; `revision` is for
-    `If-Match`. `metadata` and `acl` are empty to who may not read knowledge.
+    `If-Match`. `metadata` and `acl` are empty to who may not read knowledge. `user_id` is who handed in the content that is
+    there: it counts for this user's limits and for those of the groups that they are in.
     """
 
     id = serializers.CharField()
@@ -248,6 +249,7 @@ class DocumentOutput(serializers.Serializer[Any]):
     chunk_count = serializers.IntegerField()
     page_count = serializers.IntegerField()
     version = serializers.IntegerField()
+    user_id = serializers.CharField(allow_null=True)
     revision = serializers.CharField()
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()

@@ -238,7 +238,7 @@ class DocumentView:
     """A document as the outside sees it. `error` is None unless it failed; sizes are bytes.
 
     `error_code` of a document that waits says why its last attempt ended. `version` counts its contents, `revision`
-    is the version of its description, for `If-Match`.
+    is the version of its description, for `If-Match`. `user_id` is who handed in the content that is there.
     """
 
     id: uuid.UUID
@@ -257,6 +257,7 @@ class DocumentView:
     chunk_count: int
     page_count: int
     version: int
+    user_id: uuid.UUID | None
     created_at: datetime
     updated_at: datetime
     revision: str = ""

@@ -1,7 +1,7 @@
 """Reads of groups and rights. Each needs the tenant's scope."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery, Value
@@ -66,6 +66,23 @@ def group_member_view(row: GroupMember) -> GroupMemberView:
         disabled=row.membership.disabled_at is not None,
         added_at=row.created_at,
     )
+
+
+def users_of_groups(group_ids: Iterable[uuid.UUID]) -> Mapping[str, frozenset[uuid.UUID]]:
+    """Who is in the groups now, by the group's id as text; groups without anybody are left out."""
+    ids = set(group_ids)
+    found: dict[str, set[uuid.UUID]] = {}
+    if ids:
+        rows = GroupMember.objects.filter(group_id__in=ids).values_list("group_id", "membership__user_id")
+        for group_id, user_id in rows:
+            found.setdefault(str(group_id), set()).add(user_id)
+    return {group: frozenset(users) for group, users in found.items()}
+
+
+def groups_of_users(user_ids: Sequence[uuid.UUID]) -> list[str]:
+    """The groups that any of the users is in now: their ids as text, in order."""
+    rows = GroupMember.objects.filter(membership__user_id__in=user_ids).order_by()
+    return sorted({str(each) for each in rows.values_list("group_id", flat=True)})
 
 
 def custom_roles() -> QuerySet[CustomRole]:

@@ -65,7 +65,7 @@ class Measure(StrEnum):
 
     @property
     def is_stock(self) -> bool:
-        """Whether it counts what is there, of the tenant as a whole."""
+        """Whether it counts what is there: of the tenant, its groups, its users."""
         return self.kind is LineKind.STOCK
 
     @property

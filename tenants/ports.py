@@ -1,7 +1,7 @@
 """Ports of tenants."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -171,6 +171,10 @@ class Stock(Protocol):
 
     def used(self) -> Mapping[Measure, int]:
         """How much there is of each measure that is a stock; in the scope of the tenant."""
+        ...
+
+    def used_by(self, users: Collection[uuid.UUID]) -> Mapping[uuid.UUID, Mapping[Measure, int]]:
+        """The same of what each of these users handed in; who handed in nothing may be left out."""
         ...
 
 

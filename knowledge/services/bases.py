@@ -16,7 +16,7 @@ from substrate.changes import record_change
 from substrate.jobs import enqueue_job
 from substrate.scoping import tenant_scope
 from substrate.versions import check_version
-from tenants.services import require
+from tenants.services import require, within_limits
 from tenants.types import Principal
 
 # How long what was deleted can be restored.
@@ -114,7 +114,10 @@ def delete_knowledge_base(
 
 
 def restore_knowledge_base(*, principal: Principal, knowledge_base_id: uuid.UUID) -> KnowledgeBaseView:
-    """Bring a deleted base back as it was. Raises PermissionDenied, NotFound, Conflict when its name is taken by now."""
+    """Bring a deleted base back as it was. Raises PermissionDenied, NotFound, Conflict when its name is taken by now.
+
+    Its documents count again: QuotaExhausted when the tenant, their users or a group of theirs may not keep as many.
+    """
     require(principal, "knowledge.write")
     with tenant_scope(principal.tenant_id):
         rows = selectors.open_bases(principal, deleted=True).select_for_update()
@@ -122,8 +125,9 @@ def restore_knowledge_base(*, principal: Principal, knowledge_base_id: uuid.UUID
         if base is None:
             raise NotFound(_UNKNOWN)
         base.deleted_at = None
+        users = selectors.documents(base.id).order_by().values_list("user_id", flat=True).distinct()
         try:
-            with transaction.atomic():
+            with within_limits(base.tenant_id, list(users)), transaction.atomic():
                 base.save()
         except IntegrityError as error:
             raise Conflict(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from kernel.errors import Conflict, NotFound
+from kernel.ids import parse_uuid
 from knowledge import selectors
 from knowledge.contents import read_content
 from knowledge.limits import MAX_CHOSEN_DOCUMENTS
@@ -24,7 +25,7 @@ from substrate.bridge import wait_for
 from substrate.jobs import enqueue_job
 from substrate.scoping import tenant_scope
 from substrate.versions import check_version
-from tenants.services import require
+from tenants.services import require, within_limits
 from tenants.types import Principal
 
 _AT_WORK = (DocumentState.QUEUED, DocumentState.PROCESSING)
@@ -191,7 +192,7 @@ def _remove(base: KnowledgeBase, rows: Sequence[Document]) -> None:
                 knowledge_base_id=base.id,
                 title=row.title,
                 blob_key=row.blob_key,
-                kept={name: getattr(row, name) for name in _KEPT},
+                kept=_kept(row),
             )
             for row in rows
         ]
@@ -211,10 +212,16 @@ def _remove(base: KnowledgeBase, rows: Sequence[Document]) -> None:
     tell_documents(base)
 
 
+def _kept(row: Document) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _KEPT} | {
+        "user_id": str(row.user_id) if row.user_id else None
+    }
+
+
 def restore_document(*, principal: Principal, document_id: uuid.UUID) -> DocumentView:
     """Bring a deleted document back; its content is ingested again.
 
-    Raises PermissionDenied, NotFound, Conflict when its external id was handed in again meanwhile.
+    Raises PermissionDenied, NotFound, Conflict when its external id was handed in again meanwhile, QuotaExhausted.
     """
     require(principal, "knowledge.write")
     with tenant_scope(principal.tenant_id):
@@ -222,12 +229,14 @@ def restore_document(*, principal: Principal, document_id: uuid.UUID) -> Documen
         if row is None:
             raise NotFound(_NOT_KEPT)
         base = find_base(principal, row.knowledge_base_id)
-        document = Document(id=row.id, tenant_id=row.tenant_id, knowledge_base=base, **row.kept)
+        kept = {**row.kept, "user_id": parse_uuid(row.kept.get("user_id") or "")}
+        document = Document(id=row.id, tenant_id=row.tenant_id, knowledge_base=base, **kept)
         same = Document.objects.filter(knowledge_base=base, external_id=document.external_id)
         if document.external_id and same.exists():
             raise Conflict("The same external_id was handed in again meanwhile.")
         document.version += 1
-        queue_ingestion(document)
+        with within_limits(row.tenant_id, [document.user_id]):
+            queue_ingestion(document)
         row.delete()
         note_act("restored", document.id, document.title, document.tenant_id)
         tell_documents(base)

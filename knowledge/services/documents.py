@@ -43,8 +43,8 @@ def upload_document(
 ) -> Upserted:
     """Store a file, about `size` bytes long, and queue its ingestion.
 
-    Raises PermissionDenied, NotFound, BadInput for an empty file, TooLarge beyond 50 MB, QuotaExhausted when the tenant
-    may not keep more, Unavailable.
+    Raises PermissionDenied, NotFound, BadInput for an empty file, TooLarge beyond 50 MB, QuotaExhausted when the tenant,
+    the user or a group of theirs may not keep more, Unavailable.
     """
     known = _check_base(principal, knowledge_base_id, [new.external_id])
     if new.external_id not in known:
@@ -94,16 +94,15 @@ def upsert_documents(
     Raises NotFound, QuotaExhausted, Conflict when another request hands in the same external id at the same time.
     """
     try:
-        with tenant_scope(principal.tenant_id), within_limits():
+        with tenant_scope(principal.tenant_id), within_limits(principal.tenant_id, [principal.user_id]):
             base = find_base(principal, knowledge_base_id)
             names = [new.external_id for new, _ in documents if new.external_id]
             rows = Document.objects.select_for_update().filter(knowledge_base=base, external_id__in=names)
             known = {row.external_id: row for row in rows}
             done = []
             for new, stored in documents:
-                row, outcome = _upsert(
-                    base, known.get(new.external_id) if new.external_id else None, new, stored
-                )
+                old = known.get(new.external_id) if new.external_id else None
+                row, outcome = _upsert(base, old, new, stored, principal.user_id)
                 if row.external_id:
                     known[row.external_id] = row
                 done.append(Upserted(selectors.document_view(row), outcome))
@@ -120,7 +119,11 @@ def upsert_documents(
 
 
 def _upsert(
-    base: KnowledgeBase, row: Document | None, new: NewDocument, stored: StoredContent
+    base: KnowledgeBase,
+    row: Document | None,
+    new: NewDocument,
+    stored: StoredContent,
+    user_id: uuid.UUID | None,
 ) -> tuple[Document, UpsertOutcome]:
     if row is None:
         if not stored.blob_key:
@@ -137,7 +140,7 @@ def _upsert(
     describe(row, new)
     row.media_type, row.file_name = new.media_type, new.file_name
     row.blob_key = stored.blob_key or row.blob_key
-    row.size, row.content_hash = stored.size, stored.sha256
+    row.size, row.content_hash, row.user_id = stored.size, stored.sha256, user_id
     row.version += 1
     queue_ingestion(row)
     return row, outcome

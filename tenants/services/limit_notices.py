@@ -24,15 +24,14 @@ from substrate.audit import record_act
 from substrate.models import TenantAct
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
-from tenants.limit_types import Level, Limit, LineKind, Measure, TenantLimits, field_of
+from tenants.limit_types import Level, Limit, LineKind, TenantLimits, field_of
 from tenants.models import Membership, Quota, Tenant
 from tenants.periods import period_name
 from tenants.planning import line_of
 from tenants.services.limits import limited_tenants, load_limits
 from tenants.services.mailing import head_addresses, queue_letter
 from tenants.services.quotas import names_of
-from tenants.services.standings import OK, read_standings, state_of
-from tenants.services.stocks import stocks_used
+from tenants.services.standings import OK, read_standings, read_stocks, state_of
 from tenants.services.webhook_sending import emit_event
 from tenants.types import TenantState
 
@@ -107,8 +106,8 @@ async def find_passed(tenant_id: uuid.UUID, *, clock: Clock = SYSTEM_CLOCK) -> l
     found = [_passed(rule, used[rule, line].used, now, limits.timezone) for rule, line in counted]
     stocks = [rule for rule in rules if rule.measure.is_stock]
     if stocks:
-        kept = await run_unit(_stocks, tenant_id)
-        found += [_passed(rule, kept.get(rule.measure, 0), now, limits.timezone) for rule in stocks]
+        kept = await run_unit(read_stocks, tenant_id, stocks)
+        found += [_passed(rule, amount, now, limits.timezone) for rule, amount in kept.items()]
     return [each for each in found if each is not None]
 
 
@@ -129,11 +128,6 @@ def _passed(rule: Limit, used: int, now: datetime, timezone: str) -> Passed | No
         return None
     kind = LineKind.DAY if rule.measure.kind is LineKind.DAY else LineKind.MONTH
     return Passed(rule, used, state, period_name(kind, now, timezone))
-
-
-def _stocks(tenant_id: uuid.UUID) -> dict[Measure, int]:
-    with tenant_scope(tenant_id, read_only=True):
-        return dict(stocks_used())
 
 
 def _tell(tenant_id: uuid.UUID, passed: Passed) -> int:

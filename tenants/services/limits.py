@@ -1,7 +1,7 @@
 """Limits in force: which ones hold for a call, and what ledger and spool say was used against them."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from kernel.backends import backends
@@ -9,8 +9,9 @@ from kernel.clock import SYSTEM_CLOCK, Clock
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
+from tenants.access_reads import users_of_groups
 from tenants.limit_types import Level, Limit, Line, LineKind, Measure, Seed, TenantLimits, period_at
-from tenants.models import GroupMember, Quota, Tenant, UsageRecord
+from tenants.models import Quota, Tenant, UsageRecord
 from tenants.periods import moment_of
 from tenants.planning import Plan, Subjects, make_plan
 from tenants.ports import LimitFinder, SeededCounters, UsageSpool
@@ -111,7 +112,8 @@ def _sum_usage(
         drained = set(UsageRecord.objects.filter(record_id__in=ids).values_list("record_id", flat=True))
         fresh = {each.record_id: each for each in waiting if each.record_id not in drained}
         seeds = []
-        members = _members_of_groups(pairs)
+        # As they are now, for the ledger knows no groups.
+        members = users_of_groups(uuid.UUID(rule.subject) for rule, _ in pairs if rule.level is Level.GROUP)
         for rule, line in pairs:
             if line.kind < LineKind.DAY:
                 continue
@@ -126,17 +128,6 @@ def _sum_usage(
             )
             seeds.append(Seed(line, start_ms, used, at_ms))
     return seeds
-
-
-def _members_of_groups(pairs: list[tuple[Limit, Line]]) -> Mapping[str, frozenset[uuid.UUID]]:
-    """The users of the groups that have rules, by group: as they are now, for the ledger knows no groups."""
-    ids = {uuid.UUID(rule.subject) for rule, _ in pairs if rule.level is Level.GROUP}
-    found: dict[str, set[uuid.UUID]] = {}
-    if ids:
-        rows = GroupMember.objects.filter(group_id__in=ids).values_list("group_id", "membership__user_id")
-        for group_id, user_id in rows:
-            found.setdefault(str(group_id), set()).add(user_id)
-    return {group: frozenset(users) for group, users in found.items()}
 
 
 def _ledger_sum(rule: Limit, start: datetime, end: datetime, users: frozenset[uuid.UUID]) -> int:
@@ -187,12 +178,17 @@ def load_limits(tenant_id: uuid.UUID) -> TenantLimits | None:
         zone = Tenant.objects.filter(id=tenant_id).values_list("timezone", flat=True).first()
     if not rows or zone is None:
         return None
+    return TenantLimits(tenant_id, zone, rules_by_level(rows))
+
+
+def rules_by_level(rows: Iterable[Quota]) -> dict[Level, dict[str, tuple[Limit, ...]]]:
+    """The rules that rows say, by level and subject."""
     rules: dict[Level, dict[str, tuple[Limit, ...]]] = {}
     for row in rows:
         rule = limit_of(row)
         by_subject = rules.setdefault(rule.level, {})
         by_subject[rule.subject] = (*by_subject.get(rule.subject, ()), rule)
-    return TenantLimits(tenant_id, zone, rules)
+    return rules
 
 
 def limit_of(row: Quota) -> Limit:

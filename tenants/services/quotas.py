@@ -149,8 +149,8 @@ def require_for(principal: Principal, level: Level) -> None:
 def check_amounts(asked: QuotaAsked) -> None:
     """Return when the amounts mean something. Raises BadInput."""
     measure = asked.measure
-    if measure.is_stock and asked.level is not Level.TENANT:
-        raise BadInput("Storage and documents are limited for the whole tenant.", param="measure")
+    if measure.is_stock and asked.level in (Level.KEY, Level.MODEL):
+        raise BadInput("Storage and documents are limited for the tenant, groups and users.", param="measure")
     if asked.hard is None and asked.soft is None:
         raise BadInput("A limit has a hard amount, a soft one, or both.", param="hard")
     least = 1 if measure.kind in (LineKind.RATE, LineKind.RUNNING) else 0

@@ -11,19 +11,19 @@ from kernel.errors import NotFound
 from substrate.bridge import wait_for
 from substrate.scoping import tenant_scope
 from substrate.versions import version_of
+from tenants.access_reads import groups_of_users
 from tenants.limit_types import (
     Level,
     Limit,
     Line,
     LineKind,
-    Measure,
     QuotaStanding,
     Seed,
     Standing,
     TenantLimits,
     period_at,
 )
-from tenants.models import GroupMember, Quota
+from tenants.models import Quota
 from tenants.periods import moment_of
 from tenants.permissions import require
 from tenants.planning import Subjects, line_of, rules_for
@@ -67,13 +67,8 @@ def standings_of(
     with tenant_scope(principal.tenant_id, read_only=True):
         if subject not in names_of(level, [subject]):
             raise NotFound("There is no such thing in this tenant.")
-        groups = _groups_of(user) if user else ()
-    return _standings(principal.tenant_id, Subjects(user, key, groups, ()), clock)
-
-
-def _groups_of(user: str) -> tuple[str, ...]:
-    rows = GroupMember.objects.filter(membership__user_id=user).values_list("group_id", flat=True)
-    return tuple(sorted(str(each) for each in rows))
+        groups = groups_of_users([uuid.UUID(user)]) if user else []
+    return _standings(principal.tenant_id, Subjects(user, key, tuple(groups), ()), clock)
 
 
 def all_standings(*, principal: Principal, clock: Clock = SYSTEM_CLOCK) -> list[QuotaStanding]:
@@ -102,12 +97,11 @@ def _standings(tenant_id: uuid.UUID, subjects: Subjects, clock: Clock) -> list[Q
 
 def _shown(limits: TenantLimits, rules: Sequence[Limit], clock: Clock) -> list[QuotaStanding]:
     now = clock.now()
+    of_somebody = [rule for rule in rules if rule.subject or rule.level is Level.TENANT]
     counted = [
-        (rule, line_of(rule, now, limits.timezone))
-        for rule in rules
-        if (rule.subject or rule.level is Level.TENANT) and not rule.measure.is_stock
+        (rule, line_of(rule, now, limits.timezone)) for rule in of_somebody if not rule.measure.is_stock
     ]
-    stocks = _stocks(limits.tenant_id) if any(rule.measure.is_stock for rule in rules) else {}
+    stocks = read_stocks(limits.tenant_id, [rule for rule in of_somebody if rule.measure.is_stock])
     figures = dict(zip(counted, wait_for(lambda: read_standings(limits.tenant_id, counted)), strict=True))
     by_rule = {rule: figures[rule, line] for rule, line in counted}
     lines = dict(counted)
@@ -128,7 +122,7 @@ def _shown(limits: TenantLimits, rules: Sequence[Limit], clock: Clock) -> list[Q
             # Taken away meanwhile.
             continue
         standing = by_rule.get(rule)
-        used = standing.used if standing else stocks.get(rule.measure, 0)
+        used = standing.used if standing else stocks.get(rule, 0)
         resets = standing is not None and standing.reset_ms > 0
         shown.append(
             QuotaStanding(
@@ -146,9 +140,12 @@ def _shown(limits: TenantLimits, rules: Sequence[Limit], clock: Clock) -> list[Q
     return shown
 
 
-def _stocks(tenant_id: uuid.UUID) -> Mapping[Measure, int]:
+def read_stocks(tenant_id: uuid.UUID, rules: Sequence[Limit]) -> Mapping[Limit, int]:
+    """What is kept against each rule of a stock."""
+    if not rules:
+        return {}
     with tenant_scope(tenant_id, read_only=True):
-        return stocks_used()
+        return stocks_used(rules)
 
 
 async def read_standings(tenant_id: uuid.UUID, counted: Sequence[tuple[Limit, Line]]) -> list[Standing]:

@@ -55,7 +55,7 @@ TOLD: dict[str, int | str] = {
 }
 # Texts that come from elsewhere: Django's own words, an engine's, and texts made of those that are checked.
 NOT_OURS = {
-    "_TOLD[measure].format(limit=limit, used=used)",
+    "_TOLD[rule.level, rule.measure].format(limit=rule.hard, used=used)",
     "' '.join(error.messages)",
     "error.message",
     "message[:1000]",

@@ -133,3 +133,34 @@ def test_members_see_and_set_none(open_console: OpenConsole) -> None:
     console.go("/console/limits")
     expect(console.page.get_by_test_id("new-limit")).to_have_count(0)
     assert console.errors == []
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_what_is_kept_is_limited_for_a_person_and_not_for_a_key(
+    open_console: OpenConsole, installation: Any, width: int
+) -> None:
+    console = open_console("operator", width)
+    page = console.page
+    console.go(f"/console/limits?in={installation.second}")
+    set_limit(console, "Users", "Storage of documents", 5, warn=4)
+    set_limit(console, "Groups", "Documents", 50)
+    # In the order of the levels: groups, then users.
+    expect(page.get_by_test_id("limit").nth(0)).to_contain_text("50 for each")
+    expect(page.get_by_test_id("limit").nth(1)).to_contain_text("5 MB for each")
+    assert console.axe() == []
+    assert console.overflow() == 0
+    console.keep(f"limits-kept-{width}")
+
+    page.get_by_test_id("new-limit").first.click()
+    dialog = page.get_by_test_id("limit-dialog")
+    measure = dialog.get_by_label("What is limited")
+    dialog.get_by_label("For whom").select_option(label="Users")
+    measure.select_option(label="Documents")
+    dialog.get_by_label("For whom").select_option(label="API keys")
+    # What a key cannot be limited by is not offered, and not kept from before.
+    expect(measure).to_have_value("requests_per_minute")
+    expect(measure.locator("option", has_text="Documents")).to_have_count(0)
+    page.keyboard.press("Escape")
+    remove_first(console)
+    remove_first(console)
+    assert console.errors == []

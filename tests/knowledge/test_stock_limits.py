@@ -9,7 +9,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connections
 from django.test import Client
-from factories.tenants import make_membership, make_user, session_client
+from factories.tenants import make_membership, session_client
 from fakes.library import Library
 
 from kernel.errors import QuotaExhausted
@@ -121,13 +121,6 @@ def test_the_limits_page_shows_what_is_used(library: Library) -> None:
     rows = client_of(library).get("/api/v1/quotas?view=all").json()["results"]
     shown = {row["measure"]: (row["limit"], row["used"], row["remaining"], row["state"]) for row in rows}
     assert shown == {"documents": (4, 1, 3, "ok"), "storage_bytes": (1000, 5, 995, "ok")}
-
-
-def test_they_are_limits_of_the_whole_tenant_alone(library: Library) -> None:
-    operator = session_client(make_membership(library.tenant, make_user(is_operator=True), role=Role.OWNER))
-    body = {"level": "user", "measure": "documents", "limit": 3}
-    answer = operator.post("/api/v1/quotas", json.dumps(body), content_type="application/json")
-    assert (answer.status_code, answer.json()["param"]) == (400, "measure")
 
 
 def test_calls_are_not_counted_against_them(library: Library) -> None:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.db import connection
 from factories.tenants import make_principal, make_tenant
-from fakes.embedding import Trouble
 from fakes.library import Library
-from fakes.postgresql import fresh_database
+from fakes.postgresql import EMBEDDED_STORE, fresh_database, library_on_postgresql
 from fakes.vector_store_contract import (
     collect,
     test_a_search_sees_every_finished_write,
@@ -28,13 +26,11 @@ from fakes.vector_store_contract import (
     test_words_of_any_script_are_found,
 )
 
-from inference.services import ensure_built_in_models
-from kernel.backends import BackendSpec, backends, import_object
+from kernel.backends import import_object
 from kernel.errors import NotFound
 from knowledge.ports import VectorStore
 from knowledge.services import delete_document, search
 from knowledge.types import DocumentState, SearchFilters, SearchMode
-from tenants.types import Role
 
 __all__ = [
     "collect",
@@ -53,7 +49,6 @@ __all__ = [
 ]
 
 pytestmark = pytest.mark.services
-EMBEDDED = "knowledge.adapters.embedded_store.EmbeddedVectorStore"
 FOG = "The fog signal of the lighthouse sounds three blasts every ninety seconds."
 LAMP = "The lamp is changed after 2400 hours of service by the keeper on duty."
 
@@ -66,7 +61,7 @@ def database(django_db_blocker: Any) -> Iterator[None]:
 
 @pytest.fixture
 def store() -> VectorStore:
-    made: VectorStore = import_object(EMBEDDED)()
+    made: VectorStore = import_object(EMBEDDED_STORE)()
     return made
 
 
@@ -75,35 +70,10 @@ def tenant_ids() -> tuple[uuid.UUID, uuid.UUID]:
     return make_tenant(f"t{uuid.uuid4().hex[:12]}").id, make_tenant(f"t{uuid.uuid4().hex[:12]}").id
 
 
-class Silent:
-    """A nudge that reaches nobody: the stack's own workers know nothing of this database."""
-
-    def send(self, job_id: uuid.UUID | None = None) -> None:
-        """Nothing."""
-
-
 @pytest.fixture
 def library(tmp_path: Path) -> Iterator[Library]:
-    trouble = Trouble()
-    usual = backends.specs
-    overridden = {
-        "engine.embedding": BackendSpec(
-            "inference.ports.InferenceEngine", "fakes.embedding.FakeEmbeddingEngine", {"trouble": trouble}
-        ),
-        "blob_store": BackendSpec(
-            "substrate.ports.BlobStore",
-            "substrate.adapters.directory_blobs.DirectoryBlobStore",
-            {"root": str(tmp_path)},
-        ),
-        "vector_store": BackendSpec("knowledge.ports.VectorStore", EMBEDDED),
-    }
-    backends.configure({**settings.BACKENDS, **overridden})
-    for name in ("job_nudge", "change_nudge"):
-        backends.replace(name, Silent())
-    ensure_built_in_models()
-    tenant = make_tenant(f"t{uuid.uuid4().hex[:12]}")
-    yield Library(tenant, make_principal(tenant, role=Role.MEMBER), tmp_path, trouble)
-    backends.configure(usual)
+    with library_on_postgresql(tmp_path) as made:
+        yield made
 
 
 def test_the_index_is_there() -> None:

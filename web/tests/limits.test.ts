@@ -13,3 +13,8 @@ test("everything else is the number itself, and nothing is nothing", () => {
   expect(amountOf(null, "money_per_day")).toBeNull();
   expect(typedOf(null, "tokens_per_day")).toBeNull();
 });
+
+test("storage is typed in the megabytes in which it is shown", () => {
+  expect(amountOf(1.5, "storage_bytes")).toBe(1_500_000);
+  expect(typedOf(5_000_000, "storage_bytes")).toBe(5);
+});

@@ -3,11 +3,12 @@
 import type { Measure } from "../api/limits";
 
 const NANO = 1_000_000_000;
-const MEGABYTE = 1024 * 1024;
+// As `format.bytes` shows it: what was typed is what is read.
+const MEGABYTE = 1_000_000;
 
 export const isMoney = (measure: Measure): boolean => measure.startsWith("money");
 export const isBytes = (measure: Measure): boolean => measure === "storage_bytes";
-/** What is there, of the tenant as a whole: no other level has it. */
+/** What is there, and not what is called: keys and models have none. */
 export const isStock = (measure: Measure): boolean => isBytes(measure) || measure === "documents";
 
 const unitOf = (measure: Measure): number => (isMoney(measure) ? NANO : isBytes(measure) ? MEGABYTE : 1);
