@@ -2,8 +2,9 @@
 
 Every minute the limits of days and months, and what a tenant keeps, are compared with what is used. What is passed for
 the first time in its period is written down as an act of the tenant, and in the same transaction one job for each letter
-is queued: to the owners and administrators, and to the user whose limit it is; and the tenant's webhooks are told. Callers are told by a header besides
-(`tenants.planning`), people by a banner (`/quotas`).
+is queued: to the owners and administrators, and to the user whose limit it is; and the tenant's webhooks are told.
+Callers are told by a header besides (`tenants.planning`), people by a banner (`/quotas`). That is how the members of a
+group hear of its limits: who can do something about them gets the letter, not a thousand people who share them.
 """
 
 import asyncio
@@ -18,16 +19,19 @@ import structlog
 from django.conf import settings
 
 from kernel.actors import SYSTEM, acting
+from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import AtriumError
 from substrate.audit import record_act
 from substrate.models import TenantAct
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
-from tenants.limit_types import Level, Limit, LineKind, TenantLimits, field_of
+from tenants.access_reads import groups as groups_here
+from tenants.limit_types import Level, Limit, Line, LineKind, TenantLimits, field_of
 from tenants.models import Membership, Quota, Tenant
 from tenants.periods import period_name
 from tenants.planning import line_of
+from tenants.ports import Counters
 from tenants.services.limits import limited_tenants, load_limits
 from tenants.services.mailing import head_addresses, queue_letter
 from tenants.services.quotas import names_of
@@ -100,10 +104,10 @@ async def find_passed(tenant_id: uuid.UUID, *, clock: Clock = SYSTEM_CLOCK) -> l
     if limits is None:
         return []
     now = clock.now()
-    rules = _watched(limits)
+    rules = [*_watched(limits), *await run_unit(_inherited_by_groups, limits)]
     counted = [(rule, line_of(rule, now, limits.timezone)) for rule in rules if not rule.measure.is_stock]
-    used = dict(zip(counted, await read_standings(tenant_id, counted), strict=True)) if counted else {}
-    found = [_passed(rule, used[rule, line].used, now, limits.timezone) for rule, line in counted]
+    used = await _used(tenant_id, counted)
+    found = [_passed(rule, amount, now, limits.timezone) for rule, amount in used.items()]
     stocks = [rule for rule in rules if rule.measure.is_stock]
     if stocks:
         kept = await run_unit(read_stocks, tenant_id, stocks)
@@ -114,12 +118,41 @@ async def find_passed(tenant_id: uuid.UUID, *, clock: Clock = SYSTEM_CLOCK) -> l
 def _watched(limits: TenantLimits) -> list[Limit]:
     """Rules of somebody in particular that count a day, a month or a stock."""
     every = [rule for by_subject in limits.rules.values() for each in by_subject.values() for rule in each]
+    return [rule for rule in every if (rule.subject or rule.level is Level.TENANT) and _lasts(rule)]
+
+
+def _inherited_by_groups(limits: TenantLimits) -> list[Limit]:
+    """The same of every group that has the limit of every group."""
+    if not any(_lasts(rule) for rule in limits.of(Level.GROUP, "")):
+        return []
+    with tenant_scope(limits.tenant_id, read_only=True):
+        groups = [str(each) for each in groups_here().order_by("id").values_list("id", flat=True)]
     return [
-        rule
-        for rule in every
-        if (rule.subject or rule.level is Level.TENANT)
-        and (rule.measure.is_stock or rule.measure.kind in (LineKind.DAY, LineKind.MONTH))
+        rule for group in groups for rule in limits.of(Level.GROUP, group) if rule.inherited and _lasts(rule)
     ]
+
+
+def _lasts(rule: Limit) -> bool:
+    """Whether it counts a day, a month or a stock: of rates nobody needs a letter."""
+    return rule.measure.is_stock or rule.measure.kind in (LineKind.DAY, LineKind.MONTH)
+
+
+async def _used(tenant_id: uuid.UUID, counted: Sequence[tuple[Limit, Line]]) -> dict[Limit, int]:
+    """What is used of each rule. One that is inherited and that no call has begun yet is left out.
+
+    There may be a thousand groups: the ledger is not summed every minute for each that does nothing.
+    """
+    own = [pair for pair in counted if not pair[0].inherited]
+    inherited = [pair for pair in counted if pair[0].inherited]
+    standings = list(await read_standings(tenant_id, own))
+    if inherited:
+        counters: Counters = backends["counters"]
+        standings += await counters.read(str(tenant_id), [line for _, line in inherited])
+    return {
+        rule: standing.used
+        for (rule, _), standing in zip([*own, *inherited], standings, strict=True)
+        if standing.seeded or not rule.inherited
+    }
 
 
 def _passed(rule: Limit, used: int, now: datetime, timezone: str) -> Passed | None:
@@ -135,8 +168,9 @@ def _tell(tenant_id: uuid.UUID, passed: Passed) -> int:
     rule = passed.limit
     with acting(SYSTEM), tenant_scope(tenant_id):
         # The rule's row is the lock: two processes that look at once must not both tell.
+        subject = "" if rule.inherited else rule.subject
         rows = Quota.objects.select_for_update().filter(
-            level=rule.level, subject=rule.subject, measure=rule.measure
+            level=rule.level, subject=subject, measure=rule.measure
         )
         active = Tenant.objects.filter(id=tenant_id, state=TenantState.ACTIVE).first()
         if rows.first() is None or active is None:

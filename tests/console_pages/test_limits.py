@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakes.console import ConsolePage
+from fakes.console import ConsolePage, call
 from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(240)]
@@ -163,4 +163,36 @@ def test_what_is_kept_is_limited_for_a_person_and_not_for_a_key(
     page.keyboard.press("Escape")
     remove_first(console)
     remove_first(console)
+    assert console.errors == []
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_member_of_a_group_sees_that_its_limit_is_close(
+    open_console: OpenConsole, installation: Any, width: int
+) -> None:
+    console = open_console("harbour", width)
+    page, tenant = console.page, installation.second
+
+    def done(method: str, path: str, body: Any = None) -> Any:
+        status, answer = call(page, method, f"/api/v1/{path}", body, tenant)
+        assert status < 300, answer
+        return answer
+
+    group = done("POST", "groups", {"name": f"Dockers {width}"})
+    done("POST", f"groups/{group['id']}/members", {"user_ids": [done("GET", "me")["user"]["id"]]})
+    # What is kept warns from its soft limit on, which is 0 here.
+    rule = {"level": "group", "subject": group["id"], "measure": "documents", "limit": 9, "soft_limit": 0}
+    made = done("POST", "quotas", rule)
+    for path in ("/console/limits", "/"):
+        console.go(path) if path != "/" else page.goto(f"{installation.url}/")
+        banner = page.get_by_test_id("limit-banner")
+        expect(banner).to_contain_text(
+            f"Close to a limit of your group Dockers {width}: number of documents."
+        )
+        console.keep(f"limit-of-a-group-{path.strip('/').replace('/', '-') or 'chat'}-{width}")
+    console.go("/console/limits")
+    assert console.axe() == []
+    assert console.overflow() == 0
+    done("DELETE", f"quotas/{made['id']}")
+    done("DELETE", f"groups/{group['id']}")
     assert console.errors == []

@@ -1,6 +1,7 @@
 """Who should know that a limit is passed is told once in each period and for each step, whoever looks how often."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,27 +14,37 @@ from factories.tenants import make_membership, make_tenant, make_user
 from fakes.clocks import FrozenClock
 
 from kernel.backends import backends
+from substrate.crossing import system_scope
 from substrate.jobs import claim_job, run_job
 from substrate.models import Job, TenantAct
 from substrate.scoping import tenant_scope
 from substrate.units import close_units, run_unit
-from tenants.limit_types import Line, Measure, Standing
-from tenants.models import Quota, Tenant
+from tenants.limit_types import Line, Measure, QuotaStanding, Standing
+from tenants.models import Group, GroupMember, Membership, Quota, Tenant, WebhookDelivery
+from tenants.planning import Subjects, make_plan
+from tenants.selectors import principal_of_membership
 from tenants.services import set_tenant_limits
 from tenants.services.limit_notices import LimitWatch
-from tenants.types import Role
+from tenants.services.limits import load_limits
+from tenants.services.standings import own_standings
+from tenants.services.webhooks import create_webhook
+from tenants.types import Principal, Role
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
 @dataclass
 class KnownCounters:
-    """Counters that say of every line what a test wrote down."""
+    """Counters that say of every line what a test wrote down; of fields that hold `unseeded` nothing is known."""
 
     used: int = 0
+    unseeded: str = "nobody"
 
     async def read(self, tenant: str, lines: list[Line]) -> tuple[Standing, ...]:
-        return tuple(Standing(self.used, max(0, line.limit - self.used), 0) for line in lines)
+        return tuple(
+            Standing(self.used, max(0, line.limit - self.used), 0, seeded=self.unseeded not in line.field)
+            for line in lines
+        )
 
 
 @pytest.fixture
@@ -118,6 +129,87 @@ async def test_a_user_is_told_of_their_own(counters: KnownCounters) -> None:
     counters.used = 4
     assert await LimitWatch(clock=FrozenClock(NOW)).look() == 1
     assert await run_unit(letters, tenant) == ["ann@example.com", "owner@example.com"]
+
+
+def principal_of(tenant: Tenant, email: str) -> Principal:
+    with system_scope("tests", read_only=True):
+        rows = Membership.objects.select_related("tenant", "user")
+        return principal_of_membership(rows.get(tenant=tenant, user__email=email))
+
+
+def furnish_groups() -> tuple[Tenant, dict[str, str]]:
+    """A tenant of an owner, ann in two groups, ben in one; every group has the limit of every group, one its own."""
+    tenant = make_tenant(name="Acme")
+    make_membership(tenant, make_user("owner@example.com"), role=Role.OWNER)
+    ann, ben = (make_membership(tenant, make_user(f"{name}@example.com")) for name in ("ann", "ben"))
+    groups = {}
+    with tenant_scope(tenant.id):
+        for name, members in (("Sales", [ann]), ("Docks", [ann, ben]), ("Nobody", [])):
+            group = Group.objects.create(tenant=tenant, name=name)
+            groups[name] = str(group.id)
+            for each in members:
+                GroupMember.objects.create(tenant=tenant, group=group, membership=each)
+        for subject, hard in (("", 100), (groups["Docks"], 1000)):
+            Quota.objects.create(
+                tenant=tenant, level="group", subject=subject, measure="tokens_per_month", hard=hard, soft=80
+            )
+    create_webhook(
+        principal=principal_of(tenant, "owner@example.com"),
+        name="on-call",
+        url="https://hooks.example.org/",
+        events=["limit.warned"],
+    )
+    return tenant, groups
+
+
+def deliveries(tenant: Tenant) -> list[str]:
+    with tenant_scope(tenant.id, read_only=True):
+        return sorted(json.loads(row.body)["data"]["subject"] for row in WebhookDelivery.objects.all())
+
+
+async def test_of_a_group_s_limit_its_heads_hear_once_and_its_members_by_header_and_banner(
+    counters: KnownCounters,
+) -> None:
+    tenant, groups = await run_unit(furnish_groups)
+    counters.used = 90
+    # Nobody has called by the third group, whose month is not summed from the ledger each minute.
+    counters.unseeded = groups["Nobody"]
+    watch = LimitWatch(clock=FrozenClock(NOW))
+    assert [await watch.look() for _ in range(2)] == [2, 0]
+    assert await LimitWatch(clock=FrozenClock(NOW)).look() == 0
+    told = {f"group:{groups[name]}:tokens_per_month:2026-03:warned" for name in ("Sales", "Docks")}
+    assert set(await run_unit(acts, tenant)) == told
+    assert set(await run_unit(letters, tenant)) == {"owner@example.com"}
+    assert await run_unit(deliveries, tenant) == sorted([groups["Sales"], groups["Docks"]])
+
+    # Members see it in what `/quotas` says to them, which the banner shows, and in the plan of their calls.
+    for email, names in (("ann@example.com", {"Sales", "Docks"}), ("ben@example.com", {"Docks"})):
+        assert {each.name for each in await run_unit(_own, tenant, email)} == names
+        principal = await run_unit(principal_of, tenant, email)
+        limits = await run_unit(load_limits, tenant.id)
+        assert limits is not None
+        plan = make_plan(limits, Subjects("", "", tuple(str(each) for each in principal.group_ids), ()), NOW)
+        assert plan is not None
+        passed = plan.allowance([Standing(90, 0, 0)] * len(plan.lines))
+        assert passed.warning == ", ".join(["group/tokens_per_month"] * len(names))
+
+
+async def test_a_group_whose_own_limit_is_higher_is_not_told_the_one_of_every_group(
+    counters: KnownCounters,
+) -> None:
+    tenant, groups = await run_unit(furnish_groups)
+    counters.used = 100
+    assert await LimitWatch(clock=FrozenClock(NOW)).look() == 3
+    states = {key.split(":")[1]: key.rsplit(":", 1)[1] for key in await run_unit(acts, tenant)}
+    assert states == {
+        groups["Sales"]: "reached",
+        groups["Nobody"]: "reached",
+        groups["Docks"]: "warned",
+    }
+
+
+def _own(tenant: Tenant, email: str) -> list[QuotaStanding]:
+    return own_standings(principal=principal_of(tenant, email), clock=FrozenClock(NOW))
 
 
 async def test_a_letter_is_sent_once_and_says_what_is_used(

@@ -74,6 +74,15 @@ export const fetchPassages = (document: string, around: string, options: CallOpt
 export const searchKnowledge = (base: string, query: string, options: CallOptions = {}) =>
   api.post<SearchAnswer>(`/knowledge-bases/${id(base)}/search`, { query, limit: 8 }, options);
 
+interface LimitStanding {
+  level: string;
+  subject: string;
+  name: string;
+  measure: string;
+  state: string;
+  resets_at: string | null;
+}
+
 /** The limits that hold for the one who asks, with how they stand. */
 export const fetchLimits = (signal: AbortSignal) =>
-  api.get<{ results: { level: string; subject: string; measure: string; state: string; resets_at: string | null }[] }>("/quotas", { signal });
+  api.get<{ results: LimitStanding[] }>("/quotas", { signal });

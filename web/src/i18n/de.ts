@@ -21,8 +21,11 @@ export const de: Catalogue = {
     loadMore: "Mehr anzeigen",
     dismiss: "Ausblenden",
     limits: {
-      warned: (what: string) => `Ein Limit ist fast erreicht: ${what}.`,
-      reached: (what: string) => `Ein Limit ist aufgebraucht: ${what}. Was darüber hinausgeht, wird abgewiesen.`,
+      warned: (what: string, whose: string) => `Ein Limit${whose} ist fast erreicht: ${what}.`,
+      reached: (what: string, whose: string) =>
+        `Ein Limit${whose} ist aufgebraucht: ${what}. Was darüber hinausgeht, wird abgewiesen.`,
+      whose: (level: string, name: string) =>
+        ({ tenant: " des ganzen Mandanten", group: ` Ihrer Gruppe ${name}`, user: " von Ihnen", model: ` des Modells ${name}` })[level] ?? "",
       measures: {
         tokens_per_day: "Tokens dieses Tages",
         tokens_per_month: "Tokens dieses Monats",

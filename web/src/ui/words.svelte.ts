@@ -7,7 +7,13 @@ export interface UiWords {
   copy: string;
   copied: string;
   copyFailed: string;
-  limits: { warned: (what: string) => string; reached: (what: string) => string; measures: Record<string, string> };
+  limits: {
+    warned: (what: string, whose: string) => string;
+    reached: (what: string, whose: string) => string;
+    /** Begins with a space where there is something to say. */
+    whose: (level: string, name: string) => string;
+    measures: Record<string, string>;
+  };
 }
 
 class Words {
@@ -18,7 +24,7 @@ class Words {
     copy: "Copy",
     copied: "Copied",
     copyFailed: "The browser did not allow copying.",
-    limits: { warned: (what) => what, reached: (what) => what, measures: {} },
+    limits: { warned: (what) => what, reached: (what) => what, whose: () => "", measures: {} },
   });
 }
 

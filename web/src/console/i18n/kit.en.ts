@@ -11,8 +11,10 @@ export const kit = {
     copied: "Copied",
     copyFailed: "The browser did not allow copying.",
     limits: {
-      warned: (what: string) => `Close to a limit: ${what}.`,
-      reached: (what: string) => `A limit is used up: ${what}. What goes beyond it is refused.`,
+      warned: (what: string, whose: string) => `Close to a limit${whose}: ${what}.`,
+      reached: (what: string, whose: string) => `A limit${whose} is used up: ${what}. What goes beyond it is refused.`,
+      whose: (level: string, name: string) =>
+        ({ tenant: " of the whole tenant", group: ` of your group ${name}`, user: " of yours", model: ` of the model ${name}` })[level] ?? "",
       measures: {
         tokens_per_day: "tokens of this day",
         tokens_per_month: "tokens of this month",
