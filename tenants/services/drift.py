@@ -21,10 +21,10 @@ from substrate.crossing import system_scope
 from substrate.models import PlatformAct
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
-from tenants.limit_types import Level, Limit, Line, LineKind
+from tenants.limit_types import Level, Limit, Line, LineKind, Measure, TenantLimits
 from tenants.planning import line_of
 from tenants.ports import Counters
-from tenants.services.limits import known_usage, limited_tenants, load_limits
+from tenants.services.limits import known_usage, limits_that_count
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +32,8 @@ KIND, ACT = "counters", "compared"
 EVERY = timedelta(hours=24)
 LOOK_EVERY_S = 1800.0
 LOOKS = 3
+# What is summed over a day or month, in the ledger too.
+SUMMED = tuple(each for each in Measure if each.kind in (LineKind.DAY, LineKind.MONTH))
 PAUSE_S = 10.0
 # Lines of one tenant's record; more are only counted.
 MOST_TOLD = 50
@@ -61,8 +63,8 @@ async def compare_counters_forever() -> None:
 async def compare_counters(*, pause_s: float = PAUSE_S, clock: Clock = SYSTEM_CLOCK) -> int:
     """Compare all tenants' counters and write down what was found; returns how many lines differ. Raises Unavailable."""
     looked, drifted = 0, 0
-    for tenant_id in sorted(await run_unit(limited_tenants)):
-        pairs = await run_unit(_pairs, tenant_id, clock)
+    async for limits in limits_that_count(SUMMED):
+        tenant_id, pairs = limits.tenant_id, _pairs(limits, clock)
         found = await drift_of(tenant_id, pairs, pause_s=pause_s, clock=clock) if pairs else []
         looked += len(pairs)
         drifted += len(found)
@@ -115,17 +117,13 @@ async def _look(
     }
 
 
-def _pairs(tenant_id: uuid.UUID, clock: Clock) -> list[tuple[Limit, Line]]:
-    """The lines of days and months that the tenant's rules count, of somebody in particular."""
-    limits = load_limits(tenant_id)
-    if limits is None:
-        return []
+def _pairs(limits: TenantLimits, clock: Clock) -> list[tuple[Limit, Line]]:
+    """The lines that the tenant's rules count, of somebody in particular."""
     rules = [rule for by_subject in limits.rules.values() for each in by_subject.values() for rule in each]
     return [
         (rule, line_of(rule, clock.now(), limits.timezone))
         for rule in rules
-        if (rule.subject or rule.level is Level.TENANT)
-        and rule.measure.kind in (LineKind.DAY, LineKind.MONTH)
+        if rule.subject or rule.level is Level.TENANT
     ]
 
 

@@ -27,12 +27,12 @@ from substrate.models import TenantAct
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants.access_reads import groups as groups_here
-from tenants.limit_types import Level, Limit, Line, LineKind, TenantLimits, field_of
+from tenants.limit_types import Level, Limit, Line, LineKind, Measure, TenantLimits, field_of
 from tenants.models import Membership, Quota, Tenant
 from tenants.periods import period_name
 from tenants.planning import line_of
 from tenants.ports import Counters
-from tenants.services.limits import limited_tenants, load_limits
+from tenants.services.limits import limits_that_count
 from tenants.services.mailing import head_addresses, queue_letter
 from tenants.services.quotas import names_of
 from tenants.services.standings import OK, read_standings, read_stocks, state_of
@@ -42,6 +42,8 @@ from tenants.types import TenantState
 log = structlog.get_logger(__name__)
 
 EVERY_S = 60.0
+# Of rates nobody needs a letter: they are whole again within the minute.
+LASTING = tuple(each for each in Measure if each.kind not in (LineKind.RATE, LineKind.RUNNING))
 TEMPLATE = "account/email/limit.txt"
 ACT = "warned"
 
@@ -75,8 +77,9 @@ class LimitWatch:
     async def look(self) -> int:
         """Look at all tenants once; returns how many limits were told. Raises Unavailable."""
         told = 0
-        for tenant_id in sorted(await run_unit(limited_tenants)):
-            for passed in await find_passed(tenant_id, clock=self._clock):
+        async for limits in limits_that_count(LASTING):
+            tenant_id = limits.tenant_id
+            for passed in await find_passed(limits, clock=self._clock):
                 if (tenant_id, passed.key) in self._told:
                     continue
                 told += await run_unit(_tell, tenant_id, passed)
@@ -98,13 +101,12 @@ async def watch_limits_forever() -> None:
             log.warning("limits_not_watched", error=str(error))
 
 
-async def find_passed(tenant_id: uuid.UUID, *, clock: Clock = SYSTEM_CLOCK) -> list[Passed]:
-    """The limits of the tenant's days, months and stocks that are passed now. Raises Unavailable."""
-    limits = await run_unit(load_limits, tenant_id)
-    if limits is None:
-        return []
-    now = clock.now()
-    rules = [*_watched(limits), *await run_unit(_inherited_by_groups, limits)]
+async def find_passed(limits: TenantLimits, *, clock: Clock = SYSTEM_CLOCK) -> list[Passed]:
+    """Which of a tenant's limits of days, months and stocks are passed now. Raises Unavailable."""
+    tenant_id, now = limits.tenant_id, clock.now()
+    rules = _of_somebody(limits)
+    if limits.of(Level.GROUP, ""):
+        rules += await run_unit(_inherited_by_groups, limits)
     counted = [(rule, line_of(rule, now, limits.timezone)) for rule in rules if not rule.measure.is_stock]
     used = await _used(tenant_id, counted)
     found = [_passed(rule, amount, now, limits.timezone) for rule, amount in used.items()]
@@ -115,26 +117,16 @@ async def find_passed(tenant_id: uuid.UUID, *, clock: Clock = SYSTEM_CLOCK) -> l
     return [each for each in found if each is not None]
 
 
-def _watched(limits: TenantLimits) -> list[Limit]:
-    """Rules of somebody in particular that count a day, a month or a stock."""
+def _of_somebody(limits: TenantLimits) -> list[Limit]:
     every = [rule for by_subject in limits.rules.values() for each in by_subject.values() for rule in each]
-    return [rule for rule in every if (rule.subject or rule.level is Level.TENANT) and _lasts(rule)]
+    return [rule for rule in every if rule.subject or rule.level is Level.TENANT]
 
 
 def _inherited_by_groups(limits: TenantLimits) -> list[Limit]:
-    """The same of every group that has the limit of every group."""
-    if not any(_lasts(rule) for rule in limits.of(Level.GROUP, "")):
-        return []
+    """The limit of every group, as each group has it that has none of its own."""
     with tenant_scope(limits.tenant_id, read_only=True):
         groups = [str(each) for each in groups_here().order_by("id").values_list("id", flat=True)]
-    return [
-        rule for group in groups for rule in limits.of(Level.GROUP, group) if rule.inherited and _lasts(rule)
-    ]
-
-
-def _lasts(rule: Limit) -> bool:
-    """Whether it counts a day, a month or a stock: of rates nobody needs a letter."""
-    return rule.measure.is_stock or rule.measure.kind in (LineKind.DAY, LineKind.MONTH)
+    return [rule for group in groups for rule in limits.of(Level.GROUP, group) if rule.inherited]
 
 
 async def _used(tenant_id: uuid.UUID, counted: Sequence[tuple[Limit, Line]]) -> dict[Limit, int]:

@@ -1,7 +1,7 @@
 """Limits in force: which ones hold for a call, and what ledger and spool say was used against them."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from kernel.backends import backends
@@ -18,6 +18,8 @@ from tenants.ports import LimitFinder, SeededCounters, UsageSpool
 from tenants.types import Principal, UsageEntry
 from tenants.usage_reads import Question, tallies
 
+# Tenants whose limits are loaded together.
+AT_ONCE = 500
 # Plans of so many callers stay in a process.
 MOST_PLANS = 50_000
 
@@ -169,6 +171,30 @@ def limited_tenants() -> set[uuid.UUID]:
     """The ids of the tenants that have any limit. Opens a system scope."""
     with system_scope("which tenants have limits", read_only=True):
         return set(Quota.objects.values_list("tenant_id", flat=True).distinct())
+
+
+async def limits_that_count(measures: Collection[Measure]) -> AsyncIterator[TenantLimits]:
+    """The rules of these measures, tenant by tenant, of every tenant that has any. Raises Unavailable.
+
+    For who looks at all of them again and again: tenants by hundreds cost a thirtieth of the time of one by one.
+    """
+    after: uuid.UUID | None = None
+    while page := await run_unit(_limits_after, measures, after):
+        for limits in page:
+            yield limits
+        after = page[-1].tenant_id
+
+
+def _limits_after(measures: Collection[Measure], after: uuid.UUID | None) -> list[TenantLimits]:
+    with system_scope("look at limits of all tenants", read_only=True):
+        rows = Quota.objects.filter(measure__in=measures).order_by("tenant_id")
+        if after is not None:
+            rows = rows.filter(tenant_id__gt=after)
+        ids = list(rows.values_list("tenant_id", flat=True).distinct()[:AT_ONCE])
+        found: dict[Tenant, list[Quota]] = {}
+        for row in rows.filter(tenant_id__in=ids).select_related("tenant"):
+            found.setdefault(row.tenant, []).append(row)
+    return [TenantLimits(tenant.id, tenant.timezone, rules_by_level(mine)) for tenant, mine in found.items()]
 
 
 def load_limits(tenant_id: uuid.UUID) -> TenantLimits | None:

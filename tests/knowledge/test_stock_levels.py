@@ -35,6 +35,7 @@ from substrate.units import run_unit
 from tenants.limit_types import Measure
 from tenants.models import GroupMember, Membership
 from tenants.services.limit_notices import find_passed
+from tenants.services.limits import load_limits
 from tenants.types import Role
 
 __all__ = [
@@ -210,5 +211,7 @@ async def test_those_of_a_user_and_a_group_warn(library: Library) -> None:
         return group
 
     group = await run_unit(fill)
-    passed = {each.limit.subject: (each.used, each.state) for each in await find_passed(library.tenant.id)}
+    limits = await run_unit(load_limits, library.tenant.id)
+    assert limits is not None
+    passed = {each.limit.subject: (each.used, each.state) for each in await find_passed(limits)}
     assert passed == {group: (5, "warned"), user_of(library): (1, "reached")}

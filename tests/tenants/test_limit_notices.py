@@ -19,12 +19,12 @@ from substrate.jobs import claim_job, run_job
 from substrate.models import Job, TenantAct
 from substrate.scoping import tenant_scope
 from substrate.units import close_units, run_unit
-from tenants.limit_types import Line, Measure, QuotaStanding, Standing
-from tenants.models import Group, GroupMember, Membership, Quota, Tenant, WebhookDelivery
+from tenants.limit_types import Level, Line, Measure, QuotaStanding, Standing
+from tenants.models import Group, GroupMember, Membership, Quota, Tenant, User, WebhookDelivery
 from tenants.planning import Subjects, make_plan
 from tenants.selectors import principal_of_membership
-from tenants.services import set_tenant_limits
-from tenants.services.limit_notices import LimitWatch
+from tenants.services import limits, set_tenant_limits
+from tenants.services.limit_notices import LASTING, LimitWatch
 from tenants.services.limits import load_limits
 from tenants.services.standings import own_standings
 from tenants.services.webhooks import create_webhook
@@ -57,12 +57,14 @@ async def counters(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> A
     close_units()
 
 
-def furnish(**limits: int) -> Tenant:
+def furnish(**given: int) -> Tenant:
     """A tenant of an owner, an administrator, a member, and a limit that warns at 80 %."""
     tenant = make_tenant(name="Acme")
     for role in (Role.OWNER, Role.ADMIN, Role.MEMBER):
-        make_membership(tenant, make_user(f"{role.value}@example.com"), role=role)
-    wanted = limits or {"tokens_per_month": 100}
+        address = f"{role.value}@example.com"
+        user = User.objects.filter(email=address).first() or make_user(address)
+        make_membership(tenant, user, role=role)
+    wanted = given or {"tokens_per_month": 100}
     set_tenant_limits(
         tenant_id=tenant.id, limits={Measure(name): hard for name, hard in wanted.items()}, warn_percent=80
     )
@@ -106,6 +108,19 @@ async def test_two_who_look_at_the_same_moment_tell_once(counters: KnownCounters
     counters.used = 90
     told = await asyncio.gather(*(LimitWatch(clock=FrozenClock(NOW)).look() for _ in range(4)))
     assert (sum(told), len(await run_unit(acts, tenant))) == (1, 1)
+
+
+async def test_tenants_are_looked_at_by_hundreds_and_only_for_what_lasts(
+    counters: KnownCounters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "AT_ONCE", 2)
+    wanted = [(await run_unit(furnish, money_per_day=10 + number)).id for number in range(5)]
+    await run_unit(lambda: furnish(requests_per_minute=10))
+    found = [each async for each in limits.limits_that_count(LASTING)]
+    assert [each.tenant_id for each in found] == sorted(wanted)
+    assert {each.of(Level.TENANT, "")[0].hard for each in found} == set(range(10, 15))
+    counters.used = 12
+    assert await LimitWatch(clock=FrozenClock(NOW)).look() == 5
 
 
 async def test_rates_are_no_matter_of_letters(counters: KnownCounters) -> None:
@@ -186,9 +201,9 @@ async def test_of_a_group_s_limit_its_heads_hear_once_and_its_members_by_header_
     for email, names in (("ann@example.com", {"Sales", "Docks"}), ("ben@example.com", {"Docks"})):
         assert {each.name for each in await run_unit(_own, tenant, email)} == names
         principal = await run_unit(principal_of, tenant, email)
-        limits = await run_unit(load_limits, tenant.id)
-        assert limits is not None
-        plan = make_plan(limits, Subjects("", "", tuple(str(each) for each in principal.group_ids), ()), NOW)
+        known = await run_unit(load_limits, tenant.id)
+        assert known is not None
+        plan = make_plan(known, Subjects("", "", tuple(str(each) for each in principal.group_ids), ()), NOW)
         assert plan is not None
         passed = plan.allowance([Standing(90, 0, 0)] * len(plan.lines))
         assert passed.warning == ", ".join(["group/tokens_per_month"] * len(names))
