@@ -69,6 +69,7 @@ def test_me_of_a_key(tenant: Tenant) -> None:
         "visiting": False,
         "platform": False,
         "custom_role": "",
+        "break_glass": None,
     }
 
 
