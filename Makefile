@@ -30,7 +30,7 @@ test-schema: setup-dev ## the REST API against its schema, as three roles, 20 ca
 	@$(PY) -m pytest -m schema -n 3
 
 test-pages: setup-dev ## every page of the console in a browser, as four roles; screenshots under ATRIUM_HOME
-	@ATRIUM_TEST_SCREENSHOTS=$(ATRIUM_HOME)/screenshots $(PY) -m pytest -m pages tests/console_pages -n 2 --dist loadfile
+	@ATRIUM_TEST_SCREENSHOTS=$(ATRIUM_HOME)/screenshots $(PY) -m pytest -m pages tests/console_pages
 
 check: setup-dev      ## lint, types, import laws, migrations, deployment settings
 	@.venv/bin/ruff check .
