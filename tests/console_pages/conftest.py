@@ -67,7 +67,7 @@ def scaler() -> Iterator[ScalerProgram]:
 
 
 @pytest.fixture(scope="session")
-def names() -> Iterator[NameServer]:
+def name_server() -> Iterator[NameServer]:
     """Whom the server asks where replicas are."""
     with name_server_thread() as server:
         yield server
@@ -75,7 +75,7 @@ def names() -> Iterator[NameServer]:
 
 @pytest.fixture(scope="session")
 def installation(
-    tmp_path_factory: pytest.TempPathFactory, scaler: ScalerProgram, names: NameServer
+    tmp_path_factory: pytest.TempPathFactory, scaler: ScalerProgram, name_server: NameServer
 ) -> Iterator[Installation]:
     """The server. `ATRIUM_TEST_WEB` names another build of the front end than the checkout's."""
     home = tmp_path_factory.mktemp("console") / "home"
@@ -90,7 +90,7 @@ def installation(
     environment = {
         "ATRIUM_WEBHOOK_HOSTS": "127.0.0.1",
         "ATRIUM_SCALER": str(told),
-        "ATRIUM_NAME_SERVERS": f"127.0.0.1:{names.port}",
+        "ATRIUM_NAME_SERVERS": f"127.0.0.1:{name_server.port}",
     }
     demo = start_demo(home, documents=False, environment=environment)
     made = _PEOPLE.format(second=SECOND, tenant=demo.tenant, password=PASSWORD)

@@ -34,14 +34,14 @@ class Place:
 
 
 @pytest.fixture
-def place(installation: Any, open_console: OpenConsole, names: NameServer) -> Iterator[Place]:
+def place(installation: Any, open_console: OpenConsole, name_server: NameServer) -> Iterator[Place]:
     server, key = installation.demo.server, installation.demo.api_key
     mark = uuid7().hex[-8:]
     status, pool = server.request("POST", "/api/v1/pools", key=key, body={"name": f"pool-{mark}"})
     assert status == 201, pool
     status, model = server.request("POST", "/api/v1/models", key=key, body={"id": f"org/found-{mark}"})
     assert status == 201, model
-    made = Place(pool, model["id"], names)
+    made = Place(pool, model["id"], name_server)
     yield made
     open_console("operator").go("/console/")
     assert server.request("PUT", f"{made.path}/source", key=key, body={"kind": "static"})[0] == 200
