@@ -49,6 +49,12 @@ der die das und ist wie was wer wo wann warum welche welcher welches nicht ein e
 kann gibt wird werden lautet hat haben
 """
 _GERMAN = frozenset(_GERMAN_TEXT.split())
+# What of the commonest English words German has not got.
+_ENGLISH_TEXT = """
+a about an and are can could did do does for from how i is it my not of on or the there this to what when where
+which who whose why with you your
+"""
+_ENGLISH = frozenset(_ENGLISH_TEXT.split())
 
 _FRAMES = {
     "en": (
@@ -178,11 +184,17 @@ def content_words(text: str) -> Iterable[str]:
 
 
 def is_german(question: str) -> bool:
-    """Whether the question looks German: umlauts, or several of the commonest words."""
-    words = [word.lower() for word in _WORD.findall(question)]
+    """Whether the question looks German: umlauts, or several of the commonest words and fewer English ones.
+
+    Words in capitals are taken for abbreviations: "a DER encoded key" is English.
+    """
     if any(letter in question for letter in "äöüßÄÖÜ"):
         return True
-    return sum(word in _GERMAN for word in words) >= max(1, len(words) // 4) and bool(words)
+    found = _WORD.findall(question)
+    shouted = question.isupper()
+    words = [word.lower() for word in found if shouted or not word.isupper() or len(word) == 1]
+    german = sum(word in _GERMAN for word in words)
+    return german >= max(1, len(words) // 4) and german > sum(word in _ENGLISH for word in words)
 
 
 def _unaccented(word: str) -> str:

@@ -51,6 +51,8 @@ def test_a_german_question_gets_a_german_frame() -> None:
     assert "kein Sprachmodell" in answer_text("Wann muss der Urlaubsantrag gestellt werden?", PASSAGES)
     assert "nichts gefunden" in answer_text("Wie hoch ist der Eiffelturm?", PASSAGES)
     assert not is_german("How tall is the tower?")
+    assert not is_german("Which function decodes a DER encoded structure?")
+    assert is_german("WIE HOCH IST DER TURM?")
 
 
 @pytest.mark.parametrize("question", ["Who painted the ceiling of the chapel?", "", "?!", "the of and"])
