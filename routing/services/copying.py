@@ -24,6 +24,7 @@ from routing.agreement import Agreement, agreement_of
 from routing.limits import COPY_ANSWER_S, COPY_FIRST_S, MOST_COPIES
 from routing.services.calls import Flow, dispatch
 from routing.types import Answered, ModelCall
+from substrate.aside import Aside
 from tenants.services import record_pair
 from tenants.types import (
     SHADOW,
@@ -63,6 +64,8 @@ class ProcessCopies:
         """As the port says."""
         if len(self._tasks) >= self._limit:
             _count(BUSY)
+            aside: Aside = backends["aside"]
+            aside.do("record-dropped-copy", record_pair(_left_out(call, to, answered)))
             return
         self._tasks.start("copy_call", _compare(call, to, answered))
 
@@ -174,6 +177,11 @@ async def _agreement(answered: Answered, copied: Answered | None) -> Agreement |
         return None
     # In a thread: streams that pass meanwhile are not to wait for it.
     return await asyncio.to_thread(agreement_of, answered.text, copied.text)
+
+
+def _left_out(call: ModelCall, to: str, answered: Answered) -> PairEntry:
+    """What the comparison is told of a copy for which there was no room: the tenant sees how many it was not shown."""
+    return _pair(uuid7(), call, to, answered, _Outcome(PairState.DROPPED, error=BUSY), None)
 
 
 def _pair(

@@ -22,6 +22,7 @@ from routing.services import close_copies, copying, dispatch
 from routing.services.copying import ProcessCopies, copy_of
 from routing.services.memory import RoutingMemory
 from routing.types import CacheWish, ModelCall
+from substrate.aside import Aside
 from tenants.adapters.memory_counters import MemoryCounters
 from tenants.limit_types import Limit, Measure, Seed
 from tenants.planning import line_of
@@ -86,12 +87,14 @@ class House:
         self.scheduler = MemoryScheduler(queue_limit=20)
         self.directory, self.copies = ModelDirectory(), ProcessCopies()
         self.memory = RoutingMemory(chance=lambda: 0.5)
+        self.aside = Aside()
         for name, instance in (
             ("usage_spool", self.spool),
             ("meters", self.meters),
             ("scheduler", self.scheduler),
             ("model_directory", self.directory),
             ("copies", self.copies),
+            ("aside", self.aside),
             ("routing_memory", self.memory),
             ("choice_directory", Said()),
         ):
@@ -357,6 +360,9 @@ class TestTheCallItCopiesIsUntouched:
         for _ in range(3):
             assert (await house.ask(call())).strip() == SECRET
         assert house.meters.outcomes() == ["busy", "busy"]
+        await house.aside.settled()
+        # The tenant is told too: its comparison counts them, with why.
+        assert [(pair.state, pair.error) for pair in house.pairs] == [(PairState.DROPPED, "busy")] * 2
         await close_copies()
         assert house.large.started == 1
 

@@ -24,6 +24,7 @@ export const comparison: typeof english = {
   causes: "Kopien ohne Antwort:",
   cause: {
     too_slow: "zu langsam",
+    busy: "zu viele Kopien liefen zugleich",
     insufficient_quota: "das letzte Fünftel des Budgets ist für Aufrufe, auf die jemand wartet",
     server_overloaded: "keine Engine war rechtzeitig frei, oder keine antwortete",
     model_not_found: "das Modell ist verschlossen, nicht da, oder nimmt weniger an, als der Aufruf mitbringt",

@@ -22,6 +22,7 @@ export const comparison = {
   causes: "Copies without an answer:",
   cause: {
     too_slow: "too slow",
+    busy: "too many copies were under way at once",
     insufficient_quota: "the budget's last fifth is for calls that somebody waits for",
     server_overloaded: "no engine was free in time, or none answered",
     model_not_found: "the model is shut, away, or takes less than the call brings",
