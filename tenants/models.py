@@ -240,7 +240,12 @@ class ApiKey(TenantOwned):
         """Listed by tenant, the newest first."""
 
         verbose_name = "API key"
-        indexes: ClassVar = [models.Index(fields=["tenant", "created_at"], name="api_key_by_tenant")]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "created_at"], name="api_key_by_tenant"),
+            models.Index(
+                fields=["replaces"], condition=models.Q(replaces__isnull=False), name="api_key_by_replaced"
+            ),
+        ]
 
     def __str__(self) -> str:
         """The prefix, which is no secret."""

@@ -343,11 +343,15 @@ class UsageTotals:
 
 @dataclass(frozen=True, slots=True)
 class UsageGroup:
-    """Usage of one day, model, user … `group` is its id ("" when there is none), `label` its name to people."""
+    """Usage of one day, model, user … `group` is its id ("" when there is none), `label` its name to people.
+
+    `slow`: its first tokens come much later than those of the groups beside it (see `tenants.slowness`).
+    """
 
     group: str
     label: str
     totals: UsageTotals
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,7 +368,8 @@ class UsageFigures:
     """Usage of a range for one page: its steps without gaps, its sums, those of the range before, and who used most.
 
     `steps` begin at `start` and are `step_s` seconds apart; the last one is not over yet. None where a list does not
-    belong to the question.
+    belong to the question. `slowest` are the tenants that wait longest for their first tokens, of the busiest ones;
+    `usual_first_token_ms` is the p95 of the tenant in the middle of these.
     """
 
     start: datetime
@@ -374,6 +379,8 @@ class UsageFigures:
     totals: UsageTotals
     previous: UsageTotals
     tenants: list[UsageGroup] | None
+    slowest: list[UsageGroup] | None
+    usual_first_token_ms: int | None
     models: list[UsageGroup]
     assistants: list[UsageGroup] | None
     users: list[UsageGroup] | None
@@ -395,7 +402,7 @@ class RollupDrift:
 
 @dataclass(frozen=True, slots=True)
 class EndingKey:
-    """An API key that ends soon."""
+    """An API key that ends soon. `replaced`: a key that takes its place was made, and has not been used yet."""
 
     id: uuid.UUID
     tenant_id: uuid.UUID
@@ -403,6 +410,7 @@ class EndingKey:
     name: str
     expires_at: datetime
     last_used_at: datetime | None
+    replaced: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,15 +100,20 @@ class UsageTotalsOutput(serializers.Serializer[Any]):
 
 
 class UsageSumOutput(UsageTotalsOutput):
-    """Usage of one day, hour, model, user, key, assistant, origin or tenant."""
+    """Usage of one day, hour, model, user, key, assistant, origin or tenant.
+
+    `slow` is told of tenants: the p95 of the time to the first token is at least twice that of the tenant in the middle,
+    and half a second.
+    """
 
     group = serializers.CharField(allow_blank=True)
     label = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
+    slow = serializers.BooleanField()
 
     def to_representation(self, instance: UsageGroup) -> dict[str, Any]:
         """The group's name before its sums."""
         sums = UsageTotalsOutput(instance.totals).data
-        return {"group": instance.group, "label": instance.label, **sums}
+        return {"group": instance.group, "label": instance.label, "slow": instance.slow, **sums}
 
 
 class UsageReportOutput(serializers.Serializer[Any]):

@@ -12,11 +12,14 @@ from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from tenants import selectors
 from tenants.permissions import OPERATE, require
+from tenants.slowness import marked, slowest, usual_ms
 from tenants.tallies import Tally
 from tenants.types import Principal, UsageFigures, UsageGroup
 from tenants.usage_reads import Question, largest_tenants, tallies, tenant_slugs, whole
 
 TOP = 8
+# Among how many of the busiest tenants the slow ones are looked for.
+BUSIEST = 200
 KEPT_PERIOD, KEEP_S = "30d", 60
 _KEY = "usage.figures.platform"
 # Whose latencies are told in the lists of those who used most.
@@ -88,6 +91,7 @@ def _figures(cut: Range, now: datetime, *, tenant_id: uuid.UUID | None) -> Usage
     step = timedelta(seconds=cut.step_s)
     steps = tallies(Question(start, end, moment=step_of, step=step))
     before = tallies(Question(start - (end - start), start, moment=lambda _: ""))
+    busiest = None if tenant_id else marked(_top("tenant", start, end, BUSIEST))
     return UsageFigures(
         start=start,
         end=min(now, end),
@@ -95,20 +99,22 @@ def _figures(cut: Range, now: datetime, *, tenant_id: uuid.UUID | None) -> Usage
         steps=[steps.get(str(number), Tally()).shown() for number in range(cut.steps)],
         totals=whole(list(steps.values())).shown(),
         previous=whole(list(before.values())).shown(),
-        tenants=_top("tenant", start, end) if tenant_id is None else None,
+        tenants=None if busiest is None else busiest[:TOP],
+        slowest=None if busiest is None else slowest(busiest, TOP),
+        usual_first_token_ms=None if busiest is None else usual_ms(busiest),
         models=_top("model", start, end),
         assistants=None if tenant_id is None else _top("assistant", start, end),
         users=None if tenant_id is None else _top("user", start, end),
     )
 
 
-def _top(group: str, start: datetime, end: datetime) -> list[UsageGroup]:
-    """Those with most requests, calls that belong to nobody left out."""
+def _top(group: str, start: datetime, end: datetime, most: int = TOP) -> list[UsageGroup]:
+    """Those with most requests, at most so many; calls that belong to nobody are left out."""
     question = Question(start, end, group=group, latencies=False)
     if group == "tenant" and end - start > timedelta(hours=1):
         # Of ten thousands the database picks the few.
-        question = replace(question, among=largest_tenants(question, TOP))
-    ranked = sorted((each for each in tallies(question).items() if each[0]), key=_rank)[:TOP]
+        question = replace(question, among=largest_tenants(question, most))
+    ranked = sorted((each for each in tallies(question).items() if each[0]), key=_rank)[:most]
     chosen = [name for name, _ in ranked]
     latencies: dict[str, Tally] = {}
     if group in MEASURED:

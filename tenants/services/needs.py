@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
+from django.db.models import Exists, OuterRef
+
 from kernel.clock import SYSTEM_CLOCK, Clock
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
@@ -23,14 +25,18 @@ def ending_keys(
 ) -> tuple[int, list[EndingKey]]:
     """How many valid keys end within 14 days (1,000 at most), and those that end first; of all tenants (`platform`).
 
-    Raises PermissionDenied.
+    A key whose replacement is in use already is not among them. Raises PermissionDenied.
     """
     require(principal, OPERATE if platform else "keys.write")
     now = clock.now()
     with _scope(None if platform else principal.tenant_id):
-        rows = ApiKey.objects.filter(revoked_at=None, expires_at__gt=now, expires_at__lte=now + SOON)
+        next_keys = ApiKey.objects.filter(replaces=OuterRef("id"), revoked_at=None).order_by()
+        ending = ApiKey.objects.filter(revoked_at=None, expires_at__gt=now, expires_at__lte=now + SOON)
+        rows = ending.exclude(Exists(next_keys.exclude(last_used_at=None))).annotate(
+            replaced=Exists(next_keys)
+        )
         count = rows.order_by()[:MOST_COUNTED].count()
-        columns = ("id", "tenant_id", "prefix", "name", "expires_at", "last_used_at")
+        columns = ("id", "tenant_id", "prefix", "name", "expires_at", "last_used_at", "replaced")
         first = rows.order_by("expires_at", "id").values_list(*columns)[:limit]
         return count, [EndingKey(*row) for row in first]
 

@@ -10,6 +10,7 @@ from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from tenants.permissions import OPERATE, require
 from tenants.services.figures import labels
+from tenants.slowness import marked
 from tenants.tallies import Tally
 from tenants.types import Principal, UsageGroup, UsageReport
 from tenants.usage_reads import HOUR, Question, countable, tallies, tallies_of_days, whole
@@ -93,8 +94,9 @@ def _report(asked: UsageAsked) -> UsageReport:
     usual = MOST_TENANTS if asked.group_by == "tenant" else MOST_GROUPS
     shown = ranked[: asked.most or usual]
     names = labels(asked.group_by, [name for name, _ in shown if name])
+    groups = [UsageGroup(name, names.get(name, ""), tally.shown()) for name, tally in shown]
     return UsageReport(
-        groups=[UsageGroup(name, names.get(name, ""), tally.shown()) for name, tally in shown],
+        groups=marked(groups) if asked.group_by == "tenant" else groups,
         totals=whole([tally for _, tally in ranked]).shown(),
         more=len(ranked) > len(shown),
     )

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from factories.tenants import key_client, make_membership, make_tenant, make_user
+from factories.tenants import key_client, make_membership, make_principal, make_tenant, make_user
 from factories.usage import make_entry
 
-from tenants.models import Tenant
-from tenants.services import issue_api_key, store_usage
+from substrate.scoping import tenant_scope
+from tenants.models import ApiKey, Tenant
+from tenants.services import create_key, issue_api_key, revoke_key, rotate_key, store_usage
 from tenants.types import Role, TenantState, UsageState
 
 pytestmark = pytest.mark.django_db
@@ -85,6 +86,23 @@ def test_the_platform_is_for_operators() -> None:
     assert {part["name"]: part["state"] for part in found["health"]["parts"]}["database"] == "ok"
 
 
+@pytest.mark.parametrize("period", ["1h", "24h", "7d", "30d"])
+def test_the_slow_tenant_is_told_though_it_uses_little(period: str) -> None:
+    quick, other, slow = make_tenant(), make_tenant(), make_tenant()
+    calls = [used(quick) for _ in range(40)] + [used(other, first_token_ms=130) for _ in range(30)]
+    store_usage(calls + [used(slow, first_token_ms=6_000) for _ in range(20)])
+    client = operator(quick)
+    usage = client.get(f"/api/v1/overview?scope=platform&range={period}").json()["usage"]
+    told = [(each["label"], each["slow"]) for each in usage["slowest"]]
+    assert told == [(slow.slug, True), (other.slug, False), (quick.slug, False)]
+    assert 120 <= usage["usual_first_token_ms"] <= 140
+    assert [each["slow"] for each in usage["tenants"]] == [False, False, True]
+    own = client.get(f"/api/v1/overview?range={period}").json()["usage"]
+    assert (own["slowest"], own["usual_first_token_ms"]) == (None, None)
+    rows = client.get("/api/v1/usage?scope=platform&group_by=tenant").json()["results"]
+    assert [row["label"] for row in rows if row["slow"]] == [slow.slug]
+
+
 def test_what_the_role_does_not_allow_is_null() -> None:
     tenant = make_tenant()
     viewer = key_client(tenant, role=Role.VIEWER).get("/api/v1/overview").json()
@@ -102,6 +120,26 @@ def test_keys_about_to_end_are_named() -> None:
         issue_api_key(tenant_id=owner.id, name=name, expires_at=now + timedelta(days=days))
     found = key_client(tenant, role=Role.ADMIN).get("/api/v1/overview").json()["expiring_keys"]
     assert (found["count"], [each["name"] for each in found["items"]]) == (1, ["soon"])
+
+
+def test_a_rotated_key_is_named_until_its_replacement_is_used() -> None:
+    tenant = make_tenant()
+    principal = make_principal(tenant, role=Role.ADMIN)
+    old, _ = create_key(principal=principal, name="CI", role=Role.VIEWER)
+    new, _ = rotate_key(principal=principal, key_id=old.id, grace=timedelta(days=1))
+    client = key_client(tenant, role=Role.ADMIN)
+
+    def told() -> list[tuple[str, bool]]:
+        found = client.get("/api/v1/overview").json()["expiring_keys"]
+        assert found["count"] == len(found["items"])
+        return [(each["id"], each["replaced"]) for each in found["items"]]
+
+    assert told() == [(str(old.id), True)]
+    with tenant_scope(tenant.id):
+        ApiKey.objects.filter(id=new.id).update(last_used_at=datetime.now(UTC))
+    assert told() == []
+    revoke_key(principal=principal, key_id=new.id)
+    assert told() == [(str(old.id), False)]
 
 
 @pytest.mark.parametrize("query", ["range=2h", "scope=moon"])

@@ -59,11 +59,13 @@ class TotalsOutput(serializers.Serializer[Any]):
 class UsageGroupOutput(serializers.Serializer[Any]):
     """Usage of one tenant, model, assistant or user. `group` is its id, `label` its name ("" where it is unknown).
 
-    Latencies are told of tenants and models.
+    Latencies are told of tenants and models. A tenant is `slow` when the p95 of its time to the first token is at least
+    twice the usual one, and half a second.
     """
 
     group = serializers.CharField()
     label = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
+    slow = serializers.BooleanField()
     totals = TotalsOutput()
 
 
@@ -82,13 +84,19 @@ class SeriesOutput(serializers.Serializer[Any]):
 
 
 class UsageFiguresOutput(serializers.Serializer[Any]):
-    """Usage of the range. `previous` is of the range just before it, of as many steps."""
+    """Usage of the range. `previous` is of the range just before it, of as many steps.
+
+    Over all tenants, `slowest` are those of the 200 busiest that wait longest for their first tokens (by p95, of 20
+    requests at least), and `usual_first_token_ms` is the p95 of the tenant in the middle of them.
+    """
 
     step_s = serializers.IntegerField()
     series = serializers.SerializerMethodField()
     totals = TotalsOutput()
     previous = TotalsOutput()
     tenants = UsageGroupOutput(many=True, allow_null=True)
+    slowest = UsageGroupOutput(many=True, allow_null=True)
+    usual_first_token_ms = serializers.IntegerField(allow_null=True)
     models = UsageGroupOutput(many=True)
     assistants = UsageGroupOutput(many=True, allow_null=True)
     users = UsageGroupOutput(many=True, allow_null=True)
@@ -163,13 +171,17 @@ class FailedDocumentsOutput(serializers.Serializer[Any]):
 
 
 class ExpiringKeyOutput(serializers.Serializer[Any]):
-    """An API key that ends within 14 days."""
+    """An API key that ends within 14 days, and whose replacement is not in use.
+
+    `replaced`: it was rotated, and the new key has not been used yet.
+    """
 
     id = serializers.CharField()
     prefix = serializers.CharField()
     name = serializers.CharField()
     expires_at = serializers.DateTimeField()
     last_used_at = serializers.DateTimeField(allow_null=True)
+    replaced = serializers.BooleanField()
     tenant = serializers.CharField(allow_null=True)
 
 

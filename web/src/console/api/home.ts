@@ -23,6 +23,8 @@ export interface Totals {
 export interface UsageGroup {
   group: string;
   label: string;
+  /** Its first tokens come much later than those of the groups beside it. */
+  slow: boolean;
   totals: Totals;
 }
 
@@ -45,6 +47,9 @@ export interface Usage {
   totals: Totals;
   previous: Totals;
   tenants: UsageGroup[] | null;
+  /** Of the busiest tenants, those that wait longest; and what the one in the middle waits, at p95. */
+  slowest: UsageGroup[] | null;
+  usual_first_token_ms: number | null;
   models: UsageGroup[];
   assistants: UsageGroup[] | null;
   users: UsageGroup[] | null;
@@ -94,6 +99,8 @@ export interface ExpiringKey {
   name: string;
   expires_at: string;
   last_used_at: string | null;
+  /** It was rotated, and the new key has not been used yet. */
+  replaced: boolean;
   tenant: string | null;
 }
 

@@ -18,6 +18,7 @@ export interface Sums {
 export interface UsageRow extends Sums {
   group: string;
   label: string;
+  slow: boolean;
 }
 
 export interface UsageReport {

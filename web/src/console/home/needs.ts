@@ -2,7 +2,7 @@
 
 import type { Beginnings, Overview } from "../api/home";
 
-export type NeedKind = "part" | "pool" | "job" | "document" | "key" | "tenant" | StepKind;
+export type NeedKind = "part" | "pool" | "slow" | "job" | "document" | "key" | "tenant" | StepKind;
 
 /** What a new installation or a new tenant still lacks. */
 export type StepKind = "model" | "knowledge" | "assistant" | "people";
@@ -22,9 +22,14 @@ export interface Need {
   due?: boolean;
   tenant: string | null;
   href: string | null;
+  /** Milliseconds to the first token: its own, and what is usual. */
+  waits?: { own: number; usual: number };
 }
 
 const id = encodeURIComponent;
+
+/** All of them stand in the list of the slowest. */
+const MOST_SLOW = 3;
 
 /** Built-in engines: a pool of these alone means that no language model is connected. */
 const BUILT_IN = new Set(["atrium-extractive", "atrium-embedding"]);
@@ -62,6 +67,13 @@ export function needsOf(overview: Overview, may: (permission: string) => boolean
     const reason = `${pool.down}/${pool.up + pool.down + pool.draining}`;
     needs.push({ id: `pool-${pool.id}`, kind: "pool", tone, name: pool.name, reason, at: null, tenant: null, href: "/console/models" });
   }
+  for (const one of (overview.usage?.slowest ?? []).filter((each) => each.slow).slice(0, MOST_SLOW)) {
+    needs.push({
+      id: `slow-${one.group}`, kind: "slow", tone: "warn", name: one.label, reason: "", at: null, tenant: null,
+      waits: { own: one.totals.first_token_ms.p95 ?? 0, usual: overview.usage?.usual_first_token_ms ?? 0 },
+      href: inTenant(`/console/usage?range=${overview.range}&sort=-first`, one.label),
+    });
+  }
   for (const one of overview.failed_documents?.items ?? []) {
     const href = inTenant(`/console/knowledge/${id(one.knowledge_base_id)}/${id(one.id)}`, one.tenant);
     needs.push({
@@ -79,7 +91,7 @@ export function needsOf(overview: Overview, may: (permission: string) => boolean
   }
   for (const one of overview.expiring_keys?.items ?? []) {
     needs.push({
-      id: `key-${one.id}`, kind: "key", tone: "warn", name: one.name || one.prefix, reason: "", at: one.expires_at, due: true, tenant: one.tenant,
+      id: `key-${one.id}`, kind: "key", tone: "warn", name: one.name || one.prefix, reason: "", code: one.replaced ? "replaced" : "", at: one.expires_at, due: true, tenant: one.tenant,
       href: inTenant(`/console/keys/${id(one.id)}`, one.tenant),
     });
   }

@@ -48,6 +48,7 @@ export const usage: typeof english = {
   perRequest: (cost) => `${cost} je Anfrage`,
   first: "Erstes Token, p95",
   firstShort: "1. Token p50 / p95",
+  slow: "langsam",
   total: "Ganze Antwort, p95",
   totalShort: "Antwort p95",
   median: (ms) => `Median ${ms}`,

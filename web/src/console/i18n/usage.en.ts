@@ -47,6 +47,7 @@ export const usage = {
   perRequest: (cost: string) => `${cost} a request`,
   first: "First token, p95",
   firstShort: "First token p50 / p95",
+  slow: "slow",
   total: "Whole answer, p95",
   totalShort: "Answer p95",
   median: (ms: string) => `median ${ms}`,
