@@ -203,3 +203,40 @@ def test_a_member_of_a_group_sees_that_its_limit_is_close(
     done("DELETE", f"quotas/{made['id']}")
     done("DELETE", f"groups/{group['id']}")
     assert console.errors == []
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_who_is_refused_in_the_chat_is_told_which_limit_and_when_it_begins_anew(
+    open_console: OpenConsole, installation: Any, width: int
+) -> None:
+    console = open_console("harbour", width)
+    page, tenant = console.page, installation.second
+    page.goto(f"{installation.url}/")
+    asked = page.get_by_label("Your message")
+    asked.fill("Is quay 4 free?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("answer-error").or_(page.get_by_text("not a language model"))).to_be_visible()
+    me = call(page, "GET", "/api/v1/me", None, tenant)[1]["user"]["id"]
+    rule = {"level": "user", "subject": me, "measure": "tokens_per_day", "limit": 1, "soft_limit": None}
+    status, made = call(page, "POST", "/api/v1/quotas", rule, tenant)
+    assert status == 201, made
+    refused, banner = page.get_by_test_id("answer-error"), page.get_by_test_id("limit-banner")
+    deadline = time.monotonic() + EFFECT_S
+    while refused.count() == 0 and time.monotonic() < deadline:
+        asked.fill("Which quay is free?")
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(1000)
+    expect(refused.last).to_contain_text("A limit leaves no room")
+    # Without a reload: the refusal itself makes the page ask how limits stand.
+    expect(banner).to_contain_text("A limit of yours is used up: tokens of this day.")
+    expect(banner).to_contain_text("It begins anew")
+    console.keep(f"limit-in-the-chat-{width}")
+    banner.get_by_role("link", name="Show limits").click()
+    row = page.get_by_test_id("limit").filter(has_text="Tokens a day")
+    expect(row).to_contain_text("Used up")
+    expect(row.locator(".fill.danger")).to_be_visible()
+    expect(banner.get_by_role("link")).to_have_count(0)
+    assert console.axe() == []
+    assert console.overflow() == 0
+    call(page, "DELETE", f"/api/v1/quotas/{made['id']}", None, tenant)
+    assert console.errors == []

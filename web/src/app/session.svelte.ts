@@ -25,6 +25,10 @@ class Session {
     return this.may("assistants.write");
   }
 
+  get maySeeUse(): boolean {
+    return this.may("usage.read");
+  }
+
   get tenantSlug(): string {
     return this.me?.tenant.slug ?? "";
   }

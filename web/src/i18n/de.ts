@@ -1,6 +1,7 @@
 /** German. */
 
 import type { Catalogue } from "./en";
+import { limitWords } from "./limits.de";
 
 const plural = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
 
@@ -20,21 +21,7 @@ export const de: Catalogue = {
     more: "Mehr",
     loadMore: "Mehr anzeigen",
     dismiss: "Ausblenden",
-    limits: {
-      warned: (what: string, whose: string) => `Ein Limit${whose} ist fast erreicht: ${what}.`,
-      reached: (what: string, whose: string) =>
-        `Ein Limit${whose} ist aufgebraucht: ${what}. Was darüber hinausgeht, wird abgewiesen.`,
-      whose: (level: string, name: string) =>
-        ({ tenant: " des ganzen Mandanten", group: ` Ihrer Gruppe ${name}`, user: " von Ihnen", model: ` des Modells ${name}` })[level] ?? "",
-      measures: {
-        tokens_per_day: "Tokens dieses Tages",
-        tokens_per_month: "Tokens dieses Monats",
-        money_per_day: "Ausgaben dieses Tages",
-        money_per_month: "Ausgaben dieses Monats",
-        storage_bytes: "Speicher für Dokumente",
-        documents: "Zahl der Dokumente",
-      } as Record<string, string>,
-    },
+    limits: limitWords,
   },
   problems: {
     network: "Der Server ist nicht erreichbar. Bitte Verbindung prüfen und erneut versuchen.",
@@ -44,7 +31,7 @@ export const de: Catalogue = {
     busy: "Der Server ist ausgelastet. Bitte gleich noch einmal versuchen.",
     codes: {
       rate_limit_exceeded: "Zu viele Anfragen im Moment. Bitte kurz warten und erneut versuchen.",
-      insufficient_quota: "Das Budget dieses Mandanten ist aufgebraucht. Die Verwaltung kann es erhöhen.",
+      insufficient_quota: "Ein Limit lässt für diese Frage keinen Platz. Fragen Sie wieder, wenn es neu beginnt; die Verwaltung des Mandanten kann es erhöhen.",
       server_overloaded: "Alle Modelle sind ausgelastet oder nicht erreichbar. Bitte gleich noch einmal versuchen.",
       model_not_found: "Dieses Modell ist nicht mehr verfügbar. Bitte oben ein anderes wählen.",
       not_found: "Das gibt es nicht mehr. Beginnen Sie einen neuen Chat oder wählen Sie einen anderen Assistenten.",

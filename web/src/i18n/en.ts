@@ -1,5 +1,7 @@
 /** Every word the chat says, in English. The other languages have this shape, checked by the compiler. */
 
+import { limitWords } from "./limits.en";
+
 const plural = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
 
 export const en = {
@@ -18,20 +20,7 @@ export const en = {
     more: "More",
     loadMore: "Show more",
     dismiss: "Dismiss",
-    limits: {
-      warned: (what: string, whose: string) => `Close to a limit${whose}: ${what}.`,
-      reached: (what: string, whose: string) => `A limit${whose} is used up: ${what}. What goes beyond it is refused.`,
-      whose: (level: string, name: string) =>
-        ({ tenant: " of the whole tenant", group: ` of your group ${name}`, user: " of yours", model: ` of the model ${name}` })[level] ?? "",
-      measures: {
-        tokens_per_day: "tokens of this day",
-        tokens_per_month: "tokens of this month",
-        money_per_day: "spend of this day",
-        money_per_month: "spend of this month",
-        storage_bytes: "storage of documents",
-        documents: "number of documents",
-      } as Record<string, string>,
-    },
+    limits: limitWords,
   },
   problems: {
     network: "The server cannot be reached. Check the connection and try again.",
@@ -41,7 +30,7 @@ export const en = {
     busy: "The server is busy. Try again in a moment.",
     codes: {
       rate_limit_exceeded: "Too many requests for now. Wait a moment and try again.",
-      insufficient_quota: "The budget of this tenant is used up. An administrator can raise it.",
+      insufficient_quota: "A limit leaves no room for this question. Ask again when it begins anew; who administers this tenant can raise it.",
       server_overloaded: "All engines are busy or unreachable. Try again in a moment.",
       model_not_found: "This model is not available any more. Choose another one above.",
       not_found: "This no longer exists. Start a new chat or choose another assistant.",

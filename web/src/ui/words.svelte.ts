@@ -8,6 +8,8 @@ export interface UiWords {
   copied: string;
   copyFailed: string;
   limits: {
+    show: string;
+    again: (moment: string) => string;
     warned: (what: string, whose: string) => string;
     reached: (what: string, whose: string) => string;
     /** Begins with a space where there is something to say. */
@@ -24,7 +26,7 @@ class Words {
     copy: "Copy",
     copied: "Copied",
     copyFailed: "The browser did not allow copying.",
-    limits: { warned: (what) => what, reached: (what) => what, whose: () => "", measures: {} },
+    limits: { show: "Show limits", again: (moment) => moment, warned: (what) => what, reached: (what) => what, whose: () => "", measures: {} },
   });
 }
 

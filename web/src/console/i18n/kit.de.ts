@@ -1,5 +1,6 @@
 /** Die Wörter von Rahmen und Baukasten der Konsole, deutsch. */
 
+import { limitWords } from "../../i18n/limits.de";
 import type { Kit } from "./kit.en";
 
 const plural = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
@@ -12,21 +13,7 @@ export const kit: Kit = {
     copy: "Kopieren",
     copied: "Kopiert",
     copyFailed: "Der Browser hat das Kopieren nicht erlaubt.",
-    limits: {
-      warned: (what: string, whose: string) => `Ein Limit${whose} ist fast erreicht: ${what}.`,
-      reached: (what: string, whose: string) =>
-        `Ein Limit${whose} ist aufgebraucht: ${what}. Was darüber hinausgeht, wird abgewiesen.`,
-      whose: (level: string, name: string) =>
-        ({ tenant: " des ganzen Mandanten", group: ` Ihrer Gruppe ${name}`, user: " von Ihnen", model: ` des Modells ${name}` })[level] ?? "",
-      measures: {
-        tokens_per_day: "Tokens dieses Tages",
-        tokens_per_month: "Tokens dieses Monats",
-        money_per_day: "Ausgaben dieses Tages",
-        money_per_month: "Ausgaben dieses Monats",
-        storage_bytes: "Speicher für Dokumente",
-        documents: "Zahl der Dokumente",
-      } as Record<string, string>,
-    },
+    limits: limitWords,
   },
   product: "Atrium",
   console: "Konsole",

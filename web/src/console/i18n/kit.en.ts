@@ -1,5 +1,7 @@
 /** Words of the console's frame and kit, in English. The other languages have this shape, checked by the compiler. */
 
+import { limitWords } from "../../i18n/limits.en";
+
 const plural = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
 
 export const kit = {
@@ -10,20 +12,7 @@ export const kit = {
     copy: "Copy",
     copied: "Copied",
     copyFailed: "The browser did not allow copying.",
-    limits: {
-      warned: (what: string, whose: string) => `Close to a limit${whose}: ${what}.`,
-      reached: (what: string, whose: string) => `A limit${whose} is used up: ${what}. What goes beyond it is refused.`,
-      whose: (level: string, name: string) =>
-        ({ tenant: " of the whole tenant", group: ` of your group ${name}`, user: " of yours", model: ` of the model ${name}` })[level] ?? "",
-      measures: {
-        tokens_per_day: "tokens of this day",
-        tokens_per_month: "tokens of this month",
-        money_per_day: "spend of this day",
-        money_per_month: "spend of this month",
-        storage_bytes: "storage of documents",
-        documents: "number of documents",
-      } as Record<string, string>,
-    },
+    limits: limitWords,
   },
   product: "Atrium",
   console: "Console",

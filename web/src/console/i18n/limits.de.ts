@@ -35,6 +35,7 @@ export const limits: typeof english = {
   subject: "Welche",
   subjectHelp: "Leer gilt sie für alle. Was für eine gesetzt ist, geht dem vor, was für alle gesetzt ist.",
   measure: "Was begrenzt ist",
+  tokensHelp: "Anfragen, Antworten, und Dokumente, wenn sie indiziert werden.",
   measures: {
     requests_per_minute: "Anfragen je Minute",
     tokens_per_minute: "Tokens je Minute",

@@ -32,6 +32,7 @@ export const limits = {
   subject: "Which one",
   subjectHelp: "Leave it empty for every one. What is set for one stands before what is set for all.",
   measure: "What is limited",
+  tokensHelp: "Prompts, answers, and documents when they are indexed.",
   measures: {
     requests_per_minute: "Requests a minute",
     tokens_per_minute: "Tokens a minute",
