@@ -173,6 +173,10 @@ class Stock(Protocol):
         """How much there is of each measure that is a stock; in the scope of the tenant."""
         ...
 
+    def used_of(self, tenants: Collection[uuid.UUID]) -> Mapping[uuid.UUID, Mapping[Measure, int]]:
+        """The same of each of these tenants, in a system scope; one that has nothing may be left out."""
+        ...
+
     def used_by(self, users: Collection[uuid.UUID]) -> Mapping[uuid.UUID, Mapping[Measure, int]]:
         """The same of what each of these users handed in; who handed in nothing may be left out."""
         ...

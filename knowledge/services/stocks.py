@@ -19,6 +19,12 @@ class KnowledgeStock:
         """As the port says."""
         return _measured(**_there().aggregate(count=Count("*"), size=Sum("size")))
 
+    def used_of(self, tenants: Collection[uuid.UUID]) -> Mapping[uuid.UUID, Mapping[Measure, int]]:
+        """As the port says."""
+        rows = _there().filter(tenant_id__in=tenants).values_list("tenant_id")
+        summed = rows.annotate(count=Count("*"), total=Sum("size"))
+        return {tenant: _measured(count, size) for tenant, count, size in summed}
+
     def used_by(self, users: Collection[uuid.UUID]) -> Mapping[uuid.UUID, Mapping[Measure, int]]:
         """As the port says."""
         rows = _there().filter(user_id__in=users).values_list("user_id")

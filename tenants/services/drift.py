@@ -63,14 +63,15 @@ async def compare_counters_forever() -> None:
 async def compare_counters(*, pause_s: float = PAUSE_S, clock: Clock = SYSTEM_CLOCK) -> int:
     """Compare all tenants' counters and write down what was found; returns how many lines differ. Raises Unavailable."""
     looked, drifted = 0, 0
-    async for limits in limits_that_count(SUMMED):
-        tenant_id, pairs = limits.tenant_id, _pairs(limits, clock)
-        found = await drift_of(tenant_id, pairs, pause_s=pause_s, clock=clock) if pairs else []
-        looked += len(pairs)
-        drifted += len(found)
-        if found:
-            log.warning("counters_drifted", tenant_id=str(tenant_id), lines=len(found))
-            await run_unit(_record_tenant, tenant_id, found)
+    async for page in limits_that_count(SUMMED):
+        for limits in page:
+            tenant_id, pairs = limits.tenant_id, _pairs(limits, clock)
+            found = await drift_of(tenant_id, pairs, pause_s=pause_s, clock=clock) if pairs else []
+            looked += len(pairs)
+            drifted += len(found)
+            if found:
+                log.warning("counters_drifted", tenant_id=str(tenant_id), lines=len(found))
+                await run_unit(_record_tenant, tenant_id, found)
     await run_unit(_record_platform, looked, drifted)
     return drifted
 

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,6 +36,7 @@ from tenants.services.limits import limits_that_count
 from tenants.services.mailing import head_addresses, queue_letter
 from tenants.services.quotas import names_of
 from tenants.services.standings import OK, read_standings, read_stocks, state_of
+from tenants.services.stocks import stocks_of_tenants
 from tenants.services.webhook_sending import emit_event
 from tenants.types import TenantState
 
@@ -77,15 +78,26 @@ class LimitWatch:
     async def look(self) -> int:
         """Look at all tenants once; returns how many limits were told. Raises Unavailable."""
         told = 0
-        async for limits in limits_that_count(LASTING):
-            tenant_id = limits.tenant_id
-            for passed in await find_passed(limits, clock=self._clock):
-                if (tenant_id, passed.key) in self._told:
-                    continue
-                told += await run_unit(_tell, tenant_id, passed)
-                if len(self._told) >= 100_000:
-                    self._told.clear()
-                self._told.add((tenant_id, passed.key))
+        async for page in limits_that_count(LASTING):
+            keep = [
+                each.tenant_id
+                for each in page
+                if any(rule.measure.is_stock for rule in each.of(Level.TENANT, ""))
+            ]
+            whole = await run_unit(stocks_of_tenants, keep) if keep else {}
+            for limits in page:
+                told += await self._look_at(limits, whole.get(limits.tenant_id))
+        return told
+
+    async def _look_at(self, limits: TenantLimits, whole: Mapping[Measure, int] | None) -> int:
+        told, tenant_id = 0, limits.tenant_id
+        for passed in await find_passed(limits, whole=whole, clock=self._clock):
+            if (tenant_id, passed.key) in self._told:
+                continue
+            told += await run_unit(_tell, tenant_id, passed)
+            if len(self._told) >= 100_000:
+                self._told.clear()
+            self._told.add((tenant_id, passed.key))
         return told
 
 
@@ -101,8 +113,13 @@ async def watch_limits_forever() -> None:
             log.warning("limits_not_watched", error=str(error))
 
 
-async def find_passed(limits: TenantLimits, *, clock: Clock = SYSTEM_CLOCK) -> list[Passed]:
-    """Which of a tenant's limits of days, months and stocks are passed now. Raises Unavailable."""
+async def find_passed(
+    limits: TenantLimits, *, whole: Mapping[Measure, int] | None = None, clock: Clock = SYSTEM_CLOCK
+) -> list[Passed]:
+    """Which of a tenant's limits of days, months and stocks are passed now. Raises Unavailable.
+
+    `whole`: what the tenant keeps, where that is known already.
+    """
     tenant_id, now = limits.tenant_id, clock.now()
     rules = _of_somebody(limits)
     if limits.of(Level.GROUP, ""):
@@ -112,9 +129,18 @@ async def find_passed(limits: TenantLimits, *, clock: Clock = SYSTEM_CLOCK) -> l
     found = [_passed(rule, amount, now, limits.timezone) for rule, amount in used.items()]
     stocks = [rule for rule in rules if rule.measure.is_stock]
     if stocks:
-        kept = await run_unit(read_stocks, tenant_id, stocks)
+        kept = await _kept(tenant_id, stocks, whole)
         found += [_passed(rule, amount, now, limits.timezone) for rule, amount in kept.items()]
     return [each for each in found if each is not None]
+
+
+async def _kept(
+    tenant_id: uuid.UUID, rules: Sequence[Limit], whole: Mapping[Measure, int] | None
+) -> Mapping[Limit, int]:
+    """What is kept against each rule; the database is asked only for what `whole` does not say."""
+    if whole is not None and all(rule.level is Level.TENANT for rule in rules):
+        return {rule: whole.get(rule.measure, 0) for rule in rules}
+    return await run_unit(read_stocks, tenant_id, rules)
 
 
 def _of_somebody(limits: TenantLimits) -> list[Limit]:

@@ -173,15 +173,14 @@ def limited_tenants() -> set[uuid.UUID]:
         return set(Quota.objects.values_list("tenant_id", flat=True).distinct())
 
 
-async def limits_that_count(measures: Collection[Measure]) -> AsyncIterator[TenantLimits]:
-    """The rules of these measures, tenant by tenant, of every tenant that has any. Raises Unavailable.
+async def limits_that_count(measures: Collection[Measure]) -> AsyncIterator[Sequence[TenantLimits]]:
+    """The rules of these measures of every tenant that has any, tenants by hundreds. Raises Unavailable.
 
-    For who looks at all of them again and again: tenants by hundreds cost a thirtieth of the time of one by one.
+    For who looks at all of them again and again: they cost a thirtieth of the time of one by one.
     """
     after: uuid.UUID | None = None
     while page := await run_unit(_limits_after, measures, after):
-        for limits in page:
-            yield limits
+        yield page
         after = page[-1].tenant_id
 
 

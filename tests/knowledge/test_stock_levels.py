@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from factories.tenants import key_client, make_membership, make_user, session_client
+from factories.tenants import key_client, make_membership, make_tenant, make_user, session_client
 from fakes.library import Library
 from fakes.stock_contract import (
     colleague,
@@ -30,11 +30,13 @@ from knowledge.services import (
 )
 from knowledge.services.stocks import KnowledgeStock
 from knowledge.types import NewDocument
+from substrate.models import TenantAct
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants.limit_types import Measure
-from tenants.models import GroupMember, Membership
-from tenants.services.limit_notices import find_passed
+from tenants.models import GroupMember, Membership, Quota
+from tenants.services import limit_notices
+from tenants.services.limit_notices import LimitWatch, find_passed
 from tenants.services.limits import load_limits
 from tenants.types import Role
 
@@ -48,6 +50,11 @@ __all__ = [
 
 def user_of(library: Library) -> str:
     return str(library.principal.user_id)
+
+
+def warned_of(library: Library) -> list[Any]:
+    with tenant_scope(library.tenant.id, read_only=True):
+        return list(TenantAct.objects.filter(kind="quota", act="warned").values_list("after", flat=True))
 
 
 def shown(client: Client, query: str) -> dict[tuple[str, str], tuple[Any, ...]]:
@@ -215,3 +222,26 @@ async def test_those_of_a_user_and_a_group_warn(library: Library) -> None:
     assert limits is not None
     passed = {each.limit.subject: (each.used, each.state) for each in await find_passed(limits)}
     assert passed == {group: (5, "warned"), user_of(library): (1, "reached")}
+
+
+async def test_tenants_are_summed_together_where_nobody_else_is_limited(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill() -> None:
+        limit(library, "tenant", "documents", 2)
+        base = library.base()
+        # Neither what was deleted nor what another tenant has counts.
+        delete_document(principal=library.principal, document_id=library.text(base, "three").id)
+        library.text(base, "one")
+        library.text(base, "two")
+        other = make_tenant()
+        with tenant_scope(other.id):
+            Quota.objects.create(tenant=other, level="tenant", measure="documents", hard=1, soft=1)
+
+    await run_unit(fill)
+    asked: list[object] = []
+    monkeypatch.setattr(limit_notices, "read_stocks", lambda *given: asked.append(given))
+    assert await LimitWatch().look() == 1
+    assert asked == []
+    warned = await run_unit(warned_of, library)
+    assert [json.loads(each) for each in warned] == [{"used": 2, "state": "reached", "hard": 2, "soft": 0}]

@@ -116,7 +116,9 @@ async def test_tenants_are_looked_at_by_hundreds_and_only_for_what_lasts(
     monkeypatch.setattr(limits, "AT_ONCE", 2)
     wanted = [(await run_unit(furnish, money_per_day=10 + number)).id for number in range(5)]
     await run_unit(lambda: furnish(requests_per_minute=10))
-    found = [each async for each in limits.limits_that_count(LASTING)]
+    pages = [page async for page in limits.limits_that_count(LASTING)]
+    assert [len(page) for page in pages] == [2, 2, 1]
+    found = [each for page in pages for each in page]
     assert [each.tenant_id for each in found] == sorted(wanted)
     assert {each.of(Level.TENANT, "")[0].hard for each in found} == set(range(10, 15))
     counters.used = 12
