@@ -386,6 +386,7 @@ def test_usage_sums(tenant: Tenant) -> None:
         "label": "2026-11-20",
         "requests": 2,
         "states": {"completed": 2, "cancelled": 0, "failed": 0},
+        "slow": False,
         "prompt_tokens": 20,
         "completion_tokens": 10,
         "cost": "1.500000001",
