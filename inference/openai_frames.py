@@ -149,7 +149,18 @@ class FrameReader:
                 self._names = _renamings(event.model, self._model)
             frames.append(self._renamed(raw) if self._names else raw)
             for choice in event.choices:
-                self._take(choice, chunk, texts)
+                delta = choice.delta
+                if (
+                    delta is not None
+                    and delta.content
+                    and choice.finish_reason is None
+                    and delta.tool_calls is None
+                ):
+                    # What nearly every event is: a piece of text and nothing else.
+                    texts.append(delta.content)
+                    chunk.tokens += 1
+                else:
+                    self._take(choice, chunk, texts)
         if not self.begun and not chunk.tokens and chunk.finish_reason is None and not self.done:
             return Chunk([], usage=chunk.usage) if totalled else None
         if made:

@@ -6,9 +6,10 @@ No redirects, no cookies, no proxies, no compression: engines are named by an op
 """
 
 import asyncio
+import math
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
@@ -87,14 +88,15 @@ class Answer:
         """Whether all of it has come (read or not)."""
         return self._connection is None or self._connection.ended
 
-    async def read_some(self) -> bytes:
+    def read_some(self) -> Awaitable[bytes]:
         """What has come since the last read, waiting for more when there is nothing; empty at the end.
 
         Raises AnswerBroken when the connection ended before the answer, or was closed here.
         """
+        # No coroutine of its own: every token of a stream comes this way.
         if self._connection is None:
             raise AnswerBroken("the answer was given back")
-        return await self._connection.read_some()
+        return self._connection.read_some()
 
     def take_time(self) -> None:
         """Lift the time limit of the request: the head was in time, a stream may be long."""
@@ -226,7 +228,10 @@ class _Connection(asyncio.Protocol):
         )
         self._framed = False
         self._error: OSError | None = None
+        # One timer for all requests of the connection, which is put off when it comes too early: one for each request
+        # would be made and cancelled with every call.
         self._clock: asyncio.TimerHandle | None = None
+        self._due = math.inf
 
     @property
     def usable(self) -> bool:
@@ -240,13 +245,13 @@ class _Connection(asyncio.Protocol):
         self._asked = True
         self._touched = self._headed = self._ended = self._framed = False
         self.content_length, self.content_type = None, ""
-        # One timer of its own: asyncio.timeout costs four times as much, and this stands in every call's way.
-        self._clock = self._loop.call_later(within_s, self._expire)
+        self._start_clock(within_s)
         self._transport.write(raw)
         while not self._headed:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            self._waiter = self._loop.create_future()
+            await self._waiter
 
     async def read_some(self) -> bytes:
         """The bytes of the body that have come; empty at its end. Raises AnswerBroken."""
@@ -255,7 +260,8 @@ class _Connection(asyncio.Protocol):
                 return b""
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            self._waiter = self._loop.create_future()
+            await self._waiter
         parts, self._parts, self._size = self._parts, [], 0
         if self._paused and self._transport is not None:
             self._paused = False
@@ -278,33 +284,42 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._error = self._error or AnswerBroken("the connection was closed here")
-        self.stop_clock()
+        self._end_clock()
         if self._transport is not None:
             self._transport.abort()
 
     def stop_clock(self) -> None:
         """The answer may take its time from now on."""
+        self._due = math.inf
+
+    def _start_clock(self, within_s: float) -> None:
+        self._due = due = self._loop.time() + within_s
+        clock = self._clock
+        if clock is None or clock.when() > due:
+            if clock is not None:
+                clock.cancel()
+            self._clock = self._loop.call_at(due, self._expire)
+
+    def _end_clock(self) -> None:
+        self._due = math.inf
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
 
     def _expire(self) -> None:
         self._clock = None
-        if not self._ended:
+        if self._loop.time() < self._due < math.inf:
+            # It was set for an earlier request.
+            self._clock = self._loop.call_at(self._due, self._expire)
+        elif self._due < math.inf and not self._ended:
             self._error = self._error or TimeoutError("the answer did not come in time")
             self.abort()
             self._wake()
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     # What asyncio calls.
 
@@ -327,12 +342,13 @@ class _Connection(asyncio.Protocol):
         if self._size > HIGH_WATER and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
-        if self._headed:
+        if self._headed and self._waiter is not None:
             self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; an answer without a stated length ends by that."""
         self._transport = None
+        self._end_clock()
         if self._headed and not self._framed and exc is None and self._error is None:
             self._ended = True
         if self._error is None:

@@ -114,15 +114,23 @@ def _layout(status: int, names: tuple[bytes, ...]) -> tuple[bytes, int] | None:
 class JoinedCycle(RequestResponseCycle):
     """uvicorn's request and answer; the heads and the parts of a stream that are most common are written shorter."""
 
+    # Whether parts of a stream may be written as they come: its head is out, and nothing yet of its end.
+    flowing = False
+
     async def send(self, message: ASGISendEvent) -> None:
         """As uvicorn's own, which is asked for all that is not common."""
-        if not (self.flow.write_paused or self.disconnected or self.access_log):
+        if self.flowing:
+            body: Any = message.get("body")
+            if body and message.get("more_body") and not (self.flow.write_paused or self.disconnected):
+                self.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+                return
+            self.flowing = bool(message.get("more_body"))
+        elif not (self.flow.write_paused or self.disconnected or self.access_log):
             if not self.response_started:
                 if message["type"] == "http.response.start" and self._begin(message):
                     return
             elif message["type"] == "http.response.body" and not self.response_complete:
-                write = self._go_on if self.chunked_encoding else self._end
-                if write(message):
+                if not self.chunked_encoding and self._end(message):
                     return
         await super().send(message)
 
@@ -138,18 +146,10 @@ class JoinedCycle(RequestResponseCycle):
             return False
         head, length = layout
         self.expected_content_length = 0 if length < 0 else int(values[length])
-        self.chunked_encoding = length < 0
+        self.chunked_encoding = self.flowing = length < 0
         self.response_started = True
         self.waiting_for_100_continue = False
         self.transport.write(head % values)
-        return True
-
-    def _go_on(self, message: Any) -> bool:
-        """Write a part of a stream; False when it is for uvicorn to write."""
-        body = message.get("body", b"")
-        if not body or not message.get("more_body") or self.scope["method"] == "HEAD":
-            return False
-        self.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
         return True
 
     def _end(self, message: Any) -> bool:

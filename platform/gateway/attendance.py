@@ -25,7 +25,7 @@ class Attendance:
 
     __slots__ = (
         "_beat", "_guard", "_limits", "_loop", "_next_pulse", "_receive", "_start", "_task", "_until_refused",
-        "_watcher", "_write", "cause", "refusal", "touched", "writing",
+        "_watcher", "_write", "cause", "refusal", "time", "touched", "writing",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +36,8 @@ class Attendance:
         self._limits = limits
         self._until_refused = until_refused
         self._loop = asyncio.get_running_loop()
+        # The clock of `touched`, which the writer sets with every write.
+        self.time = self._loop.time
         self._task = asyncio.current_task()
         self._start: asyncio.TimerHandle | None = None
         self._next_pulse: asyncio.TimerHandle | None = None
@@ -74,10 +76,6 @@ class Attendance:
             others = self._task.uncancel()
             if kind is asyncio.CancelledError and not others:
                 raise (self.refusal or PeerGone(self.cause)) from error
-
-    def touch(self) -> None:
-        """Something was sent just now."""
-        self.touched = self._loop.time()
 
     def attend_stream(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         """From now on send heartbeats through `write` after silence, and give up a client that does not read."""

@@ -132,7 +132,7 @@ class Exchange:
         attendance.writing = True
         await self._send({"type": "http.response.body", "body": events, "more_body": True})
         attendance.writing = False
-        attendance.touch()
+        attendance.touched = attendance.time()
 
     async def end_stream(self, events: bytes) -> None:
         """Send the last events and end the answer."""
