@@ -80,7 +80,7 @@ class _Bound:
 
     def has_room(self) -> bool:
         """Whether one more call may run."""
-        return all(tally.calls < limit for _, tally, limit in self.running)
+        return not self.running or all(tally.calls < limit for _, tally, limit in self.running)
 
     def run(self, change: int) -> None:
         """So many more calls run."""
@@ -135,8 +135,8 @@ class TenantCount:
         if bound.unseeded:
             return Verdict(Outcome.UNSEEDED, (), unseeded=bound.unseeded)
         debts = [bucket.debt_at(now_ms, limit) for _, bucket, limit in bound.rates]
-        refusal = _refused(bound, claim.values, debts, now_ms)
-        if refusal is not None:
+        if not _fits(bound, claim.values, debts):
+            refusal = _refused(bound, claim.values, debts, now_ms)
             standings = self.read(claim.lines, now_ms=now_ms)
             return Verdict(Outcome.REFUSED, standings, refused=refusal.index, wait_ms=refusal.wait_ms)
         room = bound.has_room()
@@ -283,17 +283,26 @@ class TenantCount:
         return False
 
 
-def _refused(bound: _Bound, values: Sequence[int], debts: Sequence[int], now_ms: int) -> _Refusal | None:
-    """What says no to a call that asks for `values`, None when nothing does. `debts` stand beside the rates."""
-    refusal: _Refusal | None = None
+def _fits(bound: _Bound, values: Sequence[int], debts: Sequence[int]) -> bool:
+    """Whether nothing says no to a call that asks for `values`. `debts` stand beside the rates."""
+    for (index, _, limit), debt in zip(bound.rates, debts):  # noqa: B905 - as many
+        if debt + (values[index] - limit) * MINUTE_MS > 0:
+            return False
+    for index, known, limit, _ in bound.sums:  # noqa: SIM110 - a generator takes twice as long
+        if known.settled + known.held + values[index] > limit:
+            return False
+    return True
+
+
+def _refused(bound: _Bound, values: Sequence[int], debts: Sequence[int], now_ms: int) -> _Refusal:
+    """What says no to a call that asks for `values` and does not fit. `debts` stand beside the rates."""
+    refusal = _Refusal()
     for (index, _, limit), debt in zip(bound.rates, debts, strict=True):
         over = debt + (values[index] - limit) * MINUTE_MS
         if over > 0:
-            refusal = refusal or _Refusal()
             refusal.speak(index, -(-over // limit), terminal=False)
     for index, known, limit, end_ms in bound.sums:
         if known.settled + known.held + values[index] > limit:
-            refusal = refusal or _Refusal()
             refusal.speak(index, max(0, end_ms - now_ms), terminal=True)
     return refusal
 

@@ -112,7 +112,8 @@ class Principal:
     operator's rights. `weight` is the tenant's share of a contended pool, by the shares of the others that wait.
     `region` is where the tenant's content must stay: engines elsewhere never see it (empty: anywhere).
     `break_glass` is the grant by which a visiting operator reads content. `service_account` is the name of the one whose
-    key it is (`user_id` its id). `tenant_name` is the tenant's id as text, `sharer` that of the user, else the key.
+    key it is (`user_id` its id). `tenant_name` is the tenant's id as text, `sharer` that of the user, else the key;
+    `caller` tells apart all whom different limits may hold for: tenant, user, key and groups.
     """
 
     tenant_id: uuid.UUID
@@ -137,11 +138,14 @@ class Principal:
     # Told once: the queue asks with every call.
     tenant_name: str = field(init=False, repr=False, compare=False)
     sharer: str = field(init=False, repr=False, compare=False)
+    caller: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """The texts follow from the ids."""
         object.__setattr__(self, "tenant_name", str(self.tenant_id))
         object.__setattr__(self, "sharer", str(self.user_id or self.api_key_id or ""))
+        groups = " ".join(sorted(map(str, self.group_ids)))
+        object.__setattr__(self, "caller", f"{self.tenant_name} {self.user_id} {self.api_key_id} {groups}")
 
 
 class UsageEntry(Struct, frozen=True):

@@ -44,10 +44,11 @@ def get_model(
     It may have no replica in service. Its prices are those of now, and stay: what a call holds is what it is charged
     by. Raises ModelNotFound, PermissionDenied when all of its replicas are elsewhere.
     """
-    spec = directory().snapshot.models.get(model_id)
+    held = directory()
+    spec = held.snapshot.models.get(model_id)
     if spec is None or not _usable(spec, tenant_id, closed):
         raise ModelNotFound(f"The model `{model_id[:200]}` does not exist.", param="model")
-    spec = directory().priced(spec)
+    spec = held.priced(spec)
     if not region:
         return spec
     near = spec.within(region)

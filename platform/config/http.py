@@ -129,9 +129,12 @@ class JoinedCycle(RequestResponseCycle):
             if not self.response_started:
                 if message["type"] == "http.response.start" and self._begin(message):
                     return
-            elif message["type"] == "http.response.body" and not self.response_complete:
-                if not self.chunked_encoding and self._end(message):
-                    return
+            elif (
+                message["type"] == "http.response.body"
+                and not (self.response_complete or self.chunked_encoding)
+                and self._end(message)
+            ):
+                return
         await super().send(message)
 
     def _begin(self, message: HTTPResponseStartEvent) -> bool:

@@ -35,10 +35,10 @@ class Attendance:
         self._receive = receive
         self._limits = limits
         self._until_refused = until_refused
-        self._loop = asyncio.get_running_loop()
+        self._task = task = _this_task()
+        self._loop = task.get_loop()
         # The clock of `touched`, which the writer sets with every write.
         self.time = self._loop.time
-        self._task = asyncio.current_task()
         self._start: asyncio.TimerHandle | None = None
         self._next_pulse: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -72,7 +72,7 @@ class Attendance:
             self._beat.cancel()
         if self._guard is not None:
             self._guard.cancel()
-        if self.cause and self._task is not None:
+        if self.cause:
             others = self._task.uncancel()
             if kind is asyncio.CancelledError and not others:
                 raise (self.refusal or PeerGone(self.cause)) from error
@@ -107,9 +107,16 @@ class Attendance:
             self._beat = self._loop.create_task(_send_beat(self._write), name="heartbeat")
 
     def _give_up(self, cause: str) -> None:
-        if not self.cause and self._task is not None:
+        if not self.cause:
             self.cause = cause
             self._task.cancel()
+
+
+def _this_task() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a request is attended to by the task that serves it")
+    return task
 
 
 async def _send_beat(write: Callable[[bytes], Awaitable[None]]) -> None:

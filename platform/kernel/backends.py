@@ -8,10 +8,11 @@ lifespan of each process calls it.
 import asyncio
 import importlib
 import inspect
+import os
 import threading
-from asyncio import _get_running_loop as _running_loop
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -35,6 +36,10 @@ def import_object(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+# No loop has been asked for yet.
+_NOBODY: tuple[int, None, dict[str, Any]] = (0, None, {})
+
+
 class Backends:
     """Builds each named backend at first use, once per event loop."""
 
@@ -44,8 +49,9 @@ class Backends:
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Any]] = WeakKeyDictionary()
         self._without_loop: dict[str, Any] = {}
         self._lock = threading.RLock()
-        # The loop asked for last and its instances: the data plane asks several times for every call.
-        self._latest: tuple[asyncio.AbstractEventLoop | None, dict[str, Any]] = (None, {})
+        # The loop asked for last, its thread and its instances: the data plane asks several times for every call. A loop
+        # that runs is the one of its thread; to ask asyncio for it costs a system call each time (`getpid`).
+        self._latest: tuple[int, asyncio.AbstractEventLoop | None, dict[str, Any]] = _NOBODY
 
     def configure(self, specs: Mapping[str, BackendSpec]) -> None:
         """Take the composition from settings. Instances built before are dropped without being closed."""
@@ -53,7 +59,7 @@ class Backends:
             self._specs = dict(specs)
             self._by_loop.clear()
             self._without_loop.clear()
-            self._latest = (None, {})
+            self._latest = _NOBODY
 
     @property
     def specs(self) -> Mapping[str, BackendSpec]:
@@ -62,8 +68,8 @@ class Backends:
 
     def __getitem__(self, name: str) -> Any:
         """The instance of `name` for the running loop. Raises UnknownBackend."""
-        loop, instances = self._latest
-        if loop is None or loop is not _running_loop():
+        thread, loop, instances = self._latest
+        if loop is None or thread != get_ident() or not loop.is_running():
             instances = self._instances()
         try:
             return instances[name]
@@ -78,7 +84,7 @@ class Backends:
         """Close every instance of the running loop, the newest first."""
         with self._lock:
             instances = self._by_loop.pop(asyncio.get_running_loop(), {})
-            self._latest = (None, {})
+            self._latest = _NOBODY
         for instance in reversed(list(instances.values())):
             close = getattr(instance, "close", None)
             if close is None:
@@ -94,8 +100,12 @@ class Backends:
             return self._without_loop
         with self._lock:
             instances = self._by_loop.setdefault(loop, {})
-            self._latest = (loop, instances)
+            self._latest = (get_ident(), loop, instances)
             return instances
+
+    def forget_latest(self) -> None:
+        """A fork begins without a running loop, whatever its parent was doing."""
+        self._latest = _NOBODY
 
     def _build(self, name: str, instances: dict[str, Any]) -> Any:
         with self._lock:
@@ -108,3 +118,4 @@ class Backends:
 
 
 backends = Backends()
+os.register_at_fork(after_in_child=backends.forget_latest)

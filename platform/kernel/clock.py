@@ -30,3 +30,10 @@ class SystemClock:
 
 
 SYSTEM_CLOCK: Clock = SystemClock()
+
+
+def unix_ms(clock: Clock) -> int:
+    """Whole milliseconds since the epoch by `clock`; of the machine's own without a datetime, which costs ten times."""
+    if clock is SYSTEM_CLOCK:
+        return time.time_ns() // 1_000_000
+    return int(clock.now().timestamp() * 1000)

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from inference.types import ModelSpec, Surface, TokenUsage
 from kernel.allowance import Allowance
 from kernel.backends import backends
-from kernel.clock import SYSTEM_CLOCK
+from kernel.clock import SYSTEM_CLOCK, unix_ms
 from kernel.errors import QuotaExhausted, RateLimited, Unavailable
 from kernel.streams import Supervisor
 from routing.eligibility import Candidate
@@ -38,6 +38,7 @@ PATIENCE_S = 0.05
 # An emptied Redis may lose what it was just told.
 MOST_SEEDINGS = 3
 BUSY_RETRY_S = 1.0
+_NOTHING_TOLD = Allowance()
 # What a call holds of these depends on the model.
 _BY_MODEL = frozenset(
     {
@@ -177,7 +178,7 @@ class Admission:
             plan.values(tokens=tokens, cost=cost),
         )
         self.models = frozenset(models)
-        self.allowance = Allowance()
+        self.allowance = _NOTHING_TOLD
         self.place: Place = (plan.tenant, plan.running_fields)
 
     async def reserve(self) -> Verdict:
@@ -228,8 +229,7 @@ class Admission:
         """Book what the call has used of `model`, whose usage is in the spool. Done once."""
         tokens = usage.prompt_tokens + usage.completion_tokens
         values = self._plan.values(tokens=tokens, cost=cost, model=model)
-        at_ms = int(SYSTEM_CLOCK.now().timestamp() * 1000)
-        await self._counters.settle(Settlement(self.claim, values, at_ms))
+        await self._counters.settle(Settlement(self.claim, values, unix_ms(SYSTEM_CLOCK)))
         self._all.forget(self)
 
     async def refund(self) -> None:
@@ -270,8 +270,11 @@ def _estimate(call: ModelCall, models: Mapping[str, ModelSpec]) -> tuple[int, in
         answer = 0
         if call.surface is not Surface.EMBEDDINGS:
             answer = estimate_answer(call.max_tokens, prompt, model.context_length)
-        tokens = max(tokens, prompt + answer)
-        cost = max(cost, prompt * model.input_price_nano + answer * model.output_price_nano)
+        price = prompt * model.input_price_nano + answer * model.output_price_nano
+        if prompt + answer > tokens:
+            tokens = prompt + answer
+        if price > cost:
+            cost = price
     return tokens, cost
 
 

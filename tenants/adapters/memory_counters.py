@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.clock import SYSTEM_CLOCK, Clock, unix_ms
 from tenants.counting import TenantCount
 from tenants.limit_types import LEASE_MS, Claim, CountersState, Line, Seed, Settlement, Standing, Verdict
 
@@ -71,4 +71,4 @@ class MemoryCounters:
         return found
 
     def _now_ms(self) -> int:
-        return int(self._clock.now().timestamp() * 1000)
+        return unix_ms(self._clock)

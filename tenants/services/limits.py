@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from datetime import datetime
 
 from kernel.backends import backends
-from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.clock import SYSTEM_CLOCK, Clock, unix_ms
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
@@ -33,7 +33,7 @@ class Plans:
     def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
         """Knows nobody."""
         self._clock = clock
-        self._made: dict[tuple[object, ...], tuple[TenantLimits, Plan | None]] = {}
+        self._made: dict[tuple[str, tuple[str, ...], bool], tuple[TenantLimits, Plan | None]] = {}
 
     async def find(
         self, principal: Principal, models: tuple[str, ...], *, spare: bool = False
@@ -47,21 +47,13 @@ class Plans:
         limits = await finder.find(principal.tenant_id)
         if limits is None:
             return None
-        key = (
-            principal.tenant_id,
-            principal.user_id,
-            principal.api_key_id,
-            principal.group_ids,
-            models,
-            spare,
-        )
+        key = principal.caller, models, spare
         known = self._made.get(key)
-        now = self._clock.now()
         if known is not None and known[0] is limits:
             plan = known[1]
-            if plan is None or now.timestamp() * 1000 < plan.ends_ms:
+            if plan is None or unix_ms(self._clock) < plan.ends_ms:
                 return plan
-        plan = make_plan(limits, _subjects(principal, models), now, spare=spare)
+        plan = make_plan(limits, _subjects(principal, models), self._clock.now(), spare=spare)
         if len(self._made) >= MOST_PLANS:
             self._made.clear()
         self._made[key] = (limits, plan)
