@@ -79,6 +79,9 @@ REVIEWED: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("tenants", "0028_keys_by_what_they_replace"): {
         "CREATE_INDEX": "only keys of rotations are in it: one pass over the table, a second for a million keys",
     },
+    ("tenants", "0029_keys_by_their_end"): {
+        "CREATE_INDEX": "a second for a million keys; who waits for it is whoever issues or revokes a key meanwhile",
+    },
     ("tenants", "0014_usage_indexes_cover"): {
         "CREATE_INDEX": NO_ROWS_YET,
         "DROP_INDEX": "dropping takes milliseconds, and no statement that it would wait for runs longer than 30 s",

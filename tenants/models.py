@@ -242,6 +242,10 @@ class ApiKey(TenantOwned):
         verbose_name = "API key"
         indexes: ClassVar = [
             models.Index(fields=["tenant", "created_at"], name="api_key_by_tenant"),
+            # How many keys of a tenant are valid, and which end soon, is answered from the index alone.
+            models.Index(
+                fields=["tenant", "expires_at"], condition=models.Q(revoked_at=None), name="api_key_by_end"
+            ),
             models.Index(
                 fields=["replaces"], condition=models.Q(replaces__isnull=False), name="api_key_by_replaced"
             ),

@@ -231,7 +231,8 @@ def tenant_figures(tenant_ids: Sequence[uuid.UUID], now: datetime) -> dict[uuid.
 
 def _counts(rows: QuerySet[Any], tenant_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
     found = rows.filter(tenant_id__in=tenant_ids).order_by().values_list("tenant_id")
-    return dict(found.annotate(number=Count("id")))
+    # Of rows, not of ids: an id would be fetched from each row, which the index makes needless.
+    return dict(found.annotate(number=Count("*")))
 
 
 def tenant_views(tenants: list[Tenant], now: datetime) -> list[TenantView]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import F, Q, QuerySet, Sum, TextField
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast
 
 from kernel.ids import first_uuid7
@@ -258,25 +259,103 @@ def _add_calls(found: dict[str, Tally], question: Question) -> None:
 
 def largest_tenants(question: Question, limit: int) -> list[str]:
     """The tenants with most requests in whole hours of the range, ranked by the database. Needs a system scope."""
-    parts, values = [], []
-    pieces = list(_pieces(replace(question, group="tenant")))
-    # Over one part alone SQLite would walk through all tenants to have them in order; a second, empty one keeps it
-    # at the time.
-    pieces.append((pieces[0][0], question.start, question.start))
-    for source, start, end in pieces:
-        rows = source._default_manager.filter(start__gte=start, start__lt=end).order_by()
-        counted = rows.values_list("tenant_id", F("completed") + F("cancelled") + F("failed"))
-        sql, parameters = counted.query.sql_with_params()
-        parts.append(sql)
-        values += parameters
-    # Each part is what the ORM made of it; every value is a parameter.
+    rows, values = _rows_of_tenants(question, F("completed") + F("cancelled") + F("failed"))
     ranked = (
-        f"WITH parts (tenant_id, requests) AS ({' UNION ALL '.join(parts)}) SELECT tenant_id FROM parts "  # noqa: S608
-        "GROUP BY tenant_id ORDER BY SUM(requests) DESC, tenant_id LIMIT %s"
+        f"WITH rollups (tenant_id, requests) AS ({rows}) SELECT tenant_id FROM rollups "  # noqa: S608 - see below
+        "GROUP BY tenant_id HAVING SUM(requests) > 0 ORDER BY SUM(requests) DESC, tenant_id LIMIT %s"
     )
     with connection.cursor() as cursor:
         cursor.execute(ranked, [*values, limit])
-        return [str(uuid.UUID(str(row[0]))) for row in cursor.fetchall()]
+        return [_text_of(row[0]) for row in cursor.fetchall()]
+
+
+def dearest_tenants(question: Question, limit: int) -> tuple[list[tuple[str, Tally]], Tally, int]:
+    """Tenants by cost, then by requests: the first `limit` with their sums, the sums of all, and how many there are.
+
+    The database ranks and adds up, so that ten thousand tenants are no ten thousand objects here. Without latencies,
+    and of a range that needs no row of the ledger itself (see `in_rollups`). Needs a system scope.
+    """
+    rows, values = _rows_of_tenants(question, *map(F, _NUMBERS))
+    names = ", ".join(_NUMBERS)
+    each = ", ".join(f"SUM({name}) AS {name}" for name in _NUMBERS)
+    every = ", ".join(f"SUM({name}) OVER ()" for name in _NUMBERS)
+    ranked = (
+        f"WITH rollups (tenant_id, {names}) AS ({rows}), "  # noqa: S608 - see below
+        f"sums AS (SELECT tenant_id, {each} FROM rollups GROUP BY tenant_id) "
+        f"SELECT tenant_id, {names}, {every}, COUNT(*) OVER () FROM sums "
+        "WHERE completed + cancelled + failed + prompt_tokens + completion_tokens > 0 "
+        "ORDER BY cost_nano DESC, completed + cancelled + failed DESC, tenant_id LIMIT %s"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(ranked, [*values, limit])
+        found = cursor.fetchall()
+    if not found:
+        return [], Tally(), 0
+    own = len(_NUMBERS) + 1
+    return (
+        [(_text_of(row[0]), _tally_of(row[1:own])) for row in found],
+        _tally_of(found[0][own:-1]),
+        found[0][-1],
+    )
+
+
+def in_rollups(question: Question) -> bool:
+    """Whether the range begins and ends with an hour, so that no row of the ledger itself is needed."""
+    return all(source is not UsageRecord for source, _, _ in _pieces(question))
+
+
+def _rows_of_tenants(question: Question, *columns: Combinable) -> tuple[str, list[Any]]:
+    """The rollups' rows of the range with their tenant and `columns`: SQL of the ORM's making, each value a parameter.
+
+    Rows that are too much have their columns below zero.
+    """
+    parts: list[str] = []
+    values: list[Any] = []
+    pieces = list(_signed_pieces(replace(question, group="tenant")))
+    # Over one part alone SQLite would walk through all tenants to have them in order; a second, empty one keeps it
+    # at the time.
+    pieces.append((pieces[0][0], question.start, question.start, 1))
+    for source, start, end, sign in pieces:
+        rows = _narrowed(source._default_manager.all(), replace(question, start=start, end=end), "start")
+        sql, parameters = rows.values_list(
+            "tenant_id", *(each * sign for each in columns)
+        ).query.sql_with_params()
+        parts.append(sql)
+        values += parameters
+    return " UNION ALL ".join(parts), values
+
+
+def _signed_pieces(question: Question) -> Iterator[tuple[Any, datetime, datetime, int]]:
+    """As `_pieces`, with what each counts for: more than half a day at an end is the whole day less its other hours.
+
+    So at most twelve hours are read at an end. All must be read at one moment.
+    """
+    hours, days = _sources(question)
+    first, last = (_down(end + DAY / 2, DAY) for end in (question.start, question.end))
+    if days is None or first >= last or not in_rollups(question):
+        for source, start, end in _pieces(question):
+            yield source, start, end, 1
+        return
+    yield days, first, last, 1
+    if question.start != first:
+        yield (
+            hours,
+            min(question.start, first),
+            max(question.start, first),
+            1 if question.start < first else -1,
+        )
+    if question.end != last:
+        yield hours, min(question.end, last), max(question.end, last), 1 if question.end > last else -1
+
+
+def _tally_of(sums: Sequence[Any]) -> Tally:
+    # PostgreSQL sums into decimals.
+    numbers: list[Any] = [int(each) for each in sums]
+    return Tally(*numbers)
+
+
+def _text_of(tenant_id: object) -> str:
+    return str(uuid.UUID(str(tenant_id)))
 
 
 def countable(question: Question) -> bool:

@@ -13,7 +13,16 @@ from tenants.services.figures import labels
 from tenants.slowness import marked
 from tenants.tallies import Tally
 from tenants.types import Principal, UsageGroup, UsageReport
-from tenants.usage_reads import HOUR, Question, countable, tallies, tallies_of_days, whole
+from tenants.usage_reads import (
+    HOUR,
+    Question,
+    countable,
+    dearest_tenants,
+    in_rollups,
+    tallies,
+    tallies_of_days,
+    whole,
+)
 
 TIMES = ("day", "hour")
 GROUPS = (*TIMES, "model", "user", "key", "assistant", "origin")
@@ -88,17 +97,20 @@ def _own(principal: Principal) -> dict[str, object]:
 
 
 def _report(asked: UsageAsked) -> UsageReport:
-    found = _by_time(asked) if asked.group_by in TIMES else _by_group(asked)
-    in_time = asked.group_by in TIMES
-    ranked = sorted(found.items(), key=lambda each: each[0] if in_time else _dearest(*each))
-    usual = MOST_TENANTS if asked.group_by == "tenant" else MOST_GROUPS
-    shown = ranked[: asked.most or usual]
+    in_time, by_tenant = asked.group_by in TIMES, asked.group_by == "tenant"
+    most = asked.most or (MOST_TENANTS if by_tenant else MOST_GROUPS)
+    if by_tenant and in_rollups(_of_groups(asked)):
+        shown, totals, count = _by_tenant(asked, most)
+    else:
+        found = _by_time(asked) if in_time else _by_group(asked)
+        ranked = sorted(found.items(), key=lambda each: each[0] if in_time else _dearest(*each))
+        shown, totals, count = ranked[:most], whole([tally for _, tally in ranked]), len(ranked)
     names = labels(asked.group_by, [name for name, _ in shown if name])
     groups = [UsageGroup(name, names.get(name, ""), tally.shown()) for name, tally in shown]
     return UsageReport(
-        groups=marked(groups) if asked.group_by == "tenant" else groups,
-        totals=whole([tally for _, tally in ranked]).shown(),
-        more=len(ranked) > len(shown),
+        groups=marked(groups) if by_tenant else groups,
+        totals=totals.shown(),
+        more=count > len(shown),
     )
 
 
@@ -144,10 +156,27 @@ def _day(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}"
 
 
-def _by_group(asked: UsageAsked) -> dict[str, Tally]:
+def _of_groups(asked: UsageAsked) -> Question:
     start = _midnight(asked.first, asked.zone)
     end = _midnight(asked.last + timedelta(days=1), asked.zone)
-    question = Question(start, end, group=asked.group_by, equal=asked.equal)
+    return Question(start, end, group=asked.group_by, equal=asked.equal)
+
+
+def _by_tenant(asked: UsageAsked, most: int) -> tuple[list[tuple[str, Tally]], Tally, int]:
+    """The dearest tenants, the sums of all of them, and how many there are. Latencies are those of the dearest."""
+    question = _of_groups(asked)
+    shown, totals, count = dearest_tenants(question, most)
+    measured = replace(question, numbers=False, among=[name for name, _ in shown[:MOST_MEASURED]])
+    if shown and countable(measured):
+        latencies = tallies(measured)
+        for name, tally in shown:
+            tally.add(latencies.get(name, Tally()))
+        totals.add(whole(list(latencies.values())))
+    return shown, totals, count
+
+
+def _by_group(asked: UsageAsked) -> dict[str, Tally]:
+    question = _of_groups(asked)
     found = tallies(replace(question, latencies=False))
     measured = replace(question, numbers=False)
     if len(found) > MOST_MEASURED:

@@ -81,7 +81,8 @@ def test_a_backup_is_taken_kept_elsewhere_and_brought_back(
     expect(by(page, "confirm")).to_be_disabled()
     by(page, "confirm-name").fill("something else")
     expect(by(page, "confirm")).to_be_disabled()
-    by(page, "confirm-name").fill(name)
+    # Of a name this long its end is enough.
+    by(page, "confirm-name").fill("".join(sign for sign in name if sign.isalnum())[-6:].upper())
     by(page, "confirm").click()
     expect(by(page, "restoration")).to_have_attribute("data-state", "done", timeout=WORK_MS)
     expect(by(page, "restoration")).to_contain_text(name)

@@ -14,11 +14,13 @@ from django.test import Client
 from factories.tenants import key_client, make_membership, make_tenant, make_user
 from factories.usage import make_entry
 
+from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.services import store_usage
+from tenants.tallies import Tally
 from tenants.types import Role, UsageEntry, UsageState
-from tenants.usage_reads import Question, tallies, tallies_of_days
+from tenants.usage_reads import Question, dearest_tenants, largest_tenants, tallies, tallies_of_days, whole
 
 pytestmark = pytest.mark.django_db
 
@@ -203,3 +205,44 @@ def test_days_from_days_of_utc_are_what_their_hours_sum_to(zone: str, first: dat
         found = tallies_of_days(question, [day.isoformat() for day in days[:-1]], starts)
         assert found == tallies(by_hour)
     assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    "zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Tokyo", "Pacific/Honolulu"]
+)
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_the_database_ranks_tenants_as_their_sums_say(zone: str, length: int) -> None:
+    begin, place = datetime(2026, 11, 18, tzinfo=UTC), ZoneInfo(zone)
+    tenants = [make_tenant() for _ in range(4)]
+    # Each has its own rhythm, so that all hours of the days at the ends have some; the last is only there at night.
+    store_usage(
+        [
+            call(
+                tenant,
+                (begin + timedelta(minutes=step * turn)).replace(tzinfo=None).isoformat(),
+                cost_nano=step,
+            )
+            for tenant, step in zip(tenants[:3], (37, 53, 371), strict=True)
+            for turn in range(9 * 24 * 60 // step)
+        ]
+        + [call(tenants[3], "2026-11-20T23:30:00", cost_nano=7)]
+    )
+    first = datetime.combine(date(2026, 11, 20), time.min, place).astimezone(UTC)
+    last = datetime.combine(date(2026, 11, 20) + timedelta(days=length), time.min, place).astimezone(UTC)
+    question = Question(first, last, group="tenant", latencies=False)
+    with system_scope("test", read_only=True):
+        found = tallies(question)
+        ranking, together, count = dearest_tenants(question, 2)
+        assert largest_tenants(question, 9) == sorted(found, key=lambda name: (-found[name].requests, name))
+    wanted = sorted(found.items(), key=lambda each: (-each[1].cost_nano, -each[1].requests, each[0]))
+    assert (ranking, together, count) == (wanted[:2], whole(list(found.values())), len(found))
+
+
+def test_of_no_calls_no_tenant_is_told() -> None:
+    make_tenant()
+    with system_scope("test", read_only=True):
+        question = Question(
+            datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC), group="tenant"
+        )
+        assert dearest_tenants(question, 5) == ([], Tally(), 0)
+        assert largest_tenants(question, 5) == []
