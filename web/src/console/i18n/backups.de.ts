@@ -90,7 +90,7 @@ export const backups: typeof english = {
     advice: "Legen Sie zuerst eine Sicherung des jetzigen Standes an, damit Sie zu ihm zurückkönnen.",
     goOn: "Weiter",
     confirmTitle: "Alles durch diese Sicherung ersetzen?",
-    confirmText: "Alles, was seit der Sicherung geschrieben wurde, geht verloren. Geben Sie den Namen der Sicherung ein.",
+    confirmText: "Alles, was seit der Sicherung geschrieben wurde, geht verloren.",
     action: "Wiederherstellen",
     begun: "Die Wiederherstellung hat begonnen.",
   },

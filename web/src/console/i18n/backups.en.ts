@@ -88,7 +88,7 @@ export const backups = {
     advice: "Take a backup of the present state first, so that you can come back to it.",
     goOn: "Go on",
     confirmTitle: "Replace everything by this backup?",
-    confirmText: "Everything written since the backup is undone. Type the backup's name.",
+    confirmText: "Everything written since the backup is undone.",
     action: "Restore",
     begun: "The restore has begun.",
   },

@@ -243,6 +243,7 @@ export const kit: Kit = {
   },
   confirm: {
     typeName: (name: string) => `Zur Bestätigung „${name}“ eingeben`,
+    typeEnd: (end: string) => `Zur Bestätigung das Ende eingeben: „${end}“`,
     busy: "Läuft …",
   },
   secret: {

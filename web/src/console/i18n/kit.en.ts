@@ -243,6 +243,7 @@ export const kit = {
   },
   confirm: {
     typeName: (name: string) => `Type “${name}” to confirm`,
+    typeEnd: (end: string) => `Type how it ends, “${end}”, to confirm`,
     busy: "Working …",
   },
   secret: {
