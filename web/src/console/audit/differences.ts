@@ -9,17 +9,24 @@ export interface Difference {
   after: string | null;
 }
 
-function shown(value: Value | undefined): string | null {
+/** How what is true or false is said. */
+export interface YesAndNo {
+  yes: string;
+  no: string;
+}
+
+function shown(value: Value | undefined, said: YesAndNo): string | null {
   if (value === undefined) return null;
   if (value === null || value === "") return "–";
+  if (typeof value === "boolean") return value ? said.yes : said.no;
   if (typeof value === "string") return value;
   if (Array.isArray(value) && value.every((one) => typeof one !== "object")) return value.length === 0 ? "–" : value.join(", ");
   return JSON.stringify(value);
 }
 
-export function differences(event: Pick<AuditEvent, "before" | "after">): Difference[] {
+export function differences(event: Pick<AuditEvent, "before" | "after">, said: YesAndNo): Difference[] {
   const names = [...new Set([...Object.keys(event.before), ...Object.keys(event.after)])].sort();
-  return names.map((name) => ({ name, before: shown(event.before[name]), after: shown(event.after[name]) }));
+  return names.map((name) => ({ name, before: shown(event.before[name], said), after: shown(event.after[name], said) }));
 }
 
 /** What people call a value; `words` are the reader's. */
@@ -28,8 +35,10 @@ export function fieldName(name: string, words: Record<string, string>): string {
 }
 
 /** The same in one line, for a list. */
-export function summary(event: Pick<AuditEvent, "before" | "after">, words: Record<string, string> = {}): string {
-  return differences(event)
+export function summary(event: Pick<AuditEvent, "before" | "after">, words: Record<string, string>, said: YesAndNo): string {
+  return differences(event, said)
+    // What was made without a value is not worth a word in a list.
+    .filter((one) => one.before !== null || one.after !== "–")
     .map((one) => `${fieldName(one.name, words)}: ${[one.before, one.after].filter((side) => side !== null).join(" → ")}`)
     .join("; ");
 }

@@ -113,6 +113,7 @@ export const audit: typeof english = {
     taken: "gemacht",
     tested: "geprüft",
   },
+  said: { yes: "ja", no: "nein" },
   fields: {
     timezone: "Zeitzone",
     region: "Datenregion",
@@ -147,5 +148,9 @@ export const audit: typeof english = {
     conversations_days: "Unterhaltungen, Tage",
     files_days: "Dateien, Tage",
     requests_days: "Anfragen, Tage",
+    user_id: "Benutzer",
+    revoked_at: "Widerrufen",
+    semantic_cache_seconds: "Antworten behalten, Sekunden",
+    semantic_cache_threshold: "Antworten ähnlich ab",
   },
 };

@@ -111,6 +111,7 @@ export const audit = {
     taken: "taken",
     tested: "tested",
   } as Record<string, string>,
+  said: { yes: "yes", no: "no" },
   fields: {
     timezone: "Time zone",
     region: "Data region",
@@ -145,5 +146,9 @@ export const audit = {
     conversations_days: "Conversations, days",
     files_days: "Files, days",
     requests_days: "Requests, days",
+    user_id: "User",
+    revoked_at: "Revoked",
+    semantic_cache_seconds: "Answers kept, seconds",
+    semantic_cache_threshold: "Answers alike from",
   } as Record<string, string>,
 };
