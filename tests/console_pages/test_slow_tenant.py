@@ -101,6 +101,26 @@ def test_usage_is_ordered_by_who_waits_longest(open_console: OpenConsole, width:
     assert console.errors == []
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_tenants_page_shows_how_long_it_waits(open_console: OpenConsole, width: int) -> None:
+    console = open_console("operator", width)
+    console.go("/console/tenants?in=*&q=slow-tenant")
+    console.page.get_by_test_id("row").get_by_role("link", name="Slow").click()
+    console.settle()
+    usage = console.page.get_by_test_id("tenant-usage")
+    expect(usage.get_by_test_id("usage-totals")).to_contain_text("8")
+    expect(usage.locator("canvas")).to_have_count(2)
+    usage.get_by_role("button", name="Show as table: Time to first token").click()
+    expect(usage.get_by_role("columnheader", name="p95")).to_be_visible()
+    assert console.overflow() == 0
+    assert console.axe() == []
+    console.keep(f"slow-tenant-{width}")
+    usage.get_by_role("link", name="All usage").click()
+    console.settle()
+    expect(console.page.get_by_test_id("usage-table")).to_contain_text("slow-tenant-model")
+    assert console.errors == []
+
+
 def test_it_is_said_in_german_too(open_console: OpenConsole) -> None:
     console = open_console("operator", 360)
     console.page.evaluate("() => localStorage.setItem('atrium.language', 'de')")

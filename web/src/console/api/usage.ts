@@ -2,6 +2,7 @@
 
 import { api, inScope } from "./client";
 import type { Latency } from "./home";
+import { withQuery } from "./paths";
 
 export type { Latency } from "./home";
 
@@ -31,6 +32,10 @@ export type UsageQuery = Record<string, string | null>;
 
 export const fetchUsage = (query: UsageQuery, signal: AbortSignal): Promise<UsageReport> =>
   api.get(inScope("/usage", query), { signal });
+
+/** The days of one tenant, for operators in whatever scope they are. */
+export const fetchTenantDays = (tenant: string, query: UsageQuery, signal: AbortSignal): Promise<UsageReport> =>
+  api.get(withQuery("/usage", { ...query, group_by: "day", tenant, scope: "platform" }), { signal });
 
 export const saveUsage = (query: UsageQuery, format: "csv" | "jsonl"): Promise<void> =>
   api.download(inScope("/usage", { ...query, format }), `usage.${format}`);
