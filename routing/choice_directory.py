@@ -1,15 +1,19 @@
-"""Policies in memory, fed by the change log: a tenant without one costs a look into a set and nothing else."""
+"""Policies in memory, fed by the change log: a tenant without one costs a look into a set and nothing else.
+
+While the platform has a default, every tenant has a policy; it is kept as that of any other.
+"""
 
 import uuid
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from routing.choice_types import TenantPolicy
-from routing.selectors import load_policy, tenants_with_policy
+from routing.selectors import load_policy, platform_says, tenants_with_policy
 from substrate.changes import EVERYTHING, EntryCache
 from substrate.ports import ChangeEvent
 from substrate.units import run_unit
 
 KIND = "choice_policy"
+DEFAULT_KIND = "choice_default"
 
 
 class ChoiceDirectory:
@@ -27,13 +31,13 @@ class ChoiceDirectory:
         """Learn which tenants have a policy."""
         self._entries.clear()
         self._having = await run_unit(tenants_with_policy)
-        self._everyone = False
+        self._everyone = await run_unit(platform_says)
 
     def on_change(self, event: ChangeEvent) -> None:
         """Drop the policy of the tenant that changed; its calendar may be another one too."""
-        if event.kind == EVERYTHING:
+        if event.kind in (EVERYTHING, DEFAULT_KIND):
             self._entries.clear()
-            # After a restore anybody may have one, until the next start.
+            # After a restore, or with a default, anybody may have one, until the next start.
             self._everyone = True
         elif event.tenant_id is not None and event.kind in (KIND, "tenant"):
             if event.kind == KIND:

@@ -12,8 +12,10 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from inference.types import MODEL_ID_LENGTH
+from routing.examples import PLAIN, Bank, Examples
 
 MOST_RULES = 100
 MOST_CHAINS = 100
@@ -26,8 +28,6 @@ LONGEST_CHAIN = 3
 RULE_NAME_LENGTH = 100
 MOST_TOKENS = 100_000_000
 
-# What people read in one line, and every database can keep.
-PLAIN = r"^[^\x00-\x1f\x7f\ud800-\udfff]+\Z"
 Name = Annotated[str, Meta(min_length=1, max_length=RULE_NAME_LENGTH, pattern=PLAIN)]
 ModelId = Annotated[str, Meta(min_length=1, max_length=MODEL_ID_LENGTH, pattern=PLAIN)]
 Word = Annotated[str, Meta(min_length=1, max_length=MODEL_ID_LENGTH, pattern=PLAIN)]
@@ -147,9 +147,20 @@ class Cascade(Struct, frozen=True, forbid_unknown_fields=True):
     escalate_percent: Share | None = None
 
 
+class PolicyPart(StrEnum):
+    """What the platform may say for tenants that say nothing themselves. Each is the name of a field of `Policy`."""
+
+    RULES = "rules"
+    HEAVY_PERCENT = "heavy_percent"
+    CASCADE = "cascade"
+    EXAMPLES = "examples"
+
+
 class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     """All of it. `heavy_percent` is the share of the `auto` calls that no rule decides which a heavy model answers, the
     most complex ones; None: the light tier first, always. `auto_models` are those that `auto` may choose (empty: all).
+
+    A part that says nothing is as the platform's default says, but for those that `declines` names.
     """
 
     rules: Annotated[tuple[Rule, ...], Meta(max_length=MOST_RULES)] = ()
@@ -160,6 +171,8 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     caching: Caching = Caching()
     cascade: Cascade | None = None
     shadows: Annotated[tuple[Shadow, ...], Meta(max_length=MOST_SHADOWS)] = ()
+    examples: Examples = Examples()
+    declines: Annotated[tuple[PolicyPart, ...], Meta(max_length=len(PolicyPart))] = ()
 
     @property
     def empty(self) -> bool:
@@ -176,6 +189,22 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NOTHING_SAID = Policy()
+
+
+def inherited_parts(own: Policy, default: Policy) -> tuple[PolicyPart, ...]:
+    """The parts in which the platform's default holds for a tenant that says `own`."""
+    return tuple(
+        part
+        for part in PolicyPart
+        if part not in own.declines
+        and getattr(own, part) == getattr(NOTHING_SAID, part)
+        and getattr(default, part) != getattr(NOTHING_SAID, part)
+    )
+
+
+def with_inherited(own: Policy, default: Policy) -> Policy:
+    """What holds for a tenant that says `own`."""
+    return replace(own, **{part.value: getattr(default, part) for part in inherited_parts(own, default)})
 
 
 class CachingInForce(Struct, frozen=True):
@@ -207,18 +236,29 @@ def caching_for(policy: Policy | None, api_key_id: uuid.UUID | None) -> CachingI
 
 
 class TenantPolicy(Struct, frozen=True):
-    """A policy with the calendar that its times are of."""
+    """What holds for a tenant, with the calendar that its times are of.
+
+    `inherited` are the parts that the platform has said; `bank` the examples in force with their vectors, where they have any.
+    """
 
     policy: Policy
     timezone: str
+    inherited: tuple[PolicyPart, ...] = ()
+    bank: Bank | None = None
 
 
 class PolicyView(Struct, frozen=True):
-    """A policy as its administrators see it; `updated_at` is None before it was ever set."""
+    """A policy as its administrators see it; `updated_at` is None before it was ever set.
+
+    `platform` is what holds where it says nothing. `examples_in_use` is whether the examples in force (its own, else the
+    platform's) are vectors of the embedder that the installation has.
+    """
 
     policy: Policy
     updated_at: datetime | None
     version: str
+    platform: Policy = NOTHING_SAID
+    examples_in_use: bool = False
 
 
 def read_policy(document: object) -> Policy:
@@ -260,6 +300,7 @@ def _says_more(entry: object, shape: msgspec.inspect.Type) -> bool:
 def written_policy(policy: Policy) -> dict[str, object]:
     """The policy as JSON. What came with a later version is left out while it says nothing: earlier ones refuse it."""
     found: dict[str, object] = msgspec.to_builtins(policy)
-    if not policy.shadows:
-        del found["shadows"]
+    for name in ("shadows", "examples", "declines"):
+        if not getattr(policy, name):
+            del found[name]
     return found

@@ -24,6 +24,7 @@ from routing.eligibility import (
     pools_in_order,
     reachable,
 )
+from routing.examples import Likeness
 
 
 class By(StrEnum):
@@ -49,11 +50,12 @@ class Asked(Struct, frozen=True):
 
 
 class Weighed(Struct, frozen=True):
-    """How complex a call is (0–1), and from where on a heavy model answers."""
+    """How complex a call is (0–1), and from where on a heavy model answers; what examples said of it, if they did."""
 
     score: float
     threshold: float
     heavy: bool
+    likeness: Likeness | None = None
 
 
 class Passed(Struct, frozen=True):

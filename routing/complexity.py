@@ -145,9 +145,9 @@ class Model:
         self.bias = float(stored["bias"])
         self.quantiles: Sequence[float] = tuple(float(each) for each in stored["quantiles"])
 
-    def score(self, text: str) -> float:
-        """How complex the text's work is, from 0 to 1."""
-        found = self.bias + sum(map(mul, self.weights, features_of(text)))
+    def score(self, text: str, evidence: float = 0.0) -> float:
+        """How complex the text's work is, from 0 to 1; `evidence` in logits is what is known of it beside its words."""
+        found = self.bias + evidence + sum(map(mul, self.weights, features_of(text)))
         return 1 / (1 + math.exp(-found))
 
 

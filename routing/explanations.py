@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from routing.choice_types import CachingInForce, Task
 from routing.choosing import By, Passed
+from routing.examples import Likeness
 from routing.types import Terms
 from tenants.types import PriorityClass
 
@@ -58,7 +59,8 @@ class ChoiceExplained:
     """What decided the order of the candidates, and what was looked at.
 
     `rule` is the one that decided, `passed` those before it. `complexity` is told whether or not it decided; `threshold`
-    only where it did.
+    only where it did, and `likeness` where examples were asked too. `said_by` is whose word decided: `tenant`, `platform` or
+    `nobody`.
     """
 
     by: By
@@ -69,6 +71,8 @@ class ChoiceExplained:
     threshold: float | None
     heavy_percent: int | None
     passed: Sequence[Passed]
+    said_by: str
+    likeness: Likeness | None
 
 
 @dataclass(frozen=True, slots=True)

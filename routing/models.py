@@ -9,9 +9,12 @@ from substrate.models import Identified, TenantOwned
 
 
 class ChoicePolicy(TenantOwned):
-    """A tenant's policy: one row, replaced as a whole. `document` is a `routing.choice_types.Policy` as JSON."""
+    """A tenant's policy: one row, replaced as a whole. `document` is a `routing.choice_types.Policy` as JSON, `vectors` what
+    an embedder made of its examples (`routing.examples.write_bank`), null without any.
+    """
 
     document = models.JSONField(default=dict)
+    vectors = models.JSONField(null=True)
 
     class Meta(TenantOwned.Meta):
         """One row per tenant."""
@@ -23,6 +26,19 @@ class ChoicePolicy(TenantOwned):
     def __str__(self) -> str:
         """Whose."""
         return f"policy of {self.tenant_id}"
+
+
+class ChoiceDefault(Identified):
+    """What the platform says for tenants that say nothing themselves: one row, as a tenant's `ChoicePolicy`."""
+
+    # One row for the whole platform.
+    name = models.CharField(max_length=16, unique=True)
+    document = models.JSONField(default=dict)
+    vectors = models.JSONField(null=True)
+
+    def __str__(self) -> str:
+        """Its name."""
+        return self.name
 
 
 class PoolScaling(Identified):

@@ -5,11 +5,26 @@ import uuid
 import msgspec
 import structlog
 
-from routing.choice_types import NOTHING_SAID, Policy, TenantPolicy, read_stored
-from routing.models import ChoicePolicy
+from routing.choice_types import (
+    NOTHING_SAID,
+    Policy,
+    PolicyPart,
+    TenantPolicy,
+    inherited_parts,
+    read_stored,
+    with_inherited,
+)
+from routing.examples import Bank, read_bank
+from routing.models import ChoiceDefault, ChoicePolicy
 from substrate.crossing import system_scope
+from tenants.services import timezone_of
 
 log = structlog.get_logger(__name__)
+
+
+def platform_says() -> bool:
+    """Whether there is a default of the platform. Every tenant may inherit of it then."""
+    return ChoiceDefault.objects.exists()
 
 
 def tenants_with_policy() -> set[uuid.UUID]:
@@ -19,20 +34,40 @@ def tenants_with_policy() -> set[uuid.UUID]:
 
 
 def load_policy(tenant_id: uuid.UUID) -> TenantPolicy | None:
-    """What a tenant says, None when it says nothing. Opens a system scope."""
+    """What holds for a tenant by its own words and the platform's, None when neither says anything. Opens a system scope."""
     with system_scope("load what a tenant says of models", read_only=True):
-        found = (
-            ChoicePolicy.objects.filter(tenant_id=tenant_id)
-            .values_list("document", "tenant__timezone")
-            .first()
-        )
+        found = ChoicePolicy.objects.filter(tenant_id=tenant_id).values_list("document", "vectors").first()
+        default = load_default()
+        timezone = timezone_of(tenant_id=tenant_id)
+    own = policy_of(found[0], tenant_id) if found is not None else NOTHING_SAID
+    bank = read_bank(found[1], own.examples) if found is not None else None
+    policy = in_force(own, bank, *default, timezone=timezone)
+    return None if policy.policy.empty else policy
+
+
+def load_default() -> tuple[Policy, Bank | None]:
+    """What the platform says, and its examples' vectors."""
+    found = ChoiceDefault.objects.values_list("document", "vectors").first()
     if found is None:
-        return None
-    policy = policy_of(found[0], tenant_id)
-    return None if policy.empty else TenantPolicy(policy, found[1])
+        return NOTHING_SAID, None
+    policy = policy_of(found[0], None)
+    return policy, read_bank(found[1], policy.examples)
 
 
-def policy_of(document: object, tenant_id: uuid.UUID) -> Policy:
+def in_force(
+    own: Policy, bank: Bank | None, default: Policy, default_bank: Bank | None, *, timezone: str
+) -> TenantPolicy:
+    """What holds for a tenant that says `own`; each bank is of the examples of the policy before it."""
+    parts = inherited_parts(own, default)
+    return TenantPolicy(
+        with_inherited(own, default),
+        timezone,
+        inherited=parts,
+        bank=default_bank if PolicyPart.EXAMPLES in parts else bank,
+    )
+
+
+def policy_of(document: object, tenant_id: uuid.UUID | None) -> Policy:
     """The policy of a stored document. One that this version cannot read says nothing, loudly."""
     try:
         return read_stored(document)

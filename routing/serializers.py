@@ -14,10 +14,12 @@ from routing.choice_types import (
     MOST_TOKENS,
     RULE_NAME_LENGTH,
     CacheUse,
+    PolicyPart,
     Task,
     Use,
 )
 from routing.choosing import By
+from routing.examples import EXAMPLE_LENGTH, MOST_EXAMPLES
 from routing.explanations import Explained, ReplicaStanding
 from substrate.rest import StrictSerializer
 from tenants.types import PriorityClass
@@ -35,6 +37,8 @@ DECIDERS = [each.value for each in By]
 PASSED = ("off", "assistant", "group", "task", "prompt_length", "time", "no_model")
 CACHE_USES = [each.value for each in CacheUse]
 SAID_BY = ("key", "tenant", "nobody")
+DECIDED_BY = ("tenant", "platform", "nobody")
+PARTS = [each.value for each in PolicyPart]
 TIME = r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]\Z"
 
 
@@ -152,6 +156,36 @@ class CascadeShape(StrictSerializer):
     )
 
 
+class ExamplesShape(StrictSerializer):
+    """Questions that are easy, and questions that are hard: complexity is judged by them beside the words."""
+
+    easy = serializers.ListField(
+        child=serializers.CharField(max_length=EXAMPLE_LENGTH), max_length=MOST_EXAMPLES, default=list
+    )
+    hard = serializers.ListField(
+        child=serializers.CharField(max_length=EXAMPLE_LENGTH), max_length=MOST_EXAMPLES, default=list
+    )
+
+
+class DefaultShape(StrictSerializer):
+    """What the platform says of which model answers, for tenants that say nothing themselves."""
+
+    rules = RuleShape(many=True, default=list)
+    heavy_percent = serializers.IntegerField(min_value=0, max_value=100, allow_null=True, default=None)
+    cascade = CascadeShape(allow_null=True, default=None)
+    examples = ExamplesShape(default=dict)
+
+
+class DefaultOutput(DefaultShape):
+    """What the platform says now."""
+
+    examples_in_use = serializers.BooleanField(
+        help_text="whether the examples are compared: false when another embedder has come since they were saved"
+    )
+    updated_at = serializers.DateTimeField(allow_null=True)
+    version = serializers.CharField()
+
+
 class PolicyShape(StrictSerializer):
     """What the tenant says of which model answers."""
 
@@ -175,11 +209,22 @@ class PolicyShape(StrictSerializer):
     caching = CachingShape(default=dict)
     cascade = CascadeShape(allow_null=True, default=None)
     shadows = ShadowShape(many=True, default=list)
+    examples = ExamplesShape(default=dict)
+    declines = serializers.ListField(
+        child=serializers.ChoiceField(PARTS),
+        max_length=len(PARTS),
+        default=list,
+        help_text="parts in which the platform's default does not hold though nothing is said here",
+    )
 
 
 class PolicyOutput(PolicyShape):
-    """The policy in force."""
+    """What the tenant says; where it says nothing, `platform` holds."""
 
+    platform = DefaultShape(help_text="what operators say for all tenants")
+    examples_in_use = serializers.BooleanField(
+        help_text="whether examples are compared: false without any, or when another embedder has come since they were saved"
+    )
     updated_at = serializers.DateTimeField(allow_null=True)
     version = serializers.CharField()
 
@@ -215,6 +260,14 @@ class PassedOutput(serializers.Serializer[Any]):
     )
 
 
+class LikenessOutput(serializers.Serializer[Any]):
+    """What examples said of the question; null where there are none, or complexity did not decide."""
+
+    evidence = serializers.FloatField(help_text="in logits; above 0 it is more like the hard ones")
+    easy = serializers.CharField(help_text="the nearest easy example")
+    hard = serializers.CharField(help_text="the nearest hard example")
+
+
 class ChoiceOutput(serializers.Serializer[Any]):
     """What decided which model comes first."""
 
@@ -226,6 +279,8 @@ class ChoiceOutput(serializers.Serializer[Any]):
     threshold = serializers.FloatField(allow_null=True, help_text="where heavy begins, if that decided")
     heavy_percent = serializers.IntegerField(allow_null=True)
     passed = PassedOutput(many=True)
+    said_by = serializers.ChoiceField(DECIDED_BY, help_text="whose rule or share decided")
+    likeness = LikenessOutput(allow_null=True)
 
 
 class CachingOutput(serializers.Serializer[Any]):

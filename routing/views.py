@@ -6,20 +6,37 @@ from typing import ClassVar
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from msgspec import to_builtins
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inference.types import Surface
-from routing.choice_types import PolicyView, written_policy
+from routing.choice_types import PolicyView
 from routing.comparing import CUTS
-from routing.serializers import ExplainedOutput, ExplainInput, PolicyOutput, PolicyShape
-from routing.services import compare_models, draft_policy, explain_call, get_policy, set_policy
+from routing.serializers import (
+    DefaultOutput,
+    DefaultShape,
+    ExplainedOutput,
+    ExplainInput,
+    PolicyOutput,
+    PolicyShape,
+)
+from routing.services import (
+    compare_models,
+    draft_policy,
+    explain_call,
+    get_default,
+    get_policy,
+    set_default,
+    set_policy,
+)
 from routing.shadow_serializers import ComparedOutput
 from routing.types import ModelCall
 from substrate.bridge import wait_for
 from substrate.openapi import answers
 from substrate.rest import AtriumView
 from substrate.versions import expected_version
+from tenants.permissions import OPERATE
 from tenants.rest import IF_MATCH, principal, with_version
 from tenants.types import PriorityClass
 
@@ -37,7 +54,7 @@ class ExplainView(AtriumView):
     def post(self, request: Request) -> Response:
         """Where a chat call would go now and why: candidates, each replica's terms, the expected wait.
 
-        Nothing is executed, reserved or stored. It is answered by what this process knows: speeds and caches are learned
+        Nothing is executed (but the embedding of examples and of the question, where there are any), reserved or stored. It is answered by what this process knows: speeds and caches are learned
         by each server process for itself.
         """
         form = ExplainInput(data=request.data)
@@ -83,7 +100,7 @@ class PolicyDocumentView(AtriumView):
         operation_id="routing_policy_set",
         parameters=[IF_MATCH],
         request=PolicyShape,
-        responses=answers({200: PolicyOutput}, 412),
+        responses=answers({200: PolicyOutput}, 412, 503),
     )
     def put(self, request: Request) -> Response:
         """Replace it; in force everywhere within two seconds. Whom a model is shut to, no rule opens it for."""
@@ -93,6 +110,32 @@ class PolicyDocumentView(AtriumView):
             principal=principal(request), document=form.validated_data, expected=expected_version(request)
         )
         return _answer(view)
+
+
+class PolicyDefaultView(AtriumView):
+    """What the platform says for tenants that say nothing themselves."""
+
+    required_permission: ClassVar[str] = OPERATE
+
+    @extend_schema(operation_id="routing_default_get", responses=answers({200: DefaultOutput}))
+    def get(self, request: Request) -> Response:
+        """The default in force: rules, the dial, the second opinion, examples."""
+        return _default_answer(get_default(principal=principal(request)))
+
+    @extend_schema(
+        operation_id="routing_default_set",
+        parameters=[IF_MATCH],
+        request=DefaultShape,
+        responses=answers({200: DefaultOutput}, 412, 503),
+    )
+    def put(self, request: Request) -> Response:
+        """Replace it; in force within two seconds for every tenant that says nothing itself of a part and does not decline."""
+        form = DefaultShape(data=request.data)
+        form.is_valid(raise_exception=True)
+        view = set_default(
+            principal=principal(request), document=form.validated_data, expected=expected_version(request)
+        )
+        return _default_answer(view)
 
 
 class ShadowsView(AtriumView):
@@ -114,5 +157,18 @@ class ShadowsView(AtriumView):
 
 
 def _answer(view: PolicyView) -> Response:
-    body = {**written_policy(view.policy), "updated_at": view.updated_at, "version": view.version}
+    body = {**_written(view), "platform": to_builtins(view.platform)}
     return with_version(Response(PolicyOutput(body).data), view.version)
+
+
+def _default_answer(view: PolicyView) -> Response:
+    return with_version(Response(DefaultOutput(_written(view)).data), view.version)
+
+
+def _written(view: PolicyView) -> dict[str, object]:
+    return {
+        **to_builtins(view.policy),
+        "examples_in_use": view.examples_in_use,
+        "updated_at": view.updated_at,
+        "version": view.version,
+    }

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 
 from inference import services as inference
-from inference.types import Chunk, Completion, Embeddings
+from inference.types import Chunk, Completion
 from kernel.errors import UpstreamFailed
 from kernel.hops import Facts, note_hop
 from routing.caching import StreamRecord
@@ -19,6 +19,7 @@ from routing.eligibility import Candidate
 from routing.services.accounts import Account
 from routing.services.cascading import place_stream, place_whole
 from routing.services.continuing import Begun, continuing
+from routing.services.likening import find_likeness
 from routing.services.placing import Placed, admit, place
 from routing.services.remembering import (
     Remembering,
@@ -209,7 +210,7 @@ class dispatch:
         """Begin the call."""
         call, account = self._call, self._account
         try:
-            candidates = await admit(call, account.progress)
+            candidates = await admit(call, account.progress, find_likeness)
             if call.given is not None:
                 kept, model = call.given, model_of_given(call.given, candidates, account.progress.caching)
                 self._flow = Flow(account, kept_decision(kept, account.progress, "semantic"), kept)
@@ -268,21 +269,6 @@ async def _complete(call: ModelCall, account: Account, candidates: Sequence[Cand
     if ladder is not None:
         return await place_whole(call, account, ladder)
     return await place(call, inference.complete, account.progress, candidates)
-
-
-async def embed(call: ModelCall) -> tuple[Embeddings, RoutingDecision]:
-    """One vector for each entry of `body["input"]`, and where they were made. Raises as `dispatch`."""
-    account = Account(call)
-    try:
-        candidates = await admit(call, account.progress)
-        # Vectors have no first token: their times, of a whole document's chunks often, would stand among answers'.
-        placed = await place(call, inference.embed, account.progress, candidates)
-        account.usage = placed.begun.usage
-        await account.settle(UsageState.COMPLETED)
-    except BaseException as error:
-        await account.settle_broken(error)
-        raise
-    return placed.begun, placed.decision
 
 
 async def _at_once(chunk: Chunk) -> AsyncIterator[Chunk]:

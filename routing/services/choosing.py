@@ -35,6 +35,7 @@ from routing.eligibility import (
     needs_of,
     ordered_candidates,
 )
+from routing.examples import Likeness
 from routing.limits import estimate_tokens
 from routing.services.memory import RoutingMemory
 from routing.services.waking import sleepers, usable_models
@@ -62,11 +63,16 @@ async def _policy_of(tenant_id: uuid.UUID) -> TenantPolicy | None:
 
 
 def choose(
-    call: ModelCall, policy: TenantPolicy | None, *, only_asked: bool = False, at: datetime | None = None
+    call: ModelCall,
+    policy: TenantPolicy | None,
+    *,
+    likeness: Likeness | None = None,
+    only_asked: bool = False,
+    at: datetime | None = None,
 ) -> Choice:
     """Who may answer the call, in order, and why. `only_asked`: nothing of it is remembered.
 
-    `at` stands in for now. Raises ModelNotFound, PermissionDenied, BadInput, ContextTooLong.
+    `likeness` is what examples say of its question, `at` stands in for now. Raises ModelNotFound, PermissionDenied, BadInput, ContextTooLong.
     """
     if call.copy:
         return _copied(call)
@@ -96,7 +102,9 @@ def choose(
         call.surface,
         policy.policy,
         asked,
-        weigh=lambda: _weigh(memory, principal.tenant_id, policy.policy, text, only_asked=only_asked),
+        weigh=lambda: _weigh(
+            memory, principal.tenant_id, policy.policy, text, likeness, only_asked=only_asked
+        ),
         available=replica_available,
     )
 
@@ -131,6 +139,8 @@ def facts_of(choice: Choice, named: str) -> dict[str, Fact]:
     if choice.weighed is not None:
         facts["complexity"] = round(choice.weighed.score, 3)
         facts["threshold"] = round(choice.weighed.threshold, 3)
+        if choice.weighed.likeness is not None:
+            facts["likeness"] = round(choice.weighed.likeness.evidence, 3)
     return facts
 
 
@@ -205,11 +215,17 @@ def _asked(call: ModelCall, policy: TenantPolicy, text: str, prompt_tokens: int,
 
 
 def _weigh(
-    memory: RoutingMemory, tenant_id: uuid.UUID, policy: Policy, text: str, *, only_asked: bool
+    memory: RoutingMemory,
+    tenant_id: uuid.UUID,
+    policy: Policy,
+    text: str,
+    likeness: Likeness | None,
+    *,
+    only_asked: bool,
 ) -> Weighed:
-    score = memory.complexity.score(text)
+    score = memory.complexity.score(text, likeness.evidence if likeness is not None else 0.0)
     sketch = memory.shares.peek(tenant_id) if only_asked else memory.shares.of(tenant_id)
     threshold = sketch.threshold(policy.heavy_percent or 0)
     if not only_asked:
         sketch.note(score)
-    return Weighed(score, threshold.score, threshold.heavy(score, memory.chance))
+    return Weighed(score, threshold.score, threshold.heavy(score, memory.chance), likeness)

@@ -10,8 +10,8 @@ from kernel.backends import backends
 from kernel.errors import AtriumError
 from routing.balancing import cheapest, is_open
 from routing.cascade import unsure_at
-from routing.choice_types import TenantPolicy, caching_for
-from routing.choosing import Choice
+from routing.choice_types import PolicyPart, TenantPolicy, caching_for
+from routing.choosing import By, Choice
 from routing.complexity import task_of
 from routing.eligibility import AUTO, Candidate, check_kind, fits, in_service, meets, needs_of
 from routing.explanations import (
@@ -27,6 +27,7 @@ from routing.ports import Scheduler
 from routing.prefixes import Prefix
 from routing.scoring import Weighing
 from routing.services.choosing import choose, find_ladder, find_policy, text_asked
+from routing.services.likening import find_likeness
 from routing.services.memory import RoutingMemory
 from routing.services.weighing import find_prefix, weigh_replicas
 from routing.types import ModelCall, PoolSnapshot
@@ -43,7 +44,8 @@ async def explain_call(
     """
     await ensure_models()
     policy = draft if draft is not None else await find_policy(call)
-    choice = choose(call, policy, only_asked=True, at=at)
+    likeness = await find_likeness(call, policy) if policy is not None else None
+    choice = choose(call, policy, likeness=likeness, only_asked=True, at=at)
     candidates = choice.candidates
     prompt_tokens = estimate_tokens(call.prompt_chars)
     prefix = find_prefix(call)
@@ -79,7 +81,17 @@ def _explained(call: ModelCall, policy: TenantPolicy | None, choice: Choice) -> 
         threshold=weighed.threshold if weighed is not None else None,
         heavy_percent=policy.policy.heavy_percent if policy is not None else None,
         passed=choice.passed,
+        said_by=_said_by(policy, choice),
+        likeness=weighed.likeness if weighed is not None else None,
     )
+
+
+def _said_by(policy: TenantPolicy | None, choice: Choice) -> str:
+    """Whose word decided: the tenant's, the platform's, or nobody's."""
+    part = {By.RULE: PolicyPart.RULES, By.COMPLEXITY: PolicyPart.HEAVY_PERCENT}.get(choice.by)
+    if policy is None or part is None:
+        return "nobody"
+    return "platform" if part in policy.inherited else "tenant"
 
 
 def _cascade(call: ModelCall, policy: TenantPolicy | None, choice: Choice) -> CascadeExplained | None:

@@ -13,6 +13,7 @@ from kernel.streams import Supervisor
 from routing.budget import RetryBudget
 from routing.cascade import DOUBTS_SUPPOSED
 from routing.complexity import load_model
+from routing.examples import AskedVectors
 from routing.prefixes import PrefixIndex
 from routing.shares import Shares
 
@@ -44,6 +45,7 @@ class RoutingMemory:
         self.complexity = load_model()
         self.shares = Shares(self.complexity.quantiles)
         self.doubts = Shares(DOUBTS_SUPPOSED)
+        self.asked = AskedVectors()
         self.budget = RetryBudget()
         self.figures = Figures()
         self.prefixes = PrefixIndex()

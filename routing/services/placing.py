@@ -26,8 +26,9 @@ from kernel.errors import (
 from kernel.hops import Fact, note_hop
 from kernel.ids import another_span, uuid7
 from routing.cascade import Ladder
-from routing.choice_types import USUAL_CACHING, CachingInForce, Shadow, caching_for
+from routing.choice_types import USUAL_CACHING, CachingInForce, Shadow, TenantPolicy, caching_for
 from routing.eligibility import Candidate, named_candidates
+from routing.examples import Likeness
 from routing.limits import (
     BETWEEN_CHUNKS_S,
     COPY_QUEUE_S,
@@ -53,6 +54,7 @@ from routing.types import Lease, ModelCall, RoutingDecision, Terms, Ticket
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 Begin = Callable[[ReplicaSpec, EngineRequest], Awaitable[T]]
+Liken = Callable[[ModelCall, TenantPolicy], Awaitable[Likeness | None]]
 
 
 class Progress(Struct):
@@ -103,13 +105,13 @@ class Placed(Struct, Generic[T], frozen=True):
     decision: RoutingDecision
 
 
-async def admit(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
+async def admit(call: ModelCall, progress: Progress, liken: Liken | None = None) -> Sequence[Candidate]:
     """Who may answer the call, in order, once its limits are held; what it holds of them is noted in `progress`.
 
-    Raises the errors of eligibility, RateLimited, QuotaExhausted, Unavailable.
+    `liken` is asked what examples say of the call, where it is a call of a tenant that has any. Raises the errors of eligibility, RateLimited, QuotaExhausted, Unavailable.
     """
     await ensure_models()
-    return await _admitted(call, progress)
+    return await _admitted(call, progress, liken)
 
 
 async def place(
@@ -258,11 +260,14 @@ async def give_back(progress: Progress, *, unused: bool = False) -> None:
         progress.lease = None
 
 
-async def _admitted(call: ModelCall, progress: Progress) -> Sequence[Candidate]:
+async def _admitted(call: ModelCall, progress: Progress, liken: Liken | None) -> Sequence[Candidate]:
     """The candidates that the call's limits leave; what it holds of them is noted in `progress`."""
     began = time.perf_counter()
     policy = None if call.copy else await find_policy(call)
-    choice = choose(call, policy)
+    likeness = None
+    if liken is not None and policy is not None and policy.bank is not None:
+        likeness = await liken(call, policy)
+    choice = choose(call, policy, likeness=likeness)
     if policy is not None:
         progress.shadows = policy.policy.shadows
         note_hop("choose", began, facts_of(choice, call.model))

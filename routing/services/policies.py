@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from inference.services import require_answering_model
 from kernel.errors import BadInput
@@ -19,13 +20,15 @@ from routing.choice_types import (
     read_policy,
     written_policy,
 )
+from routing.examples import Bank, read_bank, write_bank
 from routing.models import ChoicePolicy
-from routing.selectors import policy_of
+from routing.selectors import in_force, load_default, policy_of
+from routing.services.likening import in_use, learn_examples
 from substrate.audit import record_act
 from substrate.changes import record_change
 from substrate.scoping import tenant_scope
 from substrate.versions import check_version, version_of
-from tenants.services import get_tenant, require
+from tenants.services import require, timezone_of
 from tenants.types import Principal
 
 # The version of a policy that nobody has set yet.
@@ -37,19 +40,19 @@ def get_policy(*, principal: Principal) -> PolicyView:
     """The policy of the caller's tenant; one that says nothing before it was ever set. Raises PermissionDenied."""
     require(principal, READ)
     with tenant_scope(principal.tenant_id, read_only=True):
-        row = ChoicePolicy.objects.first()
-        if row is None:
-            return PolicyView(NOTHING_SAID, None, NEVER_SET)
-        return _view(row)
+        found = _view(ChoicePolicy.objects.first())
+    return shown(*found)
 
 
 def set_policy(*, principal: Principal, document: object, expected: str | None = None) -> PolicyView:
     """Replace the policy of the caller's tenant; in force everywhere within two seconds.
 
-    `expected` is the version the caller has seen. Raises PermissionDenied, BadInput, Stale.
+    Its examples are embedded before, unless that was done. `expected` is the version the caller has seen. Raises
+    PermissionDenied, BadInput, Stale, Unavailable where examples cannot be embedded.
     """
     require(principal, WRITE)
     policy = checked_policy(principal=principal, document=document)
+    bank = learn_examples(principal, policy.examples, _own_bank(principal))
     with tenant_scope(principal.tenant_id):
         _, made = ChoicePolicy.objects.get_or_create(tenant_id=principal.tenant_id)
         row = ChoicePolicy.objects.select_for_update().get()
@@ -57,6 +60,7 @@ def set_policy(*, principal: Principal, document: object, expected: str | None =
             check_version(row.updated_at, expected)
         before = _recorded(policy_of(row.document, row.tenant_id))
         row.document = written_policy(policy)
+        row.vectors = write_bank(bank) if bank is not None else None
         row.save()
         record_change(kind=KIND, object_id=row.id, tenant_id=row.tenant_id)
         record_act(
@@ -68,18 +72,36 @@ def set_policy(*, principal: Principal, document: object, expected: str | None =
             before=before,
             after=_recorded(policy),
         )
-        return _view(row)
+        found = _view(row)
+    return shown(*found)
+
+
+def shown(view: PolicyView, bank: Bank | None) -> PolicyView:
+    """The view with whether its examples are in use; outside of any scope, for it may wait for the models."""
+    return replace(view, examples_in_use=in_use(bank))
 
 
 def draft_policy(*, principal: Principal, document: object) -> TenantPolicy:
-    """A policy that is only tried, with the tenant's calendar. Raises PermissionDenied, BadInput."""
+    """What would hold with a policy that is only tried. Raises PermissionDenied, BadInput, Unavailable as `set_policy`."""
     require(principal, WRITE)
     policy = checked_policy(principal=principal, document=document)
-    return TenantPolicy(policy, get_tenant(tenant_id=principal.tenant_id).timezone)
+    bank = learn_examples(principal, policy.examples, _own_bank(principal))
+    timezone = timezone_of(tenant_id=principal.tenant_id)
+    return in_force(policy, bank, *load_default(), timezone=timezone)
 
 
 def checked_policy(*, principal: Principal, document: object) -> Policy:
     """The policy of a document. Raises BadInput, which says what is wrong where."""
+    policy = parsed_policy(document)
+    for model in sorted(named_models(policy)):
+        require_answering_model(
+            model_id=model, tenant_id=principal.tenant_id, closed=principal.closed, param="policy"
+        )
+    return policy
+
+
+def parsed_policy(document: object) -> Policy:
+    """The policy of a document that agrees with itself. Raises BadInput, which says what is wrong where."""
     try:
         policy = read_policy(document)
     except msgspec.ValidationError as error:
@@ -101,11 +123,11 @@ def checked_policy(*, principal: Principal, document: object) -> Policy:
             raise BadInput(
                 f"A copy goes to another model than the one that answered: {shadow.model}.", param="shadows"
             )
+    if bool(policy.examples.easy) is not bool(policy.examples.hard):
+        raise BadInput("Examples are of both kinds, easy and hard, or of none.", param="examples")
+    _check_once((*policy.examples.easy, *policy.examples.hard), "examples")
+    _check_once(policy.declines, "declines")
     _check_caching(policy)
-    for model in sorted(_named_models(policy)):
-        require_answering_model(
-            model_id=model, tenant_id=principal.tenant_id, closed=principal.closed, param="policy"
-        )
     return policy
 
 
@@ -140,7 +162,8 @@ def _check_caching(policy: Policy) -> None:
         raise BadInput(f"Keys are named by their ids: {wrong}.", param="caching")
 
 
-def _named_models(policy: Policy) -> set[str]:
+def named_models(policy: Policy) -> set[str]:
+    """Every model that the policy names."""
     named = set(policy.auto_models)
     for rule in policy.rules:
         named.update(rule.models)
@@ -157,5 +180,23 @@ def _recorded(policy: Policy) -> dict[str, object]:
     return dict(written_policy(policy))
 
 
-def _view(row: ChoicePolicy) -> PolicyView:
-    return PolicyView(policy_of(row.document, row.tenant_id), row.updated_at, version_of(row.updated_at))
+def _own_bank(principal: Principal) -> Bank | None:
+    with tenant_scope(principal.tenant_id, read_only=True):
+        row = ChoicePolicy.objects.first()
+    return _bank_of(row)[1]
+
+
+def _bank_of(row: ChoicePolicy | None) -> tuple[Policy, Bank | None]:
+    if row is None:
+        return NOTHING_SAID, None
+    policy = policy_of(row.document, row.tenant_id)
+    return policy, read_bank(row.vectors, policy.examples)
+
+
+def _view(row: ChoicePolicy | None) -> tuple[PolicyView, Bank | None]:
+    own, bank = _bank_of(row)
+    default, default_bank = load_default()
+    found = in_force(own, bank, default, default_bank, timezone="UTC")
+    if row is None:
+        return PolicyView(own, None, NEVER_SET, default), found.bank
+    return PolicyView(own, row.updated_at, version_of(row.updated_at), default), found.bank

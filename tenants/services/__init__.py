@@ -78,7 +78,13 @@ from tenants.services.sign_in_rules import (
     reset_second_factors,
 )
 from tenants.services.stocks import require_room, within_limits
-from tenants.services.tenants import change_tenant, create_tenant, find_tenant, get_tenant
+from tenants.services.tenants import (
+    change_tenant,
+    create_tenant,
+    find_tenant,
+    get_tenant,
+    timezone_of,
+)
 from tenants.services.traces import (
     count_traces,
     delete_traces,
@@ -222,6 +228,7 @@ __all__ = [
     "summarise_platform",
     "suspended_tenants",
     "switched_session",
+    "timezone_of",
     "until_refused",
     "usage_figures",
     "user_of_session",

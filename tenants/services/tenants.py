@@ -149,6 +149,12 @@ def get_tenant(*, tenant_id: uuid.UUID, clock: Clock = SYSTEM_CLOCK) -> TenantVi
     return selectors.tenant_views([tenant], clock.now())[0]
 
 
+def timezone_of(*, tenant_id: uuid.UUID) -> str:
+    """The name of the tenant's timezone; UTC, as that of a new one, for a tenant that is gone."""
+    found = Tenant.objects.filter(id=tenant_id).values_list("timezone", flat=True).first()
+    return found or "UTC"
+
+
 def change_own_tenant(
     *,
     principal: Principal,

@@ -36,6 +36,7 @@ GLOBAL_MODELS = {
     "inference.PoolSource": "pools are shared by all tenants",
     "inference.Replica": "replicas are shared by all tenants",
     "inference.ModelGrant": "which tenants may use a model is the platform's to say, and not theirs to see",
+    "routing.ChoiceDefault": "what the platform says for all tenants",
     "routing.PoolScaling": "pools are shared by all tenants",
     "routing.ScalingDecision": "what was decided of pools, which all tenants share",
     "routing.StartedReplica": "replicas are shared by all tenants",

@@ -55,20 +55,43 @@ export interface Cascade {
   escalate_percent: number | null;
 }
 
-export interface PolicyDocument {
+export const MOST_EXAMPLES = 40;
+export const LONGEST_EXAMPLE = 300;
+
+export interface Examples {
+  easy: string[];
+  hard: string[];
+}
+
+/** What the platform may say for tenants that say nothing themselves. */
+export type PolicyPart = "rules" | "heavy_percent" | "cascade" | "examples";
+
+export interface Default {
   rules: Rule[];
   heavy_percent: number | null;
+  cascade: Cascade | null;
+  examples: Examples;
+}
+
+export interface PolicyDocument extends Default {
   auto_models: string[];
   chains: Chain[];
   canaries: Canary[];
   caching: Caching;
-  cascade: Cascade | null;
   shadows: Shadow[];
+  /** Parts in which the platform's default does not hold. */
+  declines: PolicyPart[];
 }
 
-export interface Policy extends PolicyDocument {
+interface Saved {
+  /** Whether the examples in force are compared with; false when another embedder has come since. */
+  examples_in_use: boolean;
   updated_at: string | null;
   version: string;
+}
+
+export interface Policy extends PolicyDocument, Saved {
+  platform?: Default;
 }
 
 export type Why = "off" | "assistant" | "group" | "task" | "prompt_length" | "time" | "no_model";
@@ -84,6 +107,8 @@ export interface Tried extends Explained {
     threshold: number | null;
     heavy_percent: number | null;
     passed: { rule: string; why: Why }[];
+    said_by: "tenant" | "platform" | "nobody";
+    likeness: { evidence: number; easy: string; hard: string } | null;
   };
   cascade: { light: string; heavy: string; tokens: number; below: number; escalate_percent: number | null } | null;
   caching: { use: CacheUse; said_by: "key" | "tenant" | "nobody" };
@@ -113,6 +138,21 @@ interface Page<T> {
 export const fetchPolicy = (signal?: AbortSignal) => api.get<Policy>("/routing/policy", { signal });
 export const savePolicy = (document: PolicyDocument, ifMatch?: string) =>
   api.put<Policy>("/routing/policy", document, { ifMatch });
+
+const NOTHING: Omit<PolicyDocument, keyof Default> = {
+  auto_models: [],
+  chains: [],
+  canaries: [],
+  caching: { use: "asked", keys: [] },
+  shadows: [],
+  declines: [],
+};
+
+/** What the platform says, in the shape of a policy that says nothing else. */
+export const fetchDefault = (signal?: AbortSignal): Promise<Policy> =>
+  api.get<Default & Saved>("/routing/default", { signal }).then((found) => ({ ...NOTHING, ...found }));
+export const saveDefault = (document: Default, ifMatch?: string): Promise<Policy> =>
+  api.put<Default & Saved>("/routing/default", document, { ifMatch }).then((found) => ({ ...NOTHING, ...found }));
 
 export const tryPolicy = (example: Example, policy: PolicyDocument) =>
   api.post<Tried>("/routing/explain", {

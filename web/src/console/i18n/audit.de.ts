@@ -65,6 +65,8 @@ export const audit: typeof english = {
     model: "Modell",
     pool: "Pool",
     price: "Preis eines Modells",
+    choice_policy: "welches Modell antwortet",
+    choice_default: "Vorgabe der Plattform, welches Modell antwortet",
     pool_scaling: "Replikate eines Pools",
     pool_source: "Quelle der Replikate eines Pools",
     replica: "Replika",

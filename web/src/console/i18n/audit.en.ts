@@ -63,6 +63,8 @@ export const audit = {
     model: "model",
     pool: "pool",
     price: "price of a model",
+    choice_policy: "which model answers",
+    choice_default: "the platform's default of which model answers",
     pool_scaling: "replicas of a pool",
     pool_source: "source of a pool's replicas",
     replica: "replica",
