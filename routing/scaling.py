@@ -182,8 +182,9 @@ class PoolScaler:
         if policy.tokens_per_replica and tokens:
             target = min(float(signals.slots), max(1.0, policy.tokens_per_replica / tokens))
         if not self.pace.known or not tokens:
-            # How fast replicas are is known when the first one has answered: until then, by their slots.
-            need = calls / target if signals.ready else 0.0
+            # How fast replicas are is known when the first one has answered: until then, by their slots. So a crowd at a
+            # pool that has never answered is not all left to the first replica, which learned its pace overfull.
+            need = calls / target
             return need, [Reason(Why.DEMAND, round(need, 3))] if need else []
         best = target * tokens / self.pace.seconds(target, signals.slots)
         full = max(best, signals.slots * tokens / self.pace.seconds(signals.slots, signals.slots))

@@ -54,8 +54,8 @@ class ExplainView(AtriumView):
     def post(self, request: Request) -> Response:
         """Where a chat call would go now and why: candidates, each replica's terms, the expected wait.
 
-        Nothing is executed (but the embedding of examples and of the question, where there are any), reserved or stored. It is answered by what this process knows: speeds and caches are learned
-        by each server process for itself.
+        Nothing is reserved or stored, and nothing executed but the embedding of examples and of the question, where there are
+        any. It is answered by what this process knows: speeds and caches are learned by each server process for itself.
         """
         form = ExplainInput(data=request.data)
         form.is_valid(raise_exception=True)

@@ -216,6 +216,14 @@ def test_a_crowd_at_a_sleeping_pool_is_not_answered_by_one_replica() -> None:
     assert 4 <= decision.desired <= 8
 
 
+def test_a_crowd_at_a_pool_that_has_never_answered_is_counted_by_slots() -> None:
+    pool = Pool(policy(minimum=0), ready=0, provisioned=0)
+    assert pool.go(5, 0.4).desired == 1, "one call wakes one"
+    pool.provisioned = 1
+    # 24 calls wait, six are right for a replica of ten slots.
+    assert pool.go(55, 0.4).desired == 4
+
+
 def test_budget_floors_and_ceiling_in_their_order() -> None:
     hour = 3_000_000_000
     paid = policy(replica_hourly_nano=hour, budget_hourly_nano=4 * hour + 1, minimum=1)
