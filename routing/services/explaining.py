@@ -33,6 +33,8 @@ from routing.services.weighing import find_prefix, weigh_replicas
 from routing.types import ModelCall, PoolSnapshot
 
 SCHEDULER_S = 1.0
+# Whoever asks wants to see what examples say, also where a call would not have waited for it.
+LIKENESS_S = 5.0
 
 
 async def explain_call(
@@ -44,7 +46,7 @@ async def explain_call(
     """
     await ensure_models()
     policy = draft if draft is not None else await find_policy(call)
-    likeness = await find_likeness(call, policy) if policy is not None else None
+    likeness = await find_likeness(call, policy, within_s=LIKENESS_S) if policy is not None else None
     choice = choose(call, policy, likeness=likeness, only_asked=True, at=at)
     candidates = choice.candidates
     prompt_tokens = estimate_tokens(call.prompt_chars)

@@ -30,17 +30,19 @@ LOOK_S = 0.1
 LEARN_S = 30.0
 
 
-async def find_likeness(call: ModelCall, policy: TenantPolicy) -> Likeness | None:
+async def find_likeness(
+    call: ModelCall, policy: TenantPolicy, *, within_s: float = LOOK_S
+) -> Likeness | None:
     """What the examples in force say of the call's question; None where something else decides, or no vector can be had.
 
-    Raises the errors of eligibility.
+    A vector is waited for `within_s`. Raises the errors of eligibility.
     """
     bank = policy.bank
     if bank is None or call.model != AUTO or policy.policy.heavy_percent is None:
         return None
     if choose(call, policy, only_asked=True).by is not By.COMPLEXITY:
         return None
-    vector = await _vector(call, bank, asked_part(text_asked(call)).strip())
+    vector = await _vector(call, bank, asked_part(text_asked(call)).strip(), within_s)
     return likeness_of(vector, bank) if vector is not None else None
 
 
@@ -81,7 +83,7 @@ async def _learn(principal: Principal, examples: Examples, known: Bank | None) -
     return bank
 
 
-async def _vector(call: ModelCall, bank: Bank, text: str) -> Sequence[float] | None:
+async def _vector(call: ModelCall, bank: Bank, text: str, within_s: float) -> Sequence[float] | None:
     """The question's vector in the space of the bank, from what was embedded already or made now."""
     if not text or bank.embedder != _embedder():
         return None
@@ -90,7 +92,7 @@ async def _vector(call: ModelCall, bank: Bank, text: str) -> Sequence[float] | N
     if found is not None:
         return found
     try:
-        async with asyncio.timeout(LOOK_S):
+        async with asyncio.timeout(within_s):
             vectors = await _embed(
                 call.principal, [text], call.request_id, call.origin, call.priority, call.traceparent
             )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fakes.console import ConsolePage
@@ -36,6 +37,10 @@ def both_tiers(installation: Any) -> Iterator[None]:
         finally:
             for engine in (light, heavy):
                 server.manage("remove_engine", engine.url)
+            for tier in ("light", "heavy"):
+                path = f"/api/v1/models/{quote(f'org/{tier}-{mark}', safe='')}"
+                status, said = server.request("DELETE", path, key=installation.demo.api_key)
+                assert status == 204, said
 
 
 def test_examples_are_tried_saved_and_told(open_console: OpenConsole, installation: Any) -> None:
