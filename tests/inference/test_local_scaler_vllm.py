@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fakes.live_server import free_port
+from fakes.vllm import command_of
 
 from inference.adapters.local_scaler import LocalScaler
 from inference.adapters.openai_compatible import OpenAICompatibleEngine
@@ -22,15 +23,6 @@ pytestmark = [
     pytest.mark.skipif(not PIDS, reason="ATRIUM_TEST_VLLM_PIDS names no engine"),
     pytest.mark.timeout(STARTS_WITHIN_S + 60),
 ]
-
-
-def command_of(pid: str) -> tuple[list[str], dict[str, str]]:
-    """What a running engine was started with, its port left open; of its environment what engines need."""
-    command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
-    command[command.index("--port") + 1] = "{port}"
-    lines = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-    environment = dict(line.split("=", 1) for line in lines if "=" in line)
-    return command, environment
 
 
 async def test_a_real_engine_is_started_asked_and_stopped(tmp_path: Path) -> None:
