@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from routing.examples import (
 )
 from routing.selectors import load_policy
 from routing.services import dispatch, embed, explain_call
+from routing.services.likening import find_likeness
 from routing.services.memory import RoutingMemory
 from routing.types import ModelCall
 from substrate.models import TenantAct
@@ -186,6 +188,12 @@ def call(text: str, tenant: uuid.UUID = TENANT, model: str = "auto") -> ModelCal
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vector is waited for as long as a busy machine needs."""
+    monkeypatch.setattr("routing.services.calls.find_likeness", partial(find_likeness, within_s=30.0))
+
+
+@pytest.fixture
 async def house() -> AsyncIterator[House]:
     made, directory = House(), ModelDirectory()
     for name, instance in (
@@ -217,6 +225,7 @@ async def house() -> AsyncIterator[House]:
 PLAIN, BINDING = "Which sentence fits us?", "Which sentence binds us?"
 
 
+@pytest.mark.usefixtures("patient")
 async def test_examples_decide_between_questions_that_words_do_not_tell_apart(house: House) -> None:
     model = load_model()
     assert abs(model.score(PLAIN) - model.score(BINDING)) < 0.2
@@ -224,6 +233,7 @@ async def test_examples_decide_between_questions_that_words_do_not_tell_apart(ho
     assert house.embedded == 2
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_question_that_was_embedded_is_not_embedded_again(house: House) -> None:
     await house.ask(BINDING)
     await house.ask(BINDING)
