@@ -98,10 +98,13 @@ class Answer:
             raise AnswerBroken("the answer was given back")
         return self._connection.read_some()
 
-    def take_time(self) -> None:
-        """Lift the time limit of the request: the head was in time, a stream may be long."""
+    def expect_within(self, seconds: float) -> None:
+        """In place of the time limit until now: what comes next, or the end, must have come within `seconds`.
+
+        Reading raises TimeoutError when it has not.
+        """
         if self._connection is not None:
-            self._connection.stop_clock()
+            self._connection.expect_within(seconds)
 
     def release(self) -> None:
         """Keep the connection when the answer has ended, else close it. Twice does nothing."""
@@ -138,7 +141,7 @@ class HttpPool:
     ) -> Answer:
         """Send a request; the answer once its head is there.
 
-        It must have ended within `within_s` seconds (see `Answer.take_time`). `fresh` takes no kept connection.
+        It must have ended within `within_s` seconds (see `Answer.expect_within`). `fresh` takes no kept connection.
 
         Raises OSError: ConnectionStale and other AnswerBroken, TimeoutError of the connection, what connecting raises.
         """
@@ -245,7 +248,7 @@ class _Connection(asyncio.Protocol):
         self._asked = True
         self._touched = self._headed = self._ended = self._framed = False
         self.content_length, self.content_type = None, ""
-        self._start_clock(within_s)
+        self.expect_within(within_s)
         self._transport.write(raw)
         while not self._headed:
             if self._error is not None:
@@ -273,7 +276,7 @@ class _Connection(asyncio.Protocol):
         fit = self._ended and self._keep and not self._parts and self._error is None
         self._asked = not fit
         self._used = True
-        self.stop_clock()
+        self._due = math.inf
         return fit
 
     @property
@@ -288,11 +291,8 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def stop_clock(self) -> None:
-        """The answer may take its time from now on."""
-        self._due = math.inf
-
-    def _start_clock(self, within_s: float) -> None:
+    def expect_within(self, within_s: float) -> None:
+        """The answer must have ended, or been given more time, within so many seconds."""
         self._due = due = self._loop.time() + within_s
         clock = self._clock
         if clock is None or clock.when() > due:

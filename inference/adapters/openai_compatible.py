@@ -77,16 +77,13 @@ class OpenAICompatibleEngine:
         options = {**(given if isinstance(given, Mapping) else {}), "include_usage": True}
         counted, shown = _counts_along(replica, request), bool(options.get(COUNTS))
         body["stream_options"] = {**options, COUNTS: True} if counted else options
-        loop = asyncio.get_running_loop()
         reader = FrameReader(replica.model, counted=counted, shown=shown or not counted)
         events = EventParser()
-        deadline = loop.time() + request.first_byte_timeout_s
         answer = await self._begin(replica, request, body)
         if answer.content_type != "text/event-stream":
             answer.close()
             raise UpstreamFailed("The engine did not answer with a stream.")
-        watch = _IdleWatch(loop, answer, request.idle_timeout_s)
-        watch.expect(deadline)
+        idle_s = request.idle_timeout_s
         try:
             while not reader.done:
                 data = await answer.read_some()
@@ -94,16 +91,15 @@ class OpenAICompatibleEngine:
                     break
                 chunk = reader.read(events.feed(data))
                 if chunk is not None:
-                    watch.touch()
+                    # Until the first one it is the request's own limit.
+                    answer.expect_within(idle_s)
                     yield chunk
             if not reader.done and not reader.finished:
                 raise AnswerBroken("the stream ended before its end")
-            watch.stop()
             await _finish(answer)
         except (OSError, EventTooLong) as error:
-            raise _broken(error, begun=reader.begun, late=watch.fired) from error
+            raise _broken(error, begun=reader.begun, late=isinstance(error, TimeoutError)) from error
         finally:
-            watch.stop()
             answer.close()
 
     async def embed(self, replica: ReplicaSpec, request: EngineRequest) -> Embeddings:
@@ -161,9 +157,7 @@ class OpenAICompatibleEngine:
     async def _begin(self, replica: ReplicaSpec, request: EngineRequest, body: dict[str, Any]) -> Answer:
         """As `_post`, with every ending but a 200 as an error of the port."""
         try:
-            answer = await self._post(replica, request, body)
-            answer.take_time()
-            return answer
+            return await self._post(replica, request, body)
         except TimeoutError as error:
             raise _broken(error, begun=False, late=True) from error
         except OSError as error:
@@ -207,43 +201,6 @@ class OpenAICompatibleEngine:
             raise EngineUnavailable("The engine did not answer in time.") from error
         except OSError as error:
             raise EngineUnavailable("The engine is not reachable.") from error
-
-
-class _IdleWatch:
-    """Closes an answer that has been silent too long, with one timer per stream instead of one per read."""
-
-    __slots__ = ("_answer", "_deadline", "_idle_s", "_loop", "_timer", "fired")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, answer: Answer, idle_s: float) -> None:
-        self._loop = loop
-        self._answer = answer
-        self._idle_s = idle_s
-        self._deadline = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self.fired = False
-
-    def expect(self, deadline: float) -> None:
-        """The first chunk is due at `deadline`."""
-        self._deadline = deadline
-        self._timer = self._loop.call_at(min(deadline, self._loop.time() + self._idle_s), self._look)
-
-    def touch(self) -> None:
-        """A chunk came; the next is due `idle_s` later."""
-        self._deadline = self._loop.time() + self._idle_s
-
-    def stop(self) -> None:
-        """Watch no longer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        if now < self._deadline:
-            self._timer = self._loop.call_at(min(self._deadline, now + self._idle_s), self._look)
-            return
-        self.fired = True
-        self._answer.close()
 
 
 @functools.lru_cache(maxsize=4096)

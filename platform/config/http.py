@@ -125,6 +125,10 @@ class JoinedCycle(RequestResponseCycle):
                 self.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
                 return
             self.flowing = bool(message.get("more_body"))
+            if body and not (self.flowing or self.flow.write_paused or self.disconnected) and self.keep_alive:
+                self.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+                self._completed()
+                return
         elif not (self.flow.write_paused or self.disconnected or self.access_log):
             if not self.response_started:
                 if message["type"] == "http.response.start" and self._begin(message):
@@ -164,10 +168,13 @@ class JoinedCycle(RequestResponseCycle):
             return False
         self.transport.write(body)
         self.expected_content_length = 0
+        self._completed()
+        return True
+
+    def _completed(self) -> None:
         self.response_complete = True
         self.message_event.set()
         self.on_response()
-        return True
 
 
 class JoinedHttpProtocol(HttpToolsProtocol):

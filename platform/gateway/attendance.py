@@ -81,9 +81,15 @@ class Attendance:
         """From now on send heartbeats through `write` after silence, and give up a client that does not read."""
         self._write = write
         self.touched = self._loop.time()
+        if self._watcher is not None:
+            self._look_after()
+
+    def _look_after(self) -> None:
         self._next_pulse = self._loop.call_later(self._limits.pulse_s, self._pulse)
 
     def _begin(self) -> None:
+        if self._write is not None:
+            self._look_after()
         self._watcher = self._loop.create_task(self._watch(), name="watch client")
         if self._until_refused is not None:
             self._guard = self._loop.create_task(self._see_out(self._until_refused), name="watch rights")
@@ -98,7 +104,7 @@ class Attendance:
         self._give_up("client left")
 
     def _pulse(self) -> None:
-        self._next_pulse = self._loop.call_later(self._limits.pulse_s, self._pulse)
+        self._look_after()
         silent = self._loop.time() - self.touched
         if self.writing:
             if silent >= self._limits.slow_reader_s:

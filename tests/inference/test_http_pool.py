@@ -269,7 +269,7 @@ async def test_a_reader_that_lags_holds_the_engine_back() -> None:
 
 
 @pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe"])
-async def test_the_time_limit_holds_until_it_is_lifted(begin: bytes) -> None:
+async def test_the_time_limit_holds_until_it_is_put_off(begin: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await read_request(reader)
@@ -282,10 +282,40 @@ async def test_the_time_limit_holds_until_it_is_lifted(begin: bytes) -> None:
             await read_all(await pool.request("POST", target, [], b"{}", within_s=0.05))
         if begin:
             answer = await pool.request("POST", target, [], b"{}", within_s=0.05)
-            answer.take_time()
+            answer.expect_within(5.0)
             assert await read_all(answer) == b"hello"
             answer.release()
             assert pool._idle[target.end]
+
+
+@pytest.mark.parametrize(("first_s", "second_s"), [(5.0, 0.05), (0.1, 5.0)])
+async def test_a_kept_connection_has_the_time_limit_of_the_request_at_hand(
+    first_s: float, second_s: float
+) -> None:
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        while True:
+            await read_request(reader)
+            asked += 1
+            if asked == 2:
+                await asyncio.sleep(0.3)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+
+    async with serving(serve) as (pool, target):
+        first = await pool.request("POST", target, [], b"{}", within_s=first_s)
+        assert await read_all(first) == b"hello"
+        first.release()
+        [kept] = pool._idle[target.end]
+        if second_s < 0.3:
+            with pytest.raises(TimeoutError):
+                await pool.request("POST", target, [], b"{}", within_s=second_s)
+        else:
+            second = await pool.request("POST", target, [], b"{}", within_s=second_s)
+            assert await read_all(second) == b"hello"
+            second.release()
+            assert pool._idle[target.end] == [kept]
 
 
 async def test_nobody_listens() -> None:

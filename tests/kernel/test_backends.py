@@ -64,6 +64,30 @@ def test_each_loop_has_its_own() -> None:
     assert len({id(first), id(second), id(backends["one"])}) == 3
 
 
+async def test_a_thread_beside_the_loop_has_its_own() -> None:
+    backends = composed(one=(Plain, {}))
+    mine = backends["one"]
+
+    async def take() -> object:
+        return backends["one"]
+
+    without = await asyncio.to_thread(lambda: backends["one"])
+    another = await asyncio.to_thread(asyncio.run, take())
+    assert len({id(mine), id(without), id(another)}) == 3
+    assert backends["one"] is mine
+
+
+def test_after_a_loop_has_ended_there_is_none() -> None:
+    backends = composed(one=(Plain, {}))
+    without = backends["one"]
+
+    async def take() -> object:
+        return backends["one"]
+
+    assert asyncio.run(take()) is not without
+    assert backends["one"] is without
+
+
 async def test_within_a_loop_it_stays_the_same() -> None:
     backends = composed(one=(Plain, {}), two=(Plain, {}))
     assert backends["one"] is backends["one"]
