@@ -10,6 +10,7 @@ import asyncio
 import uuid
 import weakref
 from collections.abc import Coroutine, Mapping, Sequence
+from contextvars import Context
 from typing import Any
 
 import structlog
@@ -33,7 +34,7 @@ from tenants.services import Plan, Plans, seed_counters
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_S = 2.5
-# A call that has its slot within this time never gives up its place.
+# A call that has its slot within this time never gives up its place; within twice that time any other has.
 PATIENCE_S = 0.05
 # An emptied Redis may lose what it was just told.
 MOST_SEEDINGS = 3
@@ -62,6 +63,9 @@ class Admissions:
         self._seedings: dict[str, asyncio.Task[None]] = {}
         self._background = Supervisor(limit=10_000, on_error=_report)
         self._beating = False
+        # Calls with a place that wait for their engine, and since when; one timer looks after all of them.
+        self._waiting: dict[str, tuple[Admission, float]] = {}
+        self._look: asyncio.TimerHandle | None = None
         self._recounted: weakref.WeakSet[Plan] = weakref.WeakSet()
 
     async def admit(
@@ -123,12 +127,35 @@ class Admissions:
         if self._live.pop(admission.claim.id, None) is not None and admission.place[1]:
             self.lines.wake(admission.claim.tenant)
 
+    def note_wait(self, admission: "Admission", loop: asyncio.AbstractEventLoop) -> None:
+        """The call waits for its engine: it gives its place up once that has taken longer than a moment."""
+        self._waiting[admission.claim.id] = admission, loop.time()
+        if self._look is None:
+            self._look = loop.call_later(PATIENCE_S, self._look_after, loop, context=Context())
+
+    def note_slot(self, admission: "Admission") -> None:
+        """The call waits no longer."""
+        self._waiting.pop(admission.claim.id, None)
+
+    # In a context of its own: it works for all calls, and its log lines are no request's.
+    def _look_after(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._look = None
+        long_ago = loop.time() - PATIENCE_S
+        for id, (admission, since) in list(self._waiting.items()):
+            if since <= long_ago:
+                del self._waiting[id]
+                admission.let_go()
+        if self._waiting:
+            self._look = loop.call_later(PATIENCE_S, self._look_after, loop, context=Context())
+
     def run(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run `work` in the background."""
         return self._background.start(name, work)
 
     async def close(self) -> None:
         """End the heartbeat."""
+        if self._look is not None:
+            self._look.cancel()
         await self._background.close()
 
     async def _beat_forever(self) -> None:
@@ -172,7 +199,7 @@ class Admission:
         self._running = False
         tokens, cost = _estimate(call, models)
         self.claim = Claim(
-            str(call_id),
+            call_id.hex,
             plan.tenant,
             plan.lines,
             plan.values(tokens=tokens, cost=cost),
@@ -210,13 +237,13 @@ class Admission:
                     retry_after_s=BUSY_RETRY_S,
                     allowance=self.allowance,
                 )
-            timer = loop.call_later(PATIENCE_S, self._let_go)
+            self._all.note_wait(self, loop)
             try:
                 left = max(0.0, deadline - loop.time())
                 asked = replace(ticket, id=f"{ticket.id}-{attempt}", wait_s=left) if attempt else ticket
                 lease = await scheduler.acquire(asked)
             finally:
-                timer.cancel()
+                self._all.note_slot(self)
             if self._running or await self._take_place():
                 waited_ms = lease.waited_ms if not attempt and lease.waited_ms else 0.0
                 total_ms = (loop.time() - began) * 1000
@@ -241,7 +268,7 @@ class Admission:
         self._running = await self._counters.renew(self.claim, running=True)
         return self._running
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         """The engine is busy: the place is for who can use it now."""
         if self._running:
             self._all.run("step_aside", self._step_aside())
