@@ -1,7 +1,6 @@
 """One request and its answer over ASGI: headers read once, body with a limit, JSON or event stream out."""
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -11,7 +10,14 @@ from gateway.errors import Header
 from gateway.limits import GatewayLimits
 from kernel.errors import BadInput, TooLarge
 from kernel.hops import Trail
-from kernel.ids import accept_request_id, new_span_id, new_trace_id, parse_parent_span, parse_traceparent
+from kernel.ids import (
+    accept_request_id,
+    new_ids,
+    new_span_id,
+    new_trace_id,
+    parse_parent_span,
+    parse_traceparent,
+)
 from kernel.streams import PeerGone
 
 Scope = MutableMapping[str, Any]
@@ -46,9 +52,7 @@ class Exchange:
         offered = self.headers.get(b"x-request-id")
         parent = self.headers.get(b"traceparent")
         if offered is None and parent is None:
-            # All ids from one read of the random device.
-            fresh = os.urandom(40).hex()
-            self.request_id, self.trace_id, span_id = fresh[:32], fresh[32:64], fresh[64:]
+            self.request_id, self.trace_id, span_id = new_ids()
         else:
             span_id = new_span_id()
             self.request_id = accept_request_id(offered.decode("latin-1") if offered else None)

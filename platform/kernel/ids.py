@@ -9,11 +9,39 @@ from datetime import datetime
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
+PIECES = 64
+
+
+class RandomPieces:
+    """Random bytes in pieces of one size, read `PIECES` at a time, for each read is a system call. For ids, not secrets.
+
+    A forked child reads its own: with its parent's it would repeat the ids of its siblings.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Pieces of `size` bytes."""
+        self._size = size
+        self._pieces: list[bytes] = []
+        os.register_at_fork(after_in_child=self._pieces.clear)
+
+    def take(self) -> bytes:
+        """A piece that nobody was given before; any thread may ask."""
+        while True:
+            try:
+                return self._pieces.pop()
+            except IndexError:
+                raw, size = os.urandom(PIECES * self._size), self._size
+                self._pieces.extend([raw[at : at + size] for at in range(0, len(raw), size)])
+
+
+_uuid_bits = RandomPieces(10)
+_request_bits = RandomPieces(40)
+
 
 def uuid7() -> uuid.UUID:
     """A time-ordered UUID, version 7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then 74 random bits."""
     milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
+    random = int.from_bytes(_uuid_bits.take(), "big")
     value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80
     value |= 0x7 << 76 | (random >> 68 & 0xFFF) << 64
     value |= 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
@@ -36,6 +64,12 @@ def parse_uuid(text: str) -> uuid.UUID | None:
 def new_request_id() -> str:
     """An id for one request, unique and unguessable, 32 hex characters."""
     return os.urandom(16).hex()
+
+
+def new_ids() -> tuple[str, str, str]:
+    """A request id, a trace id and a span id, all new."""
+    fresh = _request_bits.take().hex()
+    return fresh[:32], fresh[32:64], fresh[64:]
 
 
 def accept_request_id(offered: str | None) -> str:

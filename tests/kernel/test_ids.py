@@ -1,5 +1,6 @@
 """Identifiers: what they look like, and what is refused from outside."""
 
+import os
 import time
 import uuid
 
@@ -8,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.ids import (
+    PIECES,
     accept_request_id,
     make_traceparent,
+    new_ids,
     new_request_id,
     new_trace_id,
     parse_traceparent,
@@ -17,6 +20,7 @@ from kernel.ids import (
     uuid7,
 )
 
+RANDOM_BITS = (1 << 62) - 1
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -82,3 +86,26 @@ def test_traceparent_round_trip() -> None:
 )
 def test_a_malformed_traceparent_is_none(header: str | None) -> None:
     assert parse_traceparent(header) is None
+
+
+def test_a_forked_child_makes_other_ids() -> None:
+    uuid7(), new_ids()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, f"{uuid7().int & RANDOM_BITS:x} {' '.join(new_ids())}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = set(os.read(reading, 4096).decode().split())
+    os.close(reading)
+    os.close(writing)
+    mine = {f"{uuid7().int & RANDOM_BITS:x}" for _ in range(PIECES)}
+    mine.update(id for _ in range(PIECES) for id in new_ids())
+    assert len(theirs) == 4
+    assert not theirs & mine
+
+
+def test_ids_are_all_different() -> None:
+    many = [id for _ in range(3 * PIECES) for id in new_ids()]
+    assert len(set(many)) == len(many)
+    assert {len(id) for id in many} == {32, 16}
