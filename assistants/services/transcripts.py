@@ -69,25 +69,8 @@ def open_run(new: NewRun) -> StartedRun:
     """
     try:
         with tenant_scope(new.tenant_id):
-            conversation = _conversation(new)
-            position = _next_position(conversation)
-            common = {"tenant_id": new.tenant_id, "conversation": conversation, "owner": new.owner}
-            Message.objects.create(
-                **common,
-                position=position,
-                role=MessageRole.USER,
-                content=new.content,
-                state=MessageState.COMPLETED,
-            )
-            Message.objects.create(
-                **common,
-                id=new.message_id,
-                position=position + 1,
-                role=MessageRole.ASSISTANT,
-                state=MessageState.RUNNING,
-                request_id=new.request_id,
-            )
-            return StartedRun(new.message_id, conversation.id, new.request_id, repeated=False)
+            answer = _store_pair(new, state=MessageState.RUNNING, request_id=new.request_id)
+            return StartedRun(answer.id, answer.conversation_id, new.request_id, repeated=False)
     except IntegrityError:
         found = find_run(new.tenant_id, new.owner, new.request_id)
         if found is None:
@@ -125,24 +108,24 @@ def running_messages(limit: int = 2000) -> list[RunningMessage]:
 def store_exchange(new: NewRun, ending: Ending) -> MessageView:
     """Store a question and its ended answer in an existing conversation: all or nothing. Raises NotFound."""
     with tenant_scope(new.tenant_id):
-        conversation = _conversation(new)
-        position = _next_position(conversation)
-        common = {"tenant_id": new.tenant_id, "conversation": conversation, "owner": new.owner}
-        Message.objects.create(
-            **common,
-            position=position,
-            role=MessageRole.USER,
-            content=new.content,
-            state=MessageState.COMPLETED,
-        )
-        answer = Message.objects.create(
-            **common,
-            id=new.message_id,
-            position=position + 1,
-            role=MessageRole.ASSISTANT,
-            **_values(ending),
-        )
-        return selectors.message_view(answer)
+        return selectors.message_view(_store_pair(new, **_values(ending)))
+
+
+def _store_pair(new: NewRun, **answer: Any) -> Message:
+    """Store the question, and after it the message of its answer with these values, which is returned."""
+    conversation = _conversation(new)
+    position = _next_position(conversation)
+    common = {"tenant_id": new.tenant_id, "conversation": conversation, "owner": new.owner}
+    Message.objects.create(
+        **common,
+        position=position,
+        role=MessageRole.USER,
+        content=new.content,
+        state=MessageState.COMPLETED,
+    )
+    return Message.objects.create(
+        **common, id=new.message_id, position=position + 1, role=MessageRole.ASSISTANT, **answer
+    )
 
 
 def _values(ending: Ending) -> dict[str, Any]:

@@ -4,13 +4,12 @@ import asyncio
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kernel.errors import NotFound, Unavailable
+from substrate.adapters.s3_bucket import S3Bucket
 
 T = TypeVar("T")
 # Content beyond this size waits on disk rather than in memory until it is sent.
@@ -21,33 +20,10 @@ PIECE = 1024 * 1024
 class S3BlobStore:
     """One object per blob in one bucket. The bucket is made at first use when it is missing."""
 
-    def __init__(
-        self,
-        *,
-        endpoint: str | None,
-        bucket: str,
-        region: str,
-        access_key: str,
-        secret_key: str,
-        prefix: str = "",
-    ) -> None:
-        """`endpoint` None means the cloud's own. Every call has 5 s to connect, 30 s to answer, three tries."""
-        config = Config(
-            connect_timeout=5,
-            read_timeout=30,
-            retries={"max_attempts": 3, "mode": "standard"},
-            s3={"addressing_style": "path" if endpoint else "auto"},
-        )
-        self._client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=region,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            config=config,
-        )
-        self._bucket = bucket
-        self._prefix = prefix
+    def __init__(self, **options: Any) -> None:
+        """The options of `S3Bucket`."""
+        bucket = S3Bucket(**options)
+        self._client, self._bucket, self._prefix = bucket.client, bucket.name, bucket.prefix
         self._ready = False
 
     async def put(self, key: str, content: AsyncIterator[bytes]) -> int:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import boto3
 from boto3.exceptions import Boto3Error
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kernel.errors import NotFound, Unavailable
+from substrate.adapters.s3_bucket import S3Bucket
 from substrate.ports import ShelvedFile
 
 T = TypeVar("T")
@@ -20,33 +19,10 @@ _GONE = frozenset({"NoSuchKey", "404", "NoSuchBucket"})
 class S3Shelf:
     """One object per name below a prefix of one bucket, which is made at the first write when it is missing."""
 
-    def __init__(
-        self,
-        *,
-        endpoint: str | None,
-        bucket: str,
-        region: str,
-        access_key: str,
-        secret_key: str,
-        prefix: str = "",
-    ) -> None:
-        """`endpoint` None means the cloud's own. Every call has 5 s to connect, 60 s to answer, three tries."""
-        config = Config(
-            connect_timeout=5,
-            read_timeout=60,
-            retries={"max_attempts": 3, "mode": "standard"},
-            s3={"addressing_style": "path" if endpoint else "auto"},
-        )
-        self._client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=region,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            config=config,
-        )
-        self._bucket = bucket
-        self._prefix = prefix
+    def __init__(self, **options: Any) -> None:
+        """The options of `S3Bucket`."""
+        bucket = S3Bucket(read_timeout_s=60, **options)
+        self._client, self._bucket, self._prefix = bucket.client, bucket.name, bucket.prefix
 
     def files(self) -> list[ShelvedFile]:
         """All files, by name. Raises Unavailable."""
