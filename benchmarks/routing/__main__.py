@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.routing.beside import BESIDE, beside
 from benchmarks.routing.costs import measure_costs
 from benchmarks.routing.measures import interval, paired
 from benchmarks.routing.plots import line_plot
@@ -27,7 +28,8 @@ def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=0, help="10 when not said, 3 with --quick")
-    parser.add_argument("--only", choices=TABLES, action="append", help="these tables alone")
+    parser.add_argument("--only", choices=[*TABLES, *BESIDE], action="append", help="these tables alone")
+    parser.add_argument("--public", type=Path, help="the folder of the public collections of W9")
     parser.add_argument("--quick", action="store_true", help="fewer loads, and three seeds")
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1))
     parser.add_argument("--out", type=Path, default=Path("var/bench/routing"))
@@ -37,11 +39,16 @@ def main() -> int:
     began = time.perf_counter()
     with own_redis() as url:
         os.environ[URL_VARIABLE] = url
-        work = list(cases(set(options.only or TABLES), range(1, options.seeds + 1), options.quick))
+        work = list(
+            cases(set(TABLES) & set(options.only or TABLES), range(1, options.seeds + 1), options.quick)
+        )
         found = _run_all(work, options.processes)
         costs = measure_costs(url)
     took = time.perf_counter() - began
-    lines = judge(found)
+    rest = beside(
+        set(options.only or BESIDE), seeds=options.seeds, processes=options.processes, folder=options.public
+    )
+    lines = [*judge(found), *rest]
     verdicts = as_markdown([*lines, *costs])
     (options.out / "results.json").write_text(json.dumps(found, indent=1))
     (options.out / "verdicts.json").write_bytes(msgspec.json.format(msgspec.json.encode([*lines, *costs])))

@@ -161,6 +161,20 @@ def cases(seeds: int, rows: set[str], *, tuned: bool) -> Iterator[Case]:
                     yield Case(row, arm, share, seed)
 
 
+def play(
+    seeds: int, rows: set[str], processes: int, *, tuned: bool
+) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """By row, arm and figure, a value for each seed."""
+    work = list(cases(seeds, rows, tuned=tuned))
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    with ProcessPoolExecutor(processes) as pool:
+        for case, values in zip(work, pool.map(_run, work), strict=True):
+            row = found.setdefault(case.row, {}).setdefault(case.label, {})
+            for name, value in values.items():
+                row.setdefault(name, []).append(value)
+    return found
+
+
 def _run(case: Case) -> Mapping[str, float]:
     return case.run()
 
@@ -176,14 +190,8 @@ def main() -> int:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    work = list(cases(options.seeds, set(options.only or SHAPES), tuned=options.tuned))
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
-    with ProcessPoolExecutor(options.processes) as processes:
-        for case, values in zip(work, processes.map(_run, work), strict=True):
-            row = found.setdefault(case.row, {}).setdefault(case.label, {})
-            for name, value in values.items():
-                row.setdefault(name, []).append(value)
-    lines = [f"{options.seeds} seeds, {len(work)} runs in {time.perf_counter() - began:.0f} s."]
+    found = play(options.seeds, set(options.only or SHAPES), options.processes, tuned=options.tuned)
+    lines = [f"{options.seeds} seeds in {time.perf_counter() - began:.0f} s."]
     for row_name, arms in found.items():
         names = list(next(iter(arms.values())))
         lines += ["", f"**{row_name}**", "", f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]

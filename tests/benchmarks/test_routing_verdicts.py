@@ -9,6 +9,7 @@ from fakes.redis_server import REDIS, RedisServer
 
 from benchmarks.routing import workloads
 from benchmarks.routing.arms import Oracle, Seen
+from benchmarks.routing.beside import judge_scaling
 from benchmarks.routing.engine import PROFILES, Replica, Sequence
 from benchmarks.routing.measures import done
 from benchmarks.routing.redis_core import URL_VARIABLE
@@ -38,6 +39,26 @@ def test_a_ratio_above_what_was_wanted_is_missed_and_says_so(p99: float, met: bo
     assert f"{p99 / 0.5:.2f} ×" in line.reached
     assert line.refused == "polite 0.0%, flooder 20.0%"
     assert ("**missed**" in as_markdown([line])) is not met
+
+
+@pytest.mark.parametrize(
+    ("kept", "seconds", "flaps", "met"),
+    [
+        (0.9, 100.0, 0.0, [True, True, True]),
+        (0.7, 100.0, 0.0, [False, True, True]),
+        (0.9, 200.0, 1.0, [False, False, False]),
+    ],
+)
+def test_a_pool_that_grows_is_judged_by_promises_and_by_cost(
+    kept: float, seconds: float, flaps: float, met: list[bool]
+) -> None:
+    def arm(kept: float, seconds: float, flaps: float) -> dict[str, list[float]]:
+        return {"promise kept": [kept], "replica-seconds": [seconds], "flaps": [flaps], "refused": [0.02]}
+
+    arms = {"Atrium": arm(kept, seconds, flaps), "HPA": arm(0.8, 150.0, 2.0), "KPA": arm(0.4, 150.0, 9.0)}
+    lines = list(judge_scaling({"waves": arms}))
+    assert [line.met for line in lines] == met
+    assert {line.refused for line in lines} == {"2.0%"}
 
 
 def test_the_queue_over_redis_is_judged_beside_the_one_in_the_process() -> None:
