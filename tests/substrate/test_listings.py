@@ -46,8 +46,10 @@ class Jobs:
         self.tenant_id = make_tenant().id
         with tenant_scope(self.tenant_id):
             for number in range(count):
-                enqueue_job(kind="knowledge.ingest", payload={}, tenant_id=self.tenant_id)
-                row = Job.objects.order_by("-id")[0]
+                # Ids of one millisecond are in no order: the last one by id need not be this one.
+                row = Job.objects.get(
+                    id=enqueue_job(kind="knowledge.ingest", payload={}, tenant_id=self.tenant_id)
+                )
                 row.state = self.kinds[number % 2]
                 row.error = f"=reason {number}" if number % 3 == 0 else ""
                 row.save()
