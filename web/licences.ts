@@ -3,7 +3,7 @@
  * front end depends on by name. The system page shows it.
  */
 
-import { readFileSync } from "node:fs";
+import { readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import type { Plugin } from "vite";
 
@@ -27,7 +27,8 @@ export function licences(): Plugin {
     generateBundle() {
       const here = import.meta.dirname;
       const named = Object.keys(described(here).dependencies ?? {});
-      const folders = new Set(named.map((name) => join(here, "node_modules", name)));
+      // By their true place: where node_modules is a link, the bundler tells that, and a package must be there once.
+      const folders = new Set(named.map((name) => realpathSync(join(here, "node_modules", name))));
       for (const id of this.getModuleIds()) {
         const folder = PACKAGE.exec(id.replaceAll("\0", ""))?.[1];
         if (folder) folders.add(folder);
