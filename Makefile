@@ -5,6 +5,8 @@ export ATRIUM_HOME
 # Where an environment forbids it, each process would compile every module anew: seconds at each start.
 unexport PYTHONDONTWRITEBYTECODE
 PY := .venv/bin/python
+# Each has a server and a browser of its own; 0 is one file after the other in a single process.
+PAGE_PROCESSES ?= 2
 
 .PHONY: run test test-stacks test-schema test-pages check services services-stop run-production test-services bench bench-routing bench-limits test-filters fuzz tools setup setup-dev format
 
@@ -30,7 +32,7 @@ test-schema: setup-dev ## the REST API against its schema, as three roles, 20 ca
 	@$(PY) -m pytest -m schema -n 3
 
 test-pages: setup-dev ## every page of the console in a browser, as four roles; screenshots under ATRIUM_HOME
-	@ATRIUM_TEST_SCREENSHOTS=$(ATRIUM_HOME)/screenshots $(PY) -m pytest -m pages tests/console_pages
+	@ATRIUM_TEST_SCREENSHOTS=$(ATRIUM_HOME)/screenshots $(PY) -m pytest -m pages tests/console_pages -n $(PAGE_PROCESSES) --dist loadfile
 
 check: setup-dev      ## lint, types, import laws, migrations, deployment settings
 	@.venv/bin/ruff check .

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fakes.console import ConsolePage
+from fakes.demo import KNOWLEDGE_BASE
 from playwright.sync_api import expect
 
 from kernel.ids import uuid7
@@ -37,7 +38,7 @@ def drafted(console: ConsolePage, name: str) -> None:
     page.fill("textarea[name=instructions]", "Quote the documentation.")
     page.select_option("select[name=model]", "atrium-extractive")
     page.get_by_role("combobox", name="Knowledge bases").click()
-    page.locator("[role=listbox]:not([hidden]) [role=option]").first.click()
+    page.get_by_role("option").filter(has_text=KNOWLEDGE_BASE).click()
     page.keyboard.press("Escape")
 
 

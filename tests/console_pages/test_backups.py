@@ -34,9 +34,6 @@ def confirm_oneself(page: Any, password: str, within: Any = None) -> None:
 def test_a_backup_is_taken_kept_elsewhere_and_brought_back(
     open_console: OpenConsole, installation: Any, tmp_path: Path
 ) -> None:
-    # Other tests share the server and its keys: those must be in the backup.
-    for role in ("owner", "admin", "member", "viewer"):
-        installation.key(role)
     console = open_console("operator")
     console.go("/console/backups")
     page = console.page

@@ -8,6 +8,8 @@ import pytest
 from fakes.console import ConsolePage, call, sign_in
 from playwright.sync_api import Page, expect
 
+from kernel.ids import uuid7
+
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(240)]
 
 OpenConsole = Callable[..., ConsolePage]
@@ -27,23 +29,48 @@ cited = dict(index=1, document_id="d", knowledge_base_id="k", title="Tide tables
              text="High water is at noon.", score=0.9, url="")
 with tenant_scope(tenant.id):
     Conversation.objects.all().delete()
-    talk = Conversation.objects.create(owner=owner, title="When is high water?", assistant="pilot")
-    for number in range(1, {messages} + 1):
+    talk = Conversation.objects.create(
+        id={id!r}, owner=owner, title="When is high water?", assistant="pilot")
+    for number in range(1, 103):
         asked = number % 2 == 1
         Message.objects.create(
             conversation=talk, owner=owner, position=number, state="completed",
             role="user" if asked else "assistant", model="" if asked else "m",
             content="Question " + str(number) + " {hostile}" if asked else "At **noon** [1].",
             citations=[] if asked else [cited])
-    print(json.dumps(str(talk.id)))
+print(json.dumps("made"))
 """
+_NO_TALK = """
+import json
+from assistants.models import Conversation
+from substrate.scoping import tenant_scope
+from tenants.models import Tenant
+with tenant_scope(Tenant.objects.get(slug="harbour").id):
+    Conversation.objects.all().delete()
+print(json.dumps("gone"))
+"""
+TALK = str(uuid7())
+
+
+def make_talk(installation: Any) -> None:
+    """The only conversation of the second tenant: its owner's, with 102 messages."""
+    assert installation.demo.server.run_code(_TALK.format(id=TALK, hostile=HOSTILE)) == "made"
+
+
+@pytest.fixture(scope="module")
+def talk(installation: Any) -> Iterator[str]:
+    """The id of a conversation of the second tenant's owner, with 102 messages."""
+    make_talk(installation)
+    yield TALK
+    assert installation.demo.server.run_code(_NO_TALK) == "gone"
 
 
 @pytest.fixture
-def talk(installation: Any) -> str:
-    """The id of a conversation of the second tenant's owner, with 102 messages."""
-    made: str = installation.demo.server.run_code(_TALK.format(messages=102, hostile=HOSTILE))
-    return made
+def no_talk(installation: Any, talk: str) -> Iterator[None]:
+    """No conversation is kept for as long as the test takes."""
+    assert installation.demo.server.run_code(_NO_TALK) == "gone"
+    yield
+    make_talk(installation)
 
 
 @pytest.fixture
@@ -120,16 +147,19 @@ def test_a_conversation_is_read_under_the_banner_and_the_tenant_sees_it(
     assert visitor.errors == []
 
 
-def test_the_list_is_searched_filtered_and_empty_when_nothing_is_kept(
-    visitor: ConsolePage, talk: str, installation: Any
-) -> None:
+def test_the_list_is_searched_and_filtered(visitor: ConsolePage, talk: str) -> None:
     page = visitor.page
     open_grant(visitor)
     visitor.go(f"{OTHERS}&q=high%20water")
     expect(page.get_by_test_id("table-inspected").locator("tbody tr")).to_have_count(1)
     visitor.go(f"{OTHERS}&assistant=nobody")
     expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
-    assert installation.demo.server.run_code(_TALK.format(messages=0, hostile="") + "\n    talk.delete()")
+    assert visitor.errors == []
+
+
+def test_the_list_is_empty_when_nothing_is_kept(visitor: ConsolePage, no_talk: None) -> None:
+    page = visitor.page
+    open_grant(visitor)
     visitor.go(OTHERS)
     expect(page.get_by_text("Nobody of this tenant has a conversation that is kept.")).to_be_visible()
     assert visitor.axe() == []

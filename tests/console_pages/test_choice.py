@@ -1,6 +1,6 @@
 """Which model answers, in the browser: the dial and a rule are tried before they are saved, and found again after."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +13,15 @@ from kernel.ids import uuid7
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(240)]
 
 OpenConsole = Callable[..., ConsolePage]
+POLICY = "/api/v1/routing/policy"
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(installation: Any) -> Iterator[None]:
+    """No policy outlives its test."""
+    yield
+    for role in ("owner", "harbour"):
+        assert installation.request("PUT", POLICY, role=role, body={})[0] == 200
 
 
 @pytest.mark.parametrize("width", [1280, 360])
@@ -49,14 +58,14 @@ def test_a_stand_in_and_a_trial_are_kept_and_taken_back(open_console: OpenConsol
     with engine_thread(Behaviour(words=2, context=2048)) as engine:
         model = f"org/model-{uuid7().hex[-8:]}"
         engine.served_models = (model,)
-        server = installation.demo.server
-        server.manage("register_engine", "--pool", f"p-{model[-8:]}", "--model", model, "--url", engine.url)
+        installation.register(engine.url, model, f"p-{model[-8:]}")
         try:
             console = open_console("operator")
             console.go(f"/console/choice?in={installation.second}")
             page = console.page
             page.get_by_test_id("new-chain").click()
             page.get_by_test_id("chain").get_by_label("In place of").select_option(model)
+            page.get_by_test_id("chain").get_by_label("answers").select_option("atrium-extractive")
             page.get_by_test_id("new-canary").click()
             trial = page.get_by_test_id("canary")
             trial.get_by_label("Instead of").select_option("atrium-extractive")
@@ -79,7 +88,8 @@ def test_a_stand_in_and_a_trial_are_kept_and_taken_back(open_console: OpenConsol
             expect(page.get_by_test_id("chain")).to_have_count(0)
             assert console.errors == []
         finally:
-            server.manage("remove_engine", engine.url)
+            open_console("operator").leave()
+            installation.take_out(engine.url)
 
 
 @pytest.mark.parametrize("width", [1440, 360])

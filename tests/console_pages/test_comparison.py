@@ -23,7 +23,6 @@ ASKED = {"messages": [{"role": "user", "content": "Where do ships wait?"}]}
 @contextmanager
 def two_models(installation: Any) -> Iterator[tuple[str, str]]:
     """Two chat models, each with an engine that says something else."""
-    server = installation.demo.server
     fast = Behaviour(text="ships wait at the outer berth until the pilot comes", first_byte_s=0.02)
     slow = Behaviour(text="a ship waits at the outer berth until its pilot comes aboard", first_byte_s=0.15)
     with engine_thread(fast) as one, engine_thread(slow) as other:
@@ -31,17 +30,14 @@ def two_models(installation: Any) -> Iterator[tuple[str, str]]:
         for engine, kind in ((one, "now"), (other, "next")):
             model = f"org/{kind}-{uuid7().hex[-6:]}"
             engine.served_models = (model,)
-            server.manage(
-                "register_engine", "--pool", f"p-{model[4:]}", "--model", model, "--url", engine.url
-            )
             names.append(model)
         try:
-            for model in names:
-                server.wait_for_model(installation.key(), model)
+            for engine, model in zip((one, other), names, strict=True):
+                installation.register(engine.url, model, f"p-{model[4:]}")
             yield names[0], names[1]
         finally:
             for engine in (one, other):
-                server.manage("remove_engine", engine.url)
+                installation.take_out(engine.url)
 
 
 def ask(installation: Any, model: str, times: int) -> None:

@@ -20,24 +20,13 @@ SOON_MS = 15_000
 
 
 @pytest.fixture
-def engine(installation: Any) -> Iterator[EngineServer]:
+def engine(installation: Any, open_console: OpenConsole) -> Iterator[EngineServer]:
     """An engine that is taken out of service in the end: `auto` of later tests would choose one that is gone."""
     with engine_thread(Behaviour(words=2, context=2048)) as made:
         made.served_models = (f"org/model-{uuid7().hex[-8:]}",)
         yield made
-        take_out(installation, made)
-
-
-def take_out(installation: Any, engine: EngineServer) -> None:
-    """Remove every replica at the engine's address."""
-    server, key = installation.demo.server, installation.demo.api_key
-    status, found = server.request("GET", "/api/v1/replicas?limit=200", key=key)
-    assert status == 200
-    for replica in found["results"]:
-        if replica["url"] == engine.url:
-            path = f"/api/v1/pools/{replica['pool_id']}/replicas/{replica['id']}"
-            status, _ = server.request("DELETE", path, key=key)
-            assert status == 204
+        open_console("operator").leave()
+        installation.take_out(made.url)
 
 
 def tell_address(console: ConsolePage, url: str, key: str = "") -> Any:
@@ -342,10 +331,7 @@ def test_an_operator_sees_inside_a_pool_and_asks_where_a_call_would_go(
         try:
             for engine in (one, two):
                 engine.served_models = (model,)
-                body = {"pool": pool, "model": model, "url": engine.url, "max_concurrency": 8}
-                status, made = server.request("POST", "/api/v1/engines", key=key, body=body)
-                assert status == 201, made
-            server.wait_for_model(key, model)
+                installation.register(engine.url, model, pool)
             console = open_console("operator", width)
             console.wear(appearance)
             console.go("/console/models")
@@ -365,5 +351,6 @@ def test_an_operator_sees_inside_a_pool_and_asks_where_a_call_would_go(
             assert console.axe() == []
             assert console.overflow() == 0
         finally:
+            open_console("operator").leave()
             for engine in (one, two):
-                take_out(installation, engine)
+                installation.take_out(engine.url)

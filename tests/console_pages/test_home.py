@@ -1,7 +1,7 @@
 """The first page: what needs somebody leads to where one acts; each role sees what it may."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,20 +16,22 @@ FAILED_S = 240.0
 
 
 @pytest.fixture(scope="module")
-def broken(installation: Any) -> str:
+def broken(installation: Any) -> Iterator[str]:
     """A document that cannot be taken in: its title."""
-    _, bases = installation.request("GET", "/api/v1/knowledge-bases")
-    path = f"/api/v1/knowledge-bases/{bases['results'][0]['id']}/documents"
+    _, base = installation.request("POST", "/api/v1/knowledge-bases", body={"name": "Broken at home"})
+    path = f"/api/v1/knowledge-bases/{base['id']}/documents"
     status, made = installation.request("POST", path, body={"title": "home-empty.txt", "text": " "})
     if status == 400:
         pytest.fail(f"the document was refused: {made}")
     deadline = time.monotonic() + FAILED_S
-    while time.monotonic() < deadline:
+    row = made
+    while row["state"] != "failed":
+        if time.monotonic() > deadline:
+            pytest.fail(f"the document did not fail: {row}")
+        time.sleep(0.2)
         _, row = installation.request("GET", f"{path}/{made['id']}")
-        if row["state"] == "failed":
-            return str(row["title"])
-        time.sleep(0.5)
-    pytest.fail(f"the document did not fail: {row}")
+    yield str(row["title"])
+    installation.request("DELETE", f"/api/v1/knowledge-bases/{base['id']}")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,14 +17,21 @@ OpenConsole = Callable[..., ConsolePage]
 EFFECT_S = 10.0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def harbour_key(installation: Any) -> str:
     """A key of the second tenant, whose limits disturb no other test."""
-    issued = installation.demo.server.manage(
-        "issue_api_key", "--tenant", installation.second, "--role", "owner"
-    )
-    key: str = issued["key"]
-    return key
+    return str(installation.key("harbour"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_limited(installation: Any, open_console: OpenConsole) -> Iterator[None]:
+    """No limit of the second tenant outlives its test."""
+    yield
+    page, tenant = open_console("operator").page, installation.second
+    status, found = call(page, "GET", "/api/v1/quotas", None, tenant)
+    assert status == 200
+    for rule in found["results"]:
+        assert call(page, "DELETE", f"/api/v1/quotas/{rule['id']}", None, tenant)[0] == 204
 
 
 def ask(installation: Any, key: str) -> tuple[int, str]:

@@ -60,6 +60,11 @@ def joined(browser: Browser, link: str, name: str = "Nora New") -> Page:
     return page
 
 
+def status_of(guest: Page, url: str) -> int:
+    """How the server answers who has the cookies of this browser, wherever its page is on its way to."""
+    return guest.context.request.get(f"{url}/api/v1/me").status
+
+
 def test_an_invited_member_sets_a_password_and_lands_in_the_chat(
     open_console: OpenConsole, browser: Browser
 ) -> None:
@@ -123,7 +128,7 @@ def test_roles_are_changed_in_place_and_members_disabled_with_undo(
     console = open_console("owner")
     email = f"{unique('rolf')}@people.test"
     guest = joined(browser, invite(console, email), "Rolf")
-    guest.wait_for_load_state()
+    expect(by(guest, "composer")).to_be_visible()
     console.go(f"/console/members?q={email}")
     page = console.page
     by(page, "role").select_option("viewer")
@@ -131,17 +136,18 @@ def test_roles_are_changed_in_place_and_members_disabled_with_undo(
     by(page, "member-actions").click()
     by(page, "disable").click()
     expect(by(page, "table-members")).to_contain_text("Disabled")
-    # Their sessions have ended for good: who is let in again signs in again.
-    assert guest.evaluate("fetch('/api/v1/me').then((answer) => answer.status)") == 401
+    # Their sessions have ended for good, and the page that is open shows it: who is let in again signs in again.
+    assert status_of(guest, console.url) == 401
+    guest.wait_for_url("**/accounts/login/**")
     page.get_by_role("button", name="Undo").last.click()
     expect(by(page, "table-members")).to_contain_text("Active")
     sign_in(guest, console.url, Person(email, SECRET))
-    assert guest.evaluate("fetch('/api/v1/me').then((answer) => answer.status)") == 200
+    assert status_of(guest, console.url) == 200
     by(page, "member-actions").click()
     by(page, "remove").click()
     by(page, "confirm").click()
     expect(page.get_by_text("Nothing matches these filters")).to_be_visible()
-    assert guest.evaluate("fetch('/api/v1/me').then((answer) => answer.status)") == 401
+    assert status_of(guest, console.url) == 401
     guest.context.close()
 
 
@@ -271,7 +277,7 @@ def test_a_tenant_is_suspended_by_typing_its_name_and_resumed(
     console = open_console("operator")
     page = console.page
     slug = unique("pause")
-    installation.demo.server.manage("create_tenant", slug, "--name", f"Pause {slug}")
+    installation.operate("POST", "/api/v1/tenants", {"slug": slug, "name": f"Pause {slug}"})
     console.go(f"/console/tenants?in=*&q={slug}")
     page.get_by_role("link", name=f"Pause {slug}").click()
     by(page, "suspend").click()
@@ -290,7 +296,7 @@ def test_two_operators_edit_one_tenant(open_console: OpenConsole, installation: 
     page = console.page
     slug = unique("both")
     server = installation.demo.server
-    made = server.manage("create_tenant", slug, "--name", "Before")
+    made = installation.operate("POST", "/api/v1/tenants", {"slug": slug, "name": "Before"})
     page.route("**/api/v1/live*", lambda route: route.abort())
     console.go(f"/console/tenants/{made['id']}?in=*")
     form = by(page, "tenant-settings")

@@ -66,7 +66,7 @@ def test_an_operator_deletes_a_tenant_thinks_better_of_it_and_sees_the_proof(
     console = open_console("operator")
     page = console.page
     slug = f"leaving-{next(_numbers)}"
-    made = installation.demo.server.manage("create_tenant", slug, "--name", "Leaving Ltd")
+    made = installation.operate("POST", "/api/v1/tenants", {"slug": slug, "name": "Leaving Ltd"})
     console.go(f"/console/tenants/{made['id']}?in=*")
     by(page, "delete-tenant").click()
     expect(by(page, "confirm")).to_be_disabled()

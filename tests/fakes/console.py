@@ -66,6 +66,10 @@ class ConsolePage:
         )
         self.settle()
 
+    def leave(self) -> None:
+        """Leave the console: from now on this page asks for nothing and hears of nothing."""
+        self.page.goto("about:blank")
+
     def settle(self) -> None:
         """Wait until nothing is being loaded any more."""
         expect(self.page.locator("#main h1").first).to_be_visible(timeout=WAIT_MS)
@@ -80,9 +84,10 @@ class ConsolePage:
         self.page.emulate_media(color_scheme="dark" if appearance == "dark" else "light")
 
     def overflow(self) -> int:
-        """Pixels by which the page is wider than its window."""
+        """Pixels by which the page is wider than its window, once it has taken notice of the window's width."""
         wider: int = self.page.evaluate(
-            """() => {
+            """async () => {
+              for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
               const main = document.getElementById("main");
               const root = document.documentElement;
               return Math.max(root.scrollWidth - root.clientWidth, main ? main.scrollWidth - main.clientWidth : 0);
@@ -114,7 +119,8 @@ class ConsolePage:
             self._expected = []
 
     def forget(self) -> None:
-        """Begin counting errors anew."""
+        """Begin counting errors anew; what a test had put in the way of requests is gone."""
+        self.page.unroute_all()
         self.errors.clear()
         self.foreign.clear()
 

@@ -5,10 +5,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from fakes.live_server import LiveServer
 
 DOCUMENTS_S = 300.0
+KNOWLEDGE_BASE = "Atrium documentation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,11 @@ class Demo:
         return key
 
     def wait_for_documents(self) -> None:
-        """Wait until the documentation can be asked about."""
-        _, bases = self.server.request("GET", "/api/v1/knowledge-bases", key=self.api_key)
-        path = f"/api/v1/knowledge-bases/{bases['results'][0]['id']}/documents?limit=200"
+        """Wait until the documentation can be asked about, whatever other knowledge bases there are."""
+        listed = f"/api/v1/knowledge-bases?q={quote(KNOWLEDGE_BASE)}"
+        _, bases = self.server.request("GET", listed, key=self.api_key)
+        (base,) = [each["id"] for each in bases["results"] if each["name"] == KNOWLEDGE_BASE]
+        path = f"/api/v1/knowledge-bases/{base}/documents?limit=200"
         deadline = time.monotonic() + DOCUMENTS_S
         while time.monotonic() < deadline:
             _, page = self.server.request("GET", path, key=self.api_key)
