@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes.demo import Demo, start_demo
+from fakes.demo import Demo, start_ready_demo
 from fuzz.schema import run_schemathesis
 
 # Made up at random, beside some 45 edge cases an operation: together more than 20 of each.
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.schema, pytest.mark.timeout(2400)]
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    started = start_demo(tmp_path_factory.mktemp("schema"))
+    started = start_ready_demo(tmp_path_factory.mktemp("schema"))
     yield started
     started.server.stop()
 

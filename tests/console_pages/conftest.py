@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from fakes.console import PASSWORD, ROLES, ConsolePage, Person, sign_in
-from fakes.demo import Demo, start_demo
+from fakes.demo import Demo, start_ready_demo
 from fakes.dns_server import NameServer, name_server_thread
 from fakes.scaler_program import SECRET, ScalerProgram, scaler_program
 from playwright.sync_api import Browser, Page, StorageState, sync_playwright
@@ -41,16 +41,14 @@ class Installation:
     """A server with a demo tenant, a second tenant (`harbour`), and people of each role in the demo tenant.
 
     `people` maps `operator`, `owner`, `member`, `viewer` (and `harbour`, the owner of the second tenant) to their
-    sign-in; `operator` also owns the demo tenant. `keys` has API keys of the demo tenant with the rights of `owner`,
-    `admin`, `member`, `viewer`, and one of the second tenant's owner under `harbour`. The demo's documents may still be on their way:
-    `demo.wait_for_documents()` for tests that need them.
+    sign-in; `operator` also owns the demo tenant, whose documents are read. `keys` has API keys of the demo tenant with
+    the rights of `owner`, `admin`, `member`, `viewer`, and one of the second tenant's owner under `harbour`.
     """
 
     demo: Demo
     people: dict[str, Person]
     keys: dict[str, str]
     second: str = SECOND
-
     # What a browser of each role keeps once signed in.
     signed_in: dict[str, StorageState] = field(default_factory=dict)
 
@@ -125,7 +123,7 @@ def installation(
         "ATRIUM_SCALER": str(told),
         "ATRIUM_NAME_SERVERS": f"127.0.0.1:{name_server.port}",
     }
-    demo = start_demo(home, documents=False, environment=environment)
+    demo = start_ready_demo(home, environment=environment)
     made = _PEOPLE.format(second=SECOND, tenant=demo.tenant, password=PASSWORD)
     keys = demo.server.run_code(made)
     people = {role: Person(f"{role}@people.test", PASSWORD) for role in (*ROLES[1:], "harbour")}

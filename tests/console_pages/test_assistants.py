@@ -44,7 +44,6 @@ def drafted(console: ConsolePage, name: str) -> None:
 
 @pytest.mark.parametrize("width", [1280, 360])
 def test_a_draft_is_tried_then_saved(open_console: OpenConsole, installation: Any, width: int) -> None:
-    installation.demo.wait_for_documents()
     console = open_console("owner", width)
     page = console.page
     name = unique()

@@ -1,6 +1,5 @@
 """Background jobs and one's own conversations in the browser."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -26,17 +25,6 @@ job = enqueue_job(
 )
 print(json.dumps(str(job)))
 """
-
-
-@pytest.fixture(autouse=True, scope="module")
-def nothing_else_to_do(installation: Any) -> None:
-    """The worker has read the demo's documents: what is queued from now on is done at once."""
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        _, page = installation.request("GET", "/api/v1/jobs?state=queued,running&kind=knowledge.ingest")
-        if not page["results"]:
-            return
-        time.sleep(0.5)
 
 
 def row(page: Any, text: str) -> Any:

@@ -1,6 +1,5 @@
 """Knowledge bases in the browser: documents handed in, why they fail, trying again, searching, deleting with a way back."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,6 @@ pytestmark = [pytest.mark.pages, pytest.mark.timeout(240)]
 OpenConsole = Callable[..., ConsolePage]
 LEAVE = "Every employee has thirty days of paid leave a year, and asks for it two weeks ahead."
 SLOW = 30_000
-
-
-@pytest.fixture(autouse=True, scope="module")
-def nothing_else_to_do(installation: Any) -> None:
-    """The worker has read the demo's documents: what is queued from now on is done at once."""
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        _, page = installation.request("GET", "/api/v1/jobs?state=queued,running&kind=knowledge.ingest")
-        if not page["results"]:
-            return
-        time.sleep(0.5)
 
 
 @pytest.fixture

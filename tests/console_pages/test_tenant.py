@@ -36,8 +36,6 @@ def looks_right(console: ConsolePage, name: str) -> None:
 def test_an_owner_sets_the_calendar_and_takes_out_an_archive(
     open_console: OpenConsole, installation: Any, tmp_path: Path
 ) -> None:
-    # The worker's other work would stand before the archive's.
-    installation.demo.wait_for_documents()
     console = open_console("owner")
     page = console.page
     console.go("/console/tenant")

@@ -75,10 +75,8 @@ def look(console: ConsolePage, name: str) -> None:
 
 
 def test_a_webhook_is_made_tested_given_another_secret_and_deleted(
-    open_console: OpenConsole, receiver: Receiver, installation: Any
+    open_console: OpenConsole, receiver: Receiver
 ) -> None:
-    # The workers take jobs in their order: the demo's documents come first.
-    installation.demo.wait_for_documents()
     console = open_console("owner")
     page = console.page
     name = f"on-call-{int(time.time())}"

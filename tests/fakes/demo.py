@@ -1,16 +1,26 @@
-"""A first run as a new user has it: the demo tenant, its operator and its key."""
+"""A first run as a new user has it: the demo tenant, its operator and its key.
 
+To read and embed the documentation takes twenty seconds of a processor, each time. Who only needs an installation that
+has all that takes a copy of one, which is kept under `.pytest_cache`, named by all the code and text it came from.
+"""
+
+import fcntl
+import hashlib
 import json
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from fakes.live_server import LiveServer
+from fakes.live_server import ROOT, LiveServer
 
 DOCUMENTS_S = 300.0
 KNOWLEDGE_BASE = "Atrium documentation"
+SHELF = ROOT / ".pytest_cache" / "demo"
+_MADE_OF = ("assistants", "inference", "knowledge", "platform", "routing", "tenants")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +71,42 @@ def start_demo(home: Path, *, documents: bool = True, environment: Mapping[str, 
     if documents:
         demo.wait_for_documents()
     return demo
+
+
+def start_ready_demo(home: Path, *, environment: Mapping[str, str] | None = None) -> Demo:
+    """A server whose first run is done and whose documents are read: over a copy, with the secrets of all its copies.
+
+    `home` may hold files of the caller's own already. Raises RuntimeError where it does not start.
+    """
+    SHELF.mkdir(parents=True, exist_ok=True)
+    kept = SHELF / _fingerprint()
+    with (SHELF / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            for older in SHELF.iterdir():
+                if older.is_dir():
+                    shutil.rmtree(older)
+            _build(kept)
+    shutil.copytree(kept, home, dirs_exist_ok=True)
+    return start_demo(home, documents=False, environment=environment)
+
+
+def _fingerprint() -> str:
+    """Of our code, of the documentation, and of the versions of everybody else's code."""
+    digest = hashlib.sha256()
+    code = (path for folder in _MADE_OF for path in (ROOT / folder).rglob("*.py"))
+    for path in sorted([*code, *ROOT.glob("docs/*.md"), ROOT / "uv.lock"]):
+        digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _build(kept: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="atrium-demo-") as folder:
+        home = Path(folder) / "home"
+        demo = start_demo(home)
+        demo.server.stop()
+        # Collected files may be of another build of the front end by then; they are collected at each start anyway.
+        part = kept.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(home, part, ignore=shutil.ignore_patterns("static", "server.log", "*lock"))
+        part.rename(kept)
