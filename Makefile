@@ -7,6 +7,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PY := .venv/bin/python
 # Each has a server and a browser of its own; 0 is one file after the other in a single process.
 PAGE_PROCESSES ?= 2
+# The test files in which a marker stands: to look through all the others takes seconds of each process.
+marked = $(shell grep -rlE 'mark\.($(1))\b' tests --include='test_*.py')
 
 .PHONY: run test test-stacks test-schema test-pages check services services-stop run-production test-services bench bench-routing bench-limits test-filters fuzz tools setup setup-dev format
 
@@ -23,13 +25,13 @@ test: setup-dev       ## the hermetic suite: no services, no outside network
 	@ATRIUM_TEST_TOOLS=$(ATRIUM_HOME)/tools $(PY) -m pytest -m "not services and not schema and not pages and not stack and not sweep" -n 3 --dist loadfile
 
 test-stacks: setup-dev ## hermetic too, and slow: whole installations, and sweeps over every operation or row
-	@ATRIUM_TEST_TOOLS=$(ATRIUM_HOME)/tools $(PY) -m pytest -m "(stack or sweep) and not services and not schema and not pages" -n 2 --dist loadfile
+	@ATRIUM_TEST_TOOLS=$(ATRIUM_HOME)/tools $(PY) -m pytest -m "(stack or sweep) and not services and not schema and not pages" $(call marked,stack|sweep) -n 2 --dist loadfile
 
 tools: setup          ## helm and schemas for the tests of deploy/, once; without them those tests are skipped
 	@$(PY) deploy/tools/install.py
 
 test-schema: setup-dev ## the REST API against its schema, as three roles, 20 cases and more an operation
-	@$(PY) -m pytest -m schema -n 3
+	@$(PY) -m pytest -m schema $(call marked,schema) -n 3
 
 test-pages: setup-dev ## every page of the console in a browser, as four roles; screenshots under ATRIUM_HOME
 	@ATRIUM_TEST_SCREENSHOTS=$(ATRIUM_HOME)/screenshots $(PY) -m pytest -m pages tests/console_pages -n $(PAGE_PROCESSES) --dist loadfile

@@ -1,6 +1,7 @@
 """What all tests share: an embedded installation of its own, sockets to loopback alone, no leftovers between tests."""
 
 import atexit
+import gc
 import os
 import shutil
 import socket
@@ -8,6 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+# Thousands of tests and all our modules are made and none is garbage: looking for some took half of the collection.
+gc.disable()
 
 # Settings read the environment once, at import; tests never see the developer's own installation.
 _SERVICE_TESTS = os.environ.get("ATRIUM_TEST_SERVICES") == "1"
@@ -129,6 +133,12 @@ def quick_emptying() -> Iterator[None]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--fail-on-skip`: the integration suite must talk to everything it names."""
     parser.addoption("--fail-on-skip", action="store_true", help="a skipped test fails the run")
+
+
+def pytest_collection_finish() -> None:
+    """From now on garbage is looked for among what tests make, and not among the tests."""
+    gc.enable()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

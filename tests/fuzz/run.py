@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from fakes.demo import start_demo
+from fakes.demo import start_ready_demo
 from fakes.redis_server import REDIS
 from fuzz.queues import compare_queues
 from fuzz.schema import Outcome, run_schemathesis
@@ -39,7 +39,7 @@ def main() -> int:
 def fuzz_schema(role: str, folder: Path) -> Outcome:
     """schemathesis as one role against a server of its own; what it printed is kept as `ROLE.txt` in `folder`."""
     with tempfile.TemporaryDirectory() as home:
-        demo = start_demo(Path(home))
+        demo = start_ready_demo(Path(home))
         try:
             key = demo.api_key if role == "operator" else demo.issue_key(role)
             outcome = run_schemathesis(base_url=demo.url, key=key, role=role, cases=CASES, folder=folder)

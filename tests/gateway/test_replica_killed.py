@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
-from fakes.demo import start_demo
+from fakes.demo import start_ready_demo
 from fakes.live_server import ROOT, LiveServer, free_port
 
 pytestmark = pytest.mark.stack
@@ -58,7 +58,7 @@ class Told:
 @pytest.fixture
 def cell(tmp_path: Path) -> Iterator[Cell]:
     engines = {port: _engine(port) for port in (free_port() for _ in range(ENGINES))}
-    demo = start_demo(tmp_path / "home", documents=False)
+    demo = start_ready_demo(tmp_path / "home")
     try:
         demo.server.run_code(_FURNITURE.format(urls=[f"http://127.0.0.1:{port}/v1" for port in engines]))
         demo.server.wait_for_model(demo.api_key, "tiny")
