@@ -10,7 +10,7 @@ PAGE_PROCESSES ?= 2
 # The test files in which a marker stands: to look through all the others takes seconds of each process.
 marked = $(shell grep -rlE 'mark\.($(1))\b' tests --include='test_*.py')
 
-.PHONY: run test test-stacks test-schema test-pages check services services-stop run-production test-services bench bench-routing bench-limits test-filters fuzz tools setup setup-dev format
+.PHONY: run test test-stacks test-schema test-pages check services-install services services-stop run-production test-services bench bench-routing bench-limits test-filters fuzz tools setup setup-dev format
 
 run: setup            ## install, migrate, build, serve on HOST:PORT until Ctrl-C
 	@exec $(PY) manage.py serve
@@ -42,6 +42,9 @@ check: setup-dev      ## lint, types, import laws, migrations, deployment settin
 	@.venv/bin/lint-imports
 	@.venv/bin/mypy
 	@deploy/check-django.sh
+
+services-install: setup ## what the real services are made of, and starts none: minutes the first time
+	@$(PY) deploy/services/services.py install
 
 services: setup       ## the real services on loopback
 	@$(PY) deploy/services/services.py start

@@ -1,4 +1,4 @@
-"""The real services on loopback: `python deploy/services/services.py start|stop|status`.
+"""The real services on loopback: `python deploy/services/services.py install|start|stop|status`.
 
 All state is below `$ATRIUM_HOME/services` (ATRIUM_HOME: default ./var). What it starts goes on running when this
 command has ended. See README.md beside this file.
@@ -29,7 +29,7 @@ def parse_groups(text: str) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     parser = argparse.ArgumentParser(prog="services", description="The real services on loopback.")
-    parser.add_argument("command", choices=("start", "stop", "status"))
+    parser.add_argument("command", choices=("install", "start", "stop", "status"))
     parser.add_argument("--only", type=parse_groups, default=list(commands.GROUPS), metavar="A,B")
     parser.add_argument("--json", action="store_true", help="status as JSON")
     options = parser.parse_args(arguments)
@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("services: Linux only")
         return 1
     try:
+        if options.command == "install":
+            return commands.install(home, options.only)
         if options.command == "start":
             return commands.start(home, options.only)
         if options.command == "stop":

@@ -14,6 +14,7 @@ import pytest
 
 from local_services import commands, processes
 from local_services.environment import format_environment, parse_environment, write_environment
+from local_services.failures import ServiceFailed
 from local_services.ports import choose, is_free
 from local_services.processes import Identity, Launch
 from local_services.progress import Progress
@@ -248,6 +249,38 @@ class TestCommands:
         assert commands.stop(tmp_path, commands.GROUPS) == 0
         assert "nothing was started" in capsys.readouterr().out
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("failing", [False, True])
+    def test_installing_brings_everything_starts_nothing_and_tells_what_failed(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        failing: bool,
+    ) -> None:
+        brought: list[str] = []
+
+        class Program:
+            group = "weaviate"
+
+            def __init__(self, name: str, fails: bool) -> None:
+                self.name, self.fails = name, fails
+
+            def install(self, place: Place) -> None:
+                if self.fails:
+                    raise ServiceFailed("go install ended with code 1")
+                brought.append(self.name)
+
+        programs = (Program("first", failing), Program("second", False))
+        monkeypatch.setattr(commands, "ALL", programs)
+
+        code = commands.install(tmp_path, ["weaviate"])
+
+        assert code == (1 if failing else 0)
+        assert brought == (["second"] if failing else ["first", "second"])
+        said = capsys.readouterr().out
+        assert ("first failed: go install ended with code 1" in said) == failing
+        assert not (tmp_path / "services" / "environment").exists()
 
     def test_the_table_names_every_service(self, place: Place) -> None:
         commands.allot_ports(place, commands.ALL)

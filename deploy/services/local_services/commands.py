@@ -1,4 +1,4 @@
-"""The three commands: start what is missing, stop what was started, say how things stand."""
+"""The four commands: bring programs, start what is missing, stop what was started, say how things stand."""
 
 from __future__ import annotations
 
@@ -168,17 +168,49 @@ def _needed_packages(services: Sequence[Service]) -> list[tuple[str, bool]]:
     return [("postgresql", "postgres" in groups), ("redis-server", "redis" in groups)]
 
 
+def _bring_packages(place: Place, services: Sequence[Service]) -> bool:
+    """Bring the distribution's packages; False, and said why, when they are not to be had."""
+    checks = {"postgresql": postgres.is_installed, "redis-server": redis.is_installed}
+    try:
+        ensure_packages(
+            place, [(name, checks[name]) for name, needed in _needed_packages(services) if needed]
+        )
+    except ServiceFailed as failure:
+        print(f"services: {failure}")
+        return False
+    return True
+
+
+def install(home: Path, groups: Sequence[str]) -> int:
+    """Bring what the services of `groups` are made of, and start none: minutes the first time. 0 when all is there."""
+    with open_place(home) as place:
+        wanted = [service for service in ALL if service.group in groups]
+        if not _bring_packages(place, wanted):
+            return 1
+
+        def install_one(service: Service) -> str | None:
+            try:
+                service.install(place)
+            except (ServiceFailed, OSError) as failure:
+                return f"{failure}\n{log_tail(place.log(service.name))}"
+            return None
+
+        with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+            results = list(zip(wanted, pool.map(install_one, wanted), strict=True))
+        for service, why in results:
+            if why:
+                print(f"\nservices: {service.name} failed: {why}")
+        if any(why for _, why in results):
+            return 1
+        print(f"services: installed in {place.progress.elapsed:.1f} s")
+        return 0
+
+
 def start(home: Path, groups: Sequence[str]) -> int:
     """Start the services of `groups` that do not run. 0 when all of them answer, else 1."""
     with open_place(home) as place:
         wanted = [service for service in ALL if service.group in groups]
-        checks = {"postgresql": postgres.is_installed, "redis-server": redis.is_installed}
-        try:
-            ensure_packages(
-                place, [(name, checks[name]) for name, needed in _needed_packages(wanted) if needed]
-            )
-        except ServiceFailed as failure:
-            print(f"services: {failure}")
+        if not _bring_packages(place, wanted):
             return 1
         allot_ports(place, [service for service in wanted if not _running(place, service)])
         with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
