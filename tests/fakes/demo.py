@@ -74,10 +74,13 @@ def start_demo(home: Path, *, documents: bool = True, environment: Mapping[str, 
 
 
 def start_ready_demo(home: Path, *, environment: Mapping[str, str] | None = None) -> Demo:
-    """A server whose first run is done and whose documents are read: over a copy, with the secrets of all its copies.
+    """A server over such a copy. `home` may hold files of the caller's own. Raises RuntimeError if it does not start."""
+    place_ready_home(home)
+    return start_demo(home, documents=False, environment=environment)
 
-    `home` may hold files of the caller's own already. Raises RuntimeError where it does not start.
-    """
+
+def place_ready_home(home: Path) -> None:
+    """Copy to `home` what a server left there whose documents are read; all copies have the same secrets."""
     SHELF.mkdir(parents=True, exist_ok=True)
     kept = SHELF / _fingerprint()
     with (SHELF / "lock").open("w") as lock:
@@ -88,7 +91,6 @@ def start_ready_demo(home: Path, *, environment: Mapping[str, str] | None = None
                     shutil.rmtree(older)
             _build(kept)
     shutil.copytree(kept, home, dirs_exist_ok=True)
-    return start_demo(home, documents=False, environment=environment)
 
 
 def _fingerprint() -> str:

@@ -1,13 +1,18 @@
-"""schemathesis over the published REST schema, as one role of a live server."""
+"""schemathesis over the published REST schema, as one role of a live server, or of the application without one."""
 
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fakes.published import published_schema
+
+ROOT = Path(__file__).resolve().parents[2]
+HOOKS = Path(__file__).with_name("hooks.py")
 # Logging out of the session, or revoking the key that is being used, would end the run early.
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth"
 
@@ -27,12 +32,43 @@ class Outcome:
 def run_schemathesis(
     *, base_url: str, key: str, role: str, cases: int, folder: Path, seed: int = 1
 ) -> Outcome:
-    """Generate `cases` requests per operation, examples and edge cases besides, and check every answer."""
+    """Generate `cases` requests per operation, examples and edge cases besides, and check every answer of a server."""
+    return _run([f"{base_url}/api/schema?format=json"], {}, key, role, cases, folder, seed)
+
+
+def run_within(
+    *, variables: Mapping[str, str], key: str, role: str, cases: int, folder: Path, seed: int = 1
+) -> Outcome:
+    """As `run_schemathesis`, of Django alone: it answers in the process that asks, in half of the processor's time.
+
+    `variables` is the environment of the installation, which nobody serves. What stands before Django (the parser of
+    HTTP, the door that counts) is not asked.
+    """
+    published = folder / "schema.json"
+    published.write_text(json.dumps(published_schema(), default=str))
+    inside = {
+        **variables,
+        "PYTHONPATH": os.pathsep.join(str(ROOT / each) for each in ("", "platform", "tests")),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "SCHEMATHESIS_HOOKS": str(HOOKS.with_name("within.py")),
+    }
+    return _run([str(published), "--url", "http://localhost"], inside, key, role, cases, folder, seed)
+
+
+def _run(
+    where: Sequence[str],
+    variables: Mapping[str, str],
+    key: str,
+    role: str,
+    cases: int,
+    folder: Path,
+    seed: int,
+) -> Outcome:
     report = folder / f"schemathesis-{role}.ndjson"
     command = [
         str(Path(sys.executable).with_name("st")),
         "run",
-        f"{base_url}/api/schema?format=json",
+        *where,
         "--header",
         f"Authorization: Bearer {key}",
         # A stream that does not end by itself; tests/console/test_live.py has it.
@@ -57,9 +93,10 @@ def run_schemathesis(
         str(report),
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ATRIUM_")}
-    environment["SCHEMATHESIS_HOOKS"] = str(Path(__file__).with_name("hooks.py"))
+    environment |= {"SCHEMATHESIS_HOOKS": str(HOOKS), **variables}
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
-    text = done.stdout + done.stderr
+    # The application within this process writes a line there for each request.
+    text = done.stdout + done.stderr[-4000:]
     statuses = _statuses(report)
     operations = re.search(r"Operations:\s+(\d+)", text) or re.search(r"(\d+) / \d+ selected", text)
     return Outcome(
