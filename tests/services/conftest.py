@@ -6,6 +6,15 @@ from collections.abc import Iterator
 import pytest
 from fakes.stack import Member, Stack, new_member, start_stack, stop_stack, vllm_urls
 
+_ENGINES = """
+from inference.services import register_engine
+size = dict(max_concurrency=8, context_length=4096)
+for number, url in enumerate({urls!r}):
+    register_engine(pool="cpu", model="tiny", url=url, input_price="0.10", output_price="0.40", **size)
+    register_engine(pool=f"only-{{number}}", model=f"tiny-{{number}}", url=url, served_name="tiny", **size)
+print("null")
+"""
+
 
 def pytest_report_header() -> list[str]:
     """Versions and process ids of the real services."""
@@ -28,15 +37,7 @@ def stack() -> Iterator[Stack]:
 
 def register_engines(running: Stack) -> None:
     """Both replicas as one model, and each as a model of its own."""
-    for number, url in enumerate(vllm_urls()):
-        running.manage(
-            "register_engine", "--pool", "cpu", "--model", "tiny", "--url", url, "--max-concurrency", "8",
-            "--context", "4096", "--input-price", "0.10", "--output-price", "0.40",
-        )  # fmt: skip
-        running.manage(
-            "register_engine", "--pool", f"only-{number}", "--model", f"tiny-{number}", "--url", url,
-            "--served-name", "tiny", "--max-concurrency", "8", "--context", "4096",
-        )  # fmt: skip
+    running.run_code(_ENGINES.format(urls=vllm_urls()))
 
 
 @pytest.fixture
