@@ -71,9 +71,9 @@ class Installation:
         assert status < 300, answer
         return answer
 
-    def register(self, url: str, model: str, pool: str) -> None:
-        """Put an engine into service and wait until its model is listed."""
-        body = {"pool": pool, "model": model, "url": url, "max_concurrency": 8}
+    def register(self, url: str, model: str, pool: str, **more: Any) -> None:
+        """Put an engine into service, with `more` said of it, and wait until its model is listed."""
+        body = {"pool": pool, "model": model, "url": url, "max_concurrency": 8, **more}
         self.operate("POST", "/api/v1/engines", body)
         self.demo.server.wait_for_model(self.demo.api_key, model)
 

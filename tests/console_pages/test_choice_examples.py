@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from fakes.console import ConsolePage
@@ -23,25 +22,17 @@ HARD = ["Which of these clauses bind us after the merger?", "Weigh both offers a
 @contextmanager
 def both_tiers(installation: Any) -> Iterator[None]:
     """A light and a heavy model, so that there is something to decide."""
-    server, mark = installation.demo.server, uuid7().hex[-8:]
+    mark = uuid7().hex[-8:]
     with engine_thread(Behaviour(words=2)) as light, engine_thread(Behaviour(words=2)) as heavy:
         try:
             for engine, tier in ((light, "light"), (heavy, "heavy")):
                 model = f"org/{tier}-{mark}"
                 engine.served_models = (model,)
-                server.manage(
-                    *("register_engine", "--pool", f"p-{tier}-{mark}", "--model", model),
-                    *("--url", engine.url, "--tier", tier),
-                )
-                server.wait_for_model(installation.key(), model)
+                installation.register(engine.url, model, f"p-{tier}-{mark}", tier=tier)
             yield
         finally:
             for engine in (light, heavy):
-                server.manage("remove_engine", engine.url)
-            for tier in ("light", "heavy"):
-                path = f"/api/v1/models/{quote(f'org/{tier}-{mark}', safe='')}"
-                status, said = server.request("DELETE", path, key=installation.demo.api_key)
-                assert status == 204, said
+                installation.take_out(engine.url)
 
 
 def save(page: Page, form: str, path: str) -> int:
