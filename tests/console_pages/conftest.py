@@ -36,6 +36,12 @@ print(json.dumps(keys))
 """
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The first test of a process may have to wait until the demo's documents are read."""
+    if item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(400))
+
+
 @dataclass(slots=True)
 class Installation:
     """A server with a demo tenant, a second tenant (`harbour`), and people of each role in the demo tenant.
