@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.console import ConsolePage
-from playwright.sync_api import expect
+from fakes.console import PASSWORD, ConsolePage, Person, sign_in
+from playwright.sync_api import Browser, expect
 
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(400)]
 
@@ -112,8 +113,28 @@ def test_the_figures_of_a_plot_can_be_read(open_console: OpenConsole, installati
     assert console.errors == []
 
 
-def test_a_tenant_that_has_just_begun_is_led_on(open_console: OpenConsole) -> None:
-    console = open_console("harbour")
+_BEGINNER = """
+import json
+from tenants.services import create_tenant, create_user
+create_tenant(slug="beginner", name="Beginner")
+create_user(email="beginner@people.test", tenant_slug="beginner", role="owner", password={password!r})
+print(json.dumps("made"))
+"""
+
+
+@pytest.fixture
+def beginner(installation: Any, browser: Browser, pictures: Path) -> Iterator[ConsolePage]:
+    """The page of the owner of a tenant in which nothing has been done."""
+    assert installation.demo.server.run_code(_BEGINNER.format(password=PASSWORD)) == "made"
+    context = browser.new_context(locale="en-GB", reduced_motion="reduce")
+    page = context.new_page()
+    sign_in(page, installation.url, Person("beginner@people.test", PASSWORD))
+    yield ConsolePage(page, installation.url, pictures)
+    context.close()
+
+
+def test_a_tenant_that_has_just_begun_is_led_on(beginner: ConsolePage) -> None:
+    console = beginner
     console.go("/console/")
     needs = console.page.get_by_test_id("need")
     step = needs.filter(has_text="Make a knowledge base")
