@@ -229,6 +229,19 @@ class PolicyOutput(PolicyShape):
     version = serializers.CharField()
 
 
+class RulesShape(StrictSerializer):
+    """The rules alone, in their order."""
+
+    rules = RuleShape(many=True)
+
+
+class RulesOutput(RulesShape):
+    """The rules of the tenant's policy, and its version."""
+
+    updated_at = serializers.DateTimeField(allow_null=True)
+    version = serializers.CharField()
+
+
 class ExplainInput(StrictSerializer):
     """A chat call as `/v1/chat/completions` takes it; nothing of it is executed.
 

@@ -20,6 +20,8 @@ from routing.serializers import (
     ExplainInput,
     PolicyOutput,
     PolicyShape,
+    RulesOutput,
+    RulesShape,
 )
 from routing.services import (
     compare_models,
@@ -29,6 +31,7 @@ from routing.services import (
     get_policy,
     set_default,
     set_policy,
+    set_rules,
 )
 from routing.shadow_serializers import ComparedOutput
 from routing.types import ModelCall
@@ -112,6 +115,34 @@ class PolicyDocumentView(AtriumView):
         return _answer(view)
 
 
+class RulesView(AtriumView):
+    """The rules of the caller's tenant, without the rest of its policy."""
+
+    required_permission: ClassVar[Mapping[str, str]] = {"GET": "requests.read", "PUT": "routing.write"}
+
+    @extend_schema(operation_id="routing_rules_get", responses=answers({200: RulesOutput}))
+    def get(self, request: Request) -> Response:
+        """The tenant's own rules for calls of `auto`, in the order in which they are asked."""
+        return _rules_answer(get_policy(principal=principal(request)))
+
+    @extend_schema(
+        operation_id="routing_rules_set",
+        parameters=[IF_MATCH],
+        request=RulesShape,
+        responses=answers({200: RulesOutput}, 412, 503),
+    )
+    def put(self, request: Request) -> Response:
+        """Replace them; in force everywhere within two seconds. What else the policy says stays as it is."""
+        form = RulesShape(data=request.data)
+        form.is_valid(raise_exception=True)
+        view = set_rules(
+            principal=principal(request),
+            rules=form.validated_data["rules"],
+            expected=expected_version(request),
+        )
+        return _rules_answer(view)
+
+
 class PolicyDefaultView(AtriumView):
     """What the platform says for tenants that say nothing themselves."""
 
@@ -159,6 +190,10 @@ class ShadowsView(AtriumView):
 def _answer(view: PolicyView) -> Response:
     body = {**_written(view), "platform": to_builtins(view.platform)}
     return with_version(Response(PolicyOutput(body).data), view.version)
+
+
+def _rules_answer(view: PolicyView) -> Response:
+    return with_version(Response(RulesOutput(_written(view)).data), view.version)
 
 
 def _default_answer(view: PolicyView) -> Response:

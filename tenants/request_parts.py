@@ -29,17 +29,16 @@ class _Names:
         return self.keys.get(row.api_key_id, "") if row.api_key_id else ""
 
 
-def trace_parts(rows: Sequence[RequestTrace]) -> list[RequestPart]:
-    """Kept requests without their hops."""
+def trace_parts(rows: Sequence[RequestTrace], *, hops: bool = False) -> list[RequestPart]:
+    """Kept requests, without their hops when nobody asks for them."""
     names = _names_of(rows)
-    return [_trace_part(row, names, ()) for row in rows]
+    return [_trace_part(row, names, tuple(_hop(each) for each in row.hops) if hops else ()) for row in rows]
 
 
 def traces_of_request(request_id: str) -> list[RequestPart]:
     """The kept traces of one request with their hops, the oldest first."""
     rows = list(RequestTrace.objects.filter(request_id=request_id).order_by("started_at", "id")[:MOST_PARTS])
-    names = _names_of(rows)
-    return [_trace_part(row, names, tuple(_hop(each) for each in row.hops)) for row in rows]
+    return trace_parts(rows, hops=True)
 
 
 def calls_of_request(request_id: str) -> list[RequestPart]:

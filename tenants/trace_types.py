@@ -8,11 +8,14 @@ from enum import StrEnum
 
 
 class TraceState(StrEnum):
-    """Why a request's way was kept: it was slow, it failed, or it was refused before any work was done for it."""
+    """Why a request's way was kept: it was slow, it failed, it was refused before any work was done for it, or nothing of
+    this: it is one of a few that show where calls go.
+    """
 
     SLOW = "slow"
     FAILED = "failed"
     REFUSED = "refused"
+    SAMPLED = "sampled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class TraceHop:
 
 @dataclass(frozen=True, slots=True)
 class TraceEntry:
-    """The way of one slow, failed or refused request, as it goes through the spool. Never content.
+    """The way of one request that is kept, as it goes through the spool. Never content.
 
     `record_id` is made by Atrium and unique: writing the same entry twice counts once. `door` is v1, ws or rest.
     `status` is the HTTP status it was answered with. Times are milliseconds; `cost_nano` is in billionths of the

@@ -1,7 +1,7 @@
 """From a request's trail to what is kept of it: which ways are worth keeping, and what a metered call's way was.
 
-Pure of Django. A request is kept when it failed, when it was refused (its caller is known), or when it was slow:
-its first byte came late, or the whole took long.
+Pure of Django. A request is kept when it failed, when it was refused (its caller is known), or when it was slow: its
+first byte came late, or the whole took long. Of the others a few a minute are.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ CLIENT_LEFT = 499
 
 
 def kept_as(trail: Trail, *, slow_ms: float) -> TraceState | None:
-    """Why the way of an ended request is worth keeping, None when it is not."""
+    """Why the way of an ended request is worth keeping, None when it is not for what came of it."""
     if trail.state == "failed":
         begun = bool(trail.first_byte) and trail.status < FIRST_REFUSAL
         refused = FIRST_REFUSAL <= trail.status < FIRST_FAILURE and not begun

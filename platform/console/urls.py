@@ -17,7 +17,7 @@ from console.api.keyring import KeyringView
 from console.api.live import LiveView
 from console.api.overview import OverviewView
 from console.api.palette import PaletteView
-from console.api.requests import RequestsView, RequestView
+from console.api.requests import DecisionsView, RequestsView, RequestView
 from console.api.system import SystemView
 
 urlpatterns: list[URLPattern] = [
@@ -42,5 +42,6 @@ urlpatterns: list[URLPattern] = [
     re_path(r"^palette/?$", PaletteView.as_view()),
     re_path(r"^requests/?$", RequestsView.as_view()),
     re_path(r"^requests/(?P<request_id>[^/]+)/?$", RequestView.as_view()),
+    re_path(r"^routing/decisions/?$", DecisionsView.as_view()),
     re_path(r"^system/?$", SystemView.as_view()),
 ]

@@ -10,7 +10,7 @@ from routing.services.evaluating import PoolEvaluator, scale_pools_forever
 from routing.services.explaining import explain_call
 from routing.services.finding import ReplicaFinder, find_replicas_forever
 from routing.services.memory import RoutingMemory
-from routing.services.policies import draft_policy, get_policy, set_policy
+from routing.services.policies import draft_policy, get_policy, set_policy, set_rules
 from routing.services.scaling import get_scaling, set_scaling
 from routing.services.waking import list_sleepers, usable_models
 
@@ -34,6 +34,7 @@ __all__ = [
     "scale_pools_forever",
     "set_default",
     "set_policy",
+    "set_rules",
     "set_scaling",
     "usable_models",
 ]

@@ -44,6 +44,13 @@ def get_policy(*, principal: Principal) -> PolicyView:
     return shown(*found)
 
 
+def set_rules(*, principal: Principal, rules: object, expected: str | None = None) -> PolicyView:
+    """Replace the rules of the caller's tenant and nothing else of its policy. `expected` and errors as of `set_policy`."""
+    found = get_policy(principal=principal)
+    document = {**written_policy(found.policy), "rules": rules}
+    return set_policy(principal=principal, document=document, expected=expected or found.version)
+
+
 def set_policy(*, principal: Principal, document: object, expected: str | None = None) -> PolicyView:
     """Replace the policy of the caller's tenant; in force everywhere within two seconds.
 

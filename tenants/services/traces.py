@@ -28,11 +28,14 @@ from tenants.types import (
     RequestWay,
     SpoolBacklog,
     TraceEntry,
+    TraceState,
 )
 
 log = structlog.get_logger(__name__)
 
 KEEP_TRACES = timedelta(days=14)
+# What only shows where calls go says nothing any more when the pools look otherwise.
+KEEP_SAMPLES = timedelta(days=1)
 
 
 async def record_trace(entry: TraceEntry) -> None:
@@ -93,13 +96,28 @@ def _facts(facts: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def kept_requests(*, principal: Principal, platform: bool = False) -> Iterator[QuerySet[RequestTrace]]:
+def kept_requests(
+    *, principal: Principal, platform: bool = False, samples: bool = False
+) -> Iterator[QuerySet[RequestTrace]]:
     """Kept requests of the principal's tenant, or with `platform` of all, as rows of the scope that is open meanwhile.
 
-    Raises PermissionDenied.
+    With `samples` also those that were neither slow nor failed nor refused. Raises PermissionDenied.
     """
     with _scope(principal, platform=platform):
-        yield RequestTrace.objects.defer("hops")
+        rows = RequestTrace.objects.defer("hops")
+        yield rows if samples else rows.exclude(state=TraceState.SAMPLED)
+
+
+@contextmanager
+def kept_decisions(*, principal: Principal, platform: bool = False) -> Iterator[QuerySet[RequestTrace]]:
+    """As `kept_requests` with their ways, of those that reached an engine. Raises PermissionDenied."""
+    with _scope(principal, platform=platform):
+        yield RequestTrace.objects.exclude(pool="")
+
+
+def show_decisions(rows: Sequence[RequestTrace]) -> list[RequestPart]:
+    """Rows of `kept_decisions` as the outside sees them, with their hops. In the scope of the rows."""
+    return request_parts.trace_parts(rows, hops=True)
 
 
 def show_requests(rows: Sequence[RequestTrace]) -> list[RequestPart]:
@@ -146,4 +164,9 @@ def count_traces(*, older_than: datetime, tenant_id: uuid.UUID) -> int:
 
 def forget_old_traces(*, clock: Clock = SYSTEM_CLOCK) -> int:
     """Delete what was kept for its whole time; returns how many."""
-    return delete_traces(older_than=clock.now() - KEEP_TRACES)
+    now = clock.now()
+    samples = delete_rows(
+        lambda: RequestTrace.objects.filter(state=TraceState.SAMPLED, started_at__lt=now - KEEP_SAMPLES),
+        lambda: system_scope("delete old traces"),
+    )
+    return samples + delete_traces(older_than=now - KEEP_TRACES)

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from config.seeing import meters as meters_module
 from config.seeing.exposition import Exposition
 from config.seeing.folding import Fold, fold
 from config.seeing.meters import PrometheusMeters
 from config.seeing.sharing import forget_dead, share_series, tidy
 from kernel.backends import backends
 from kernel.hops import MOST_HOPS, Trail, current_trail, hop, note_hop, on_trail
+from tenants.types import TraceState
 
 ASKER = SimpleNamespace(tenant_id=uuid.UUID(int=7), user_id=None, api_key_id=uuid.UUID(int=8))
 
@@ -205,10 +207,10 @@ async def test_slow_failed_and_refused_requests_are_kept_within_bounds() -> None
     backends.replace("usage_spool", spool)
     meters = PrometheusMeters(slow_ms=100, a_minute=3)
     not_kept = value("atrium_sampled_requests_total", state="refused")
-    meters.finished(trail())
+    meters.finished(trail(model="tiny"))
     meters.finished(trail(seconds=0.2))
     # A stream whose first byte came in time may take a while.
-    meters.finished(trail(seconds=0.5, first_byte=trail().began + 0.05, stream=True))
+    meters.finished(trail(seconds=0.5, first_byte=trail().began + 0.05, stream=True, model="tiny"))
     meters.finished(trail(state="failed", status=503, error="server_overloaded"))
     meters.finished(trail(state="failed", status=404, asker=None))
     for _ in range(10):
@@ -216,6 +218,33 @@ async def test_slow_failed_and_refused_requests_are_kept_within_bounds() -> None
     await asyncio.sleep(0)
     await meters.close()
     states = [entry.state.value for entry in spool.entries]
-    assert sorted(states) == ["failed", "refused", "refused", "refused", "slow"]
+    assert sorted(states) == ["failed", "refused", "refused", "refused", "sampled", "sampled", "slow"]
     assert value("atrium_sampled_requests_total", state="refused") - not_kept == 7
     assert {entry.tenant_id for entry in spool.entries} == {ASKER.tenant_id}
+
+
+async def test_of_quick_requests_a_few_a_minute_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meters_module, "SAMPLES_A_MINUTE", 2)
+    monkeypatch.setattr(meters_module, "ALL_SAMPLES_A_MINUTE", 5)
+    spool, moment = Spool(), [100.0]
+    backends.replace("usage_spool", spool)
+    monkeypatch.setattr(meters_module.time, "monotonic", lambda: moment[0])
+    meters = PrometheusMeters(slow_ms=100)
+    meters.fold()
+
+    def ask(tenants: int) -> None:
+        for number in range(tenants):
+            asker = SimpleNamespace(tenant_id=uuid.UUID(int=number), user_id=None, api_key_id=None)
+            for _ in range(4):
+                meters.finished(trail(asker=asker, model="tiny"))
+        meters.finished(trail())
+        meters.finished(trail(door="job", model="tiny"))
+        meters.finished(trail(asker=None, model="tiny"))
+
+    ask(4)
+    moment[0] += meters_module.MINUTE_S
+    meters.fold()
+    ask(1)
+    await meters.close()
+    assert [entry.tenant_id.int for entry in spool.entries] == [0, 0, 1, 1, 2, 0, 0]
+    assert {entry.state for entry in spool.entries} == {TraceState.SAMPLED}

@@ -346,6 +346,10 @@ def test_an_operator_sees_inside_a_pool_and_asks_where_a_call_would_go(
             console.page.get_by_test_id("explain").click()
             expect(console.page.get_by_test_id("explained")).to_contain_text("at once", timeout=SOON_MS)
             expect(console.page.get_by_test_id("explained").get_by_role("listitem")).to_have_count(2)
+            # Where the calls went, and why: as soon as the spool has handed their ways over.
+            went = console.page.get_by_test_id("table-decisions")
+            expect(went.get_by_text(model).first).to_be_visible(timeout=SOON_MS)
+            expect(went.get_by_text("127.0.0.1:").first).to_be_visible()
             console.page.wait_for_timeout(4500)
             console.keep(f"pool-{width}")
             assert console.axe() == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from typing import Any
 
 import msgspec
 import pytest
@@ -224,3 +225,23 @@ def test_what_becomes_of_kept_answers_is_told_with_who_said_it(tenant: Tenant) -
     assert told(policy=policy) == {"use": "never", "said_by": "tenant"}
     assert told(policy=policy, api_key=KEY) == {"use": "always", "said_by": "key"}
     assert put(admin, policy)[1]["caching"] == policy["caching"]
+
+
+def test_rules_alone_are_replaced_and_the_rest_stays(tenant: Tenant) -> None:
+    admin = key_client(tenant, role=Role.ADMIN)
+    put(admin, {"rules": [RULE], "heavy_percent": 30})
+    found = admin.get("/api/v1/routing/rules")
+    assert [each["name"] for each in found.json()["rules"]] == ["night"]
+    rules = [{"name": "day", "use": "light"}, RULE]
+
+    def replace(body: object, version: str) -> Any:
+        headers = {"If-Match": version}
+        return admin.put("/api/v1/routing/rules", body, content_type="application/json", headers=headers)
+
+    done = replace({"rules": rules}, found["ETag"])
+    assert done.status_code == 200, done.content
+    assert [each["name"] for each in done.json()["rules"]] == ["day", "night"]
+    assert admin.get(PATH).json()["heavy_percent"] == 30
+    assert replace({"rules": []}, found["ETag"]).status_code == 412
+    assert replace({"rules": rules, "heavy_percent": 1}, done["ETag"]).status_code == 400
+    assert key_client(tenant, role=Role.MEMBER).get("/api/v1/routing/rules").status_code == 403

@@ -152,3 +152,54 @@ def test_traces_go_when_their_time_is_over(tenant: Tenant) -> None:
     assert forget_old_traces(clock=FrozenClock(NOW)) == 1
     with system_scope("test"):
         assert RequestTrace.objects.count() == 0
+
+
+def test_samples_are_told_when_asked_for_and_go_after_a_day(tenant: Tenant) -> None:
+    sample = {"state": TraceState.SAMPLED}
+    store_traces(
+        [
+            make_trace(tenant, "slow"),
+            make_trace(tenant, "quick", **sample),
+            make_trace(tenant, "old", **sample, started_at=NOW - timedelta(hours=25)),
+        ]
+    )
+    admin = key_client(tenant, role=Role.ADMIN)
+    assert [row["request_id"] for row in get(admin, "")["results"]] == ["slow"]
+    found = [row["request_id"] for row in get(admin, "?state=slow,sampled&sort=started_at")["results"]]
+    assert found[0] == "old"
+    assert set(found) == {"slow", "quick", "old"}
+    assert get(admin, "/quick")["traces"][0]["traced"] is True
+    assert forget_old_traces(clock=FrozenClock(NOW)) == 1
+    assert get(admin, "?state=sampled")["results"][0]["request_id"] == "quick"
+
+
+def test_decisions_tell_where_calls_went_and_why(tenant: Tenant) -> None:
+    other = make_tenant("other")
+    hops = (
+        TraceHop("choose", 0.1, 0.2, {"by": "rule", "rule": "night"}),
+        TraceHop("attempt", 0.5, 3.0, {"replica": "a", "outcome": "unavailable"}),
+        TraceHop("attempt", 4.0, 80.0, {"replica": "b", "outcome": "ok", "read_ms": 12.5}),
+    )
+    store_traces(
+        [
+            make_trace(tenant, "went", state=TraceState.SAMPLED, pool="gpu", replica="b", hops=hops),
+            make_trace(tenant, "elsewhere", pool="cpu", replica="c"),
+            make_trace(tenant, "refused", state=TraceState.REFUSED),
+            make_trace(other, "theirs", pool="gpu", replica="b"),
+        ]
+    )
+    admin = key_client(tenant, role=Role.ADMIN)
+
+    def decisions(query: str = "") -> list[dict[str, Any]]:
+        answer = admin.get(f"/api/v1/routing/decisions{query}")
+        assert answer.status_code == 200, answer.content[:500]
+        return list(answer.json()["results"])
+
+    (went,) = decisions("?pool=gpu")
+    assert (went["request_id"], went["replica"], went["state"]) == ("went", "b", "sampled")
+    assert went["choice"] == {"by": "rule", "rule": "night"}
+    assert [each["outcome"] for each in went["attempts"]] == ["unavailable", "ok"]
+    assert went["attempts"][1]["read_ms"] == 12.5
+    assert {row["request_id"] for row in decisions()} == {"went", "elsewhere"}
+    assert key_client(tenant, role=Role.VIEWER).get("/api/v1/routing/decisions").status_code == 403
+    assert admin.get("/api/v1/routing/decisions?scope=platform").status_code == 403

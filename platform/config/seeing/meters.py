@@ -28,12 +28,16 @@ FOLD_S = 0.25
 FOLD_TRAILS = 512
 # Ways of one tenant that are kept in a minute, of each state.
 A_MINUTE = 60
+# Of calls of models that were neither slow nor failed nor refused: of one tenant, and of all. So whoever tries something by
+# hand finds its way, and a busy process keeps a few. Of other requests nobody asks where they went.
+SAMPLES_A_MINUTE = 10
+ALL_SAMPLES_A_MINUTE = 60
 MINUTE_S = 60.0
 _LEVELS = {"websockets": series.WEBSOCKETS}
 
 
 class PrometheusMeters:
-    """Meters over Prometheus; slow, failed and refused requests go into the usage spool."""
+    """Meters over Prometheus; slow, failed and refused requests go into the usage spool, and a few of the others."""
 
     def __init__(self, *, slow_ms: float, spans: bool = False, a_minute: int = A_MINUTE) -> None:
         """`slow_ms`: the longest that a first byte may take. `spans`: whether an exporter of spans is configured."""
@@ -46,6 +50,7 @@ class PrometheusMeters:
         self._hops: list[Hop] = []
         self._timer: asyncio.TimerHandle | None = None
         self._kept: Counter[tuple[uuid.UUID, TraceState]] = Counter()
+        self._samples = 0
         self._minute_ends = 0.0
         self._entries: list[TraceEntry] = []
         self._tasks = Supervisor(limit=8, on_error=_report)
@@ -54,8 +59,14 @@ class PrometheusMeters:
     def finished(self, trail: Trail) -> None:
         """Count it soon; keep its way now when it is worth it."""
         self._trails.append(trail)
-        if trail.door != "job" and (trail.state != "completed" or trail.total_ms >= self._slow_ms):
-            self._keep(trail)
+        worth_a_look = trail.state != "completed" or trail.total_ms >= self._slow_ms
+        state = kept_as(trail, slow_ms=self._slow_ms) if worth_a_look and trail.door != "job" else None
+        if state is not None:
+            self._keep(trail, state)
+        elif (
+            self._samples < ALL_SAMPLES_A_MINUTE and (trail.model or trail.assistant) and trail.door != "job"
+        ):
+            self._sample(trail)
         self._schedule()
 
     def passed(self, hop: Hop) -> None:
@@ -72,6 +83,7 @@ class PrometheusMeters:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._turn_minute()
         trails, self._trails = self._trails, []
         hops, self._hops = self._hops, []
         try:
@@ -99,19 +111,33 @@ class PrometheusMeters:
                 # No loop: a command, which ends soon.
                 self.fold()
 
-    def _keep(self, trail: Trail) -> None:
-        state = kept_as(trail, slow_ms=self._slow_ms)
+    def _keep(self, trail: Trail, state: TraceState) -> None:
         asker = trail.asker
-        if state is None or asker is None:
+        if asker is None:
             return
-        now = time.monotonic()
-        if now >= self._minute_ends:
-            self._kept.clear()
-            self._minute_ends = now + MINUTE_S
+        self._turn_minute()
         self._kept[asker.tenant_id, state] += 1
         if self._kept[asker.tenant_id, state] > self._a_minute:
             series.NOT_KEPT.labels(state.value).inc()
             return
+        self._put(trail, state)
+
+    def _sample(self, trail: Trail) -> None:
+        asker = trail.asker
+        if asker is None or self._kept[asker.tenant_id, TraceState.SAMPLED] >= SAMPLES_A_MINUTE:
+            return
+        self._kept[asker.tenant_id, TraceState.SAMPLED] += 1
+        self._samples += 1
+        self._put(trail, TraceState.SAMPLED)
+
+    def _turn_minute(self) -> None:
+        now = time.monotonic()
+        if now >= self._minute_ends:
+            self._kept.clear()
+            self._samples = 0
+            self._minute_ends = now + MINUTE_S
+
+    def _put(self, trail: Trail, state: TraceState) -> None:
         entry = entry_of(trail, state)
         if entry is not None:
             series.KEPT.labels(state.value).inc()

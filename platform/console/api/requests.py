@@ -1,4 +1,6 @@
-"""`/requests`: slow, failed and refused requests, and the way of any metered request by its id. Never content."""
+"""`/requests`: slow, failed and refused requests, and the way of any metered request by its id. `/routing/decisions`: where
+calls went of late, and why. Never content.
+"""
 
 from typing import Any, ClassVar
 
@@ -13,8 +15,8 @@ from substrate.listings import Listing, choice_filter, moment_filter, text_filte
 from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
 from tenants.rest import principal
-from tenants.services import find_request, kept_requests, show_requests
-from tenants.types import TraceState
+from tenants.services import find_request, kept_decisions, kept_requests, show_decisions, show_requests
+from tenants.types import RequestPart, TraceState
 
 DOORS = ("v1", "ws", "rest")
 STATES = [each.value for each in TraceState]
@@ -113,10 +115,93 @@ class RequestsView(AtriumView):
         responses=answers({200: page_of("RequestPage", RequestOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
-        """Kept requests, the newest first; each for 14 days, or as long as the tenant's rules say."""
+        """Kept requests, the newest first; each for 14 days, or as long as the tenant's rules say.
+
+        Those that were neither slow nor failed nor refused are told for `state=sampled` alone: a few a minute, for a day.
+        """
         platform = wants_platform(request)
-        with kept_requests(principal=principal(request), platform=platform) as rows:
+        samples = TraceState.SAMPLED.value in request.query_params.get("state", "")
+        with kept_requests(principal=principal(request), platform=platform, samples=samples) as rows:
             return LISTING.answer(request, rows, show_requests, RequestOutput)
+
+
+class DecisionOutput(serializers.Serializer[Any]):
+    """Where one call went and why, as it was noted on its way.
+
+    `choice` is what decided the model, empty where the call named it. Each of `attempts` is one replica, in their order, with
+    the terms of its score (milliseconds and tokens) and its outcome.
+    """
+
+    id = serializers.CharField()
+    request_id = serializers.CharField()
+    tenant = serializers.CharField()
+    started_at = serializers.DateTimeField()
+    state = serializers.CharField()
+    model = serializers.CharField()
+    pool = serializers.CharField()
+    replica = serializers.CharField()
+    queue_ms = serializers.IntegerField()
+    first_byte_ms = serializers.IntegerField()
+    choice = serializers.DictField()
+    attempts = serializers.ListField(child=serializers.DictField())
+
+    def to_representation(self, instance: RequestPart) -> dict[str, Any]:
+        """The part's own fields, and what its hops say."""
+        names = [str(name) for name in self.fields]
+        plain = {name: getattr(instance, name) for name in names if name not in ("choice", "attempts")}
+        facts = [(hop.name, dict(hop.facts)) for hop in instance.hops]
+        return {
+            **plain,
+            "id": str(instance.id),
+            "choice": next((each for name, each in reversed(facts) if name == "choose"), {}),
+            "attempts": [each for name, each in facts if name == "attempt"],
+        }
+
+
+DECISIONS = Listing(
+    sorts={"started_at": "started_at", "first_byte_ms": "first_byte_ms", "queue_ms": "queue_ms"},
+    default="-started_at",
+    search=("request_id", "model", "replica"),
+    filters={
+        "model": text_filter("model", "The model that was asked for."),
+        "pool": text_filter("pool", "The pool that answered."),
+        "replica": text_filter("replica", "The id of the replica that answered."),
+        "from": moment_filter("started_at__gte", "Began at this moment or later."),
+        "to": moment_filter("started_at__lt", "Began before this moment."),
+    },
+    csv=(
+        "started_at",
+        "request_id",
+        "model",
+        "pool",
+        "replica",
+        "queue_ms",
+        "first_byte_ms",
+        "choice",
+        "attempts",
+    ),
+    file_name="decisions",
+)
+
+
+class DecisionsView(AtriumView):
+    """Where calls went of late, and why."""
+
+    required_permission: ClassVar[str] = "requests.read"
+
+    @extend_schema(
+        operation_id="routing_decisions",
+        parameters=[*DECISIONS.parameters(), SCOPE_PARAMETER],
+        responses=answers({200: page_of("DecisionPage", DecisionOutput), **CSV_FILE}),
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        """Calls that reached an engine, the newest first, each with what decided its model and replica.
+
+        All that were slow or failed, for 14 days; of the others a few a minute and process, for a day.
+        """
+        platform = wants_platform(request)
+        with kept_decisions(principal=principal(request), platform=platform) as rows:
+            return DECISIONS.answer(request, rows, show_decisions, DecisionOutput)
 
 
 class RequestView(AtriumView):

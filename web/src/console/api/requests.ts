@@ -2,7 +2,23 @@
 
 import { api, inScope } from "./client";
 
-export type RequestState = "slow" | "failed" | "refused" | "completed" | "cancelled";
+export type RequestState = "slow" | "failed" | "refused" | "sampled" | "completed" | "cancelled";
+
+/** Where one call went: each attempt is a replica with the terms of its score, in milliseconds and tokens. */
+export interface Decision {
+  id: string;
+  request_id: string;
+  tenant: string;
+  started_at: string;
+  state: RequestState;
+  model: string;
+  pool: string;
+  replica: string;
+  queue_ms: number;
+  first_byte_ms: number;
+  choice: Record<string, string | number | boolean>;
+  attempts: Partial<Record<"read_ms" | "load_ms" | "standing_ms" | "stranger_ms" | "trial_ms" | "cached_tokens", number>>[];
+}
 
 export interface KeptRequest {
   id: string;

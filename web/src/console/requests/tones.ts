@@ -7,6 +7,7 @@ export const TONES: Record<RequestState, Tone> = {
   slow: "warn",
   failed: "danger",
   refused: "plain",
+  sampled: "good",
   completed: "good",
   cancelled: "plain",
 };
