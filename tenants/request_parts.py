@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tenants.models import ApiKey, Membership, RequestTrace, Tenant, UsageRecord
-from tenants.types import RequestPart, TraceHop
+from tenants.types import RequestPart, TraceHop, TraceState
 
 # One request makes a few calls; an ingestion's share one id and may be many.
 MOST_PARTS = 100
+COMPLETED = "completed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ def _trace_part(row: RequestTrace, names: _Names, hops: tuple[TraceHop, ...]) ->
         api_key=names.key(row),
         door=row.door,
         route=row.route,
-        state=row.state,
+        # Why it was kept is nothing that came of it.
+        state=COMPLETED if row.state == TraceState.SAMPLED else row.state,
         status=row.status,
         error=row.error,
         model=row.model,

@@ -230,10 +230,11 @@ def test_a_run_is_found_by_the_id_of_its_frame(seen: Seen) -> None:
 
 def test_any_metered_request_is_found(seen: Seen) -> None:
     way = seen.look_up("plain-request-1")
-    assert way["traces"] == []
-    assert way["summary"]["traced"] is False
     assert way["summary"]["state"] == "completed"
-    assert [hop["name"] for hop in way["summary"]["hops"]][:2] == ["queue", "attempt"]
+    assert way["calls"][0]["traced"] is False
+    assert [hop["name"] for hop in way["calls"][0]["hops"]][:2] == ["queue", "attempt"]
+    # Of a tenant that asks little, the ways of quick calls are kept too.
+    assert [part["traced"] for part in way["traces"]] == [True]
 
 
 def test_the_list_is_of_the_tenant_alone(seen: Seen) -> None:

@@ -240,6 +240,7 @@ async def test_of_quick_requests_a_few_a_minute_are_kept(monkeypatch: pytest.Mon
         meters.finished(trail())
         meters.finished(trail(door="job", model="tiny"))
         meters.finished(trail(asker=None, model="tiny"))
+        meters.finished(trail(state="cancelled", model="tiny"))
 
     ask(4)
     moment[0] += meters_module.MINUTE_S

@@ -170,7 +170,8 @@ def test_samples_are_told_when_asked_for_and_go_after_a_day(tenant: Tenant) -> N
     assert set(found) == {"slow", "quick", "old"}
     assert get(admin, "/quick")["traces"][0]["traced"] is True
     assert forget_old_traces(clock=FrozenClock(NOW)) == 1
-    assert get(admin, "?state=sampled")["results"][0]["request_id"] == "quick"
+    (quick,) = get(admin, "?state=sampled")["results"]
+    assert (quick["request_id"], quick["state"]) == ("quick", "completed")
 
 
 def test_decisions_tell_where_calls_went_and_why(tenant: Tenant) -> None:
@@ -196,7 +197,7 @@ def test_decisions_tell_where_calls_went_and_why(tenant: Tenant) -> None:
         return list(answer.json()["results"])
 
     (went,) = decisions("?pool=gpu")
-    assert (went["request_id"], went["replica"], went["state"]) == ("went", "b", "sampled")
+    assert (went["request_id"], went["replica"], went["state"]) == ("went", "b", "completed")
     assert went["choice"] == {"by": "rule", "rule": "night"}
     assert [each["outcome"] for each in went["attempts"]] == ["unavailable", "ok"]
     assert went["attempts"][1]["read_ms"] == 12.5

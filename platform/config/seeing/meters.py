@@ -63,9 +63,7 @@ class PrometheusMeters:
         state = kept_as(trail, slow_ms=self._slow_ms) if worth_a_look and trail.door != "job" else None
         if state is not None:
             self._keep(trail, state)
-        elif (
-            self._samples < ALL_SAMPLES_A_MINUTE and (trail.model or trail.assistant) and trail.door != "job"
-        ):
+        elif self._samples < ALL_SAMPLES_A_MINUTE and trail.state == "completed" and trail.door != "job":
             self._sample(trail)
         self._schedule()
 
@@ -124,7 +122,9 @@ class PrometheusMeters:
 
     def _sample(self, trail: Trail) -> None:
         asker = trail.asker
-        if asker is None or self._kept[asker.tenant_id, TraceState.SAMPLED] >= SAMPLES_A_MINUTE:
+        if asker is None or not (trail.model or trail.assistant):
+            return
+        if self._kept[asker.tenant_id, TraceState.SAMPLED] >= SAMPLES_A_MINUTE:
             return
         self._kept[asker.tenant_id, TraceState.SAMPLED] += 1
         self._samples += 1

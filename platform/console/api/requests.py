@@ -125,7 +125,7 @@ class RequestsView(AtriumView):
             return LISTING.answer(request, rows, show_requests, RequestOutput)
 
 
-class DecisionOutput(serializers.Serializer[Any]):
+class CallDecisionOutput(serializers.Serializer[Any]):
     """Where one call went and why, as it was noted on its way.
 
     `choice` is what decided the model, empty where the call named it. Each of `attempts` is one replica, in their order, with
@@ -192,7 +192,7 @@ class DecisionsView(AtriumView):
     @extend_schema(
         operation_id="routing_decisions",
         parameters=[*DECISIONS.parameters(), SCOPE_PARAMETER],
-        responses=answers({200: page_of("DecisionPage", DecisionOutput), **CSV_FILE}),
+        responses=answers({200: page_of("CallDecisionPage", CallDecisionOutput), **CSV_FILE}),
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Calls that reached an engine, the newest first, each with what decided its model and replica.
@@ -201,7 +201,7 @@ class DecisionsView(AtriumView):
         """
         platform = wants_platform(request)
         with kept_decisions(principal=principal(request), platform=platform) as rows:
-            return DECISIONS.answer(request, rows, show_decisions, DecisionOutput)
+            return DECISIONS.answer(request, rows, show_decisions, CallDecisionOutput)
 
 
 class RequestView(AtriumView):
