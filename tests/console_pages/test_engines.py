@@ -1,6 +1,7 @@
 """Models and pools in the browser: an engine is tested, put into service, watched, drained, edited, removed."""
 
 import json
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -318,6 +319,7 @@ def stream(url: str, key: str, body: dict[str, Any]) -> bytes:
         return bytes(answer.read())
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("width", "appearance"), [(1440, "light"), (360, "dark")])
 def test_an_operator_sees_inside_a_pool_and_asks_where_a_call_would_go(
     installation: Any, open_console: OpenConsole, width: int, appearance: str
@@ -346,10 +348,13 @@ def test_an_operator_sees_inside_a_pool_and_asks_where_a_call_would_go(
             console.page.get_by_test_id("explain").click()
             expect(console.page.get_by_test_id("explained")).to_contain_text("at once", timeout=SOON_MS)
             expect(console.page.get_by_test_id("explained").get_by_role("listitem")).to_have_count(2)
-            # Where the calls went, and why: as soon as the spool has handed their ways over.
-            went = console.page.get_by_test_id("table-decisions")
-            expect(went.get_by_text(model).first).to_be_visible(timeout=SOON_MS)
-            expect(went.get_by_text("127.0.0.1:").first).to_be_visible()
+            # Where the calls went, and why. Of quick ones ten a minute of a tenant are kept: another test may have had them.
+            went = console.page.get_by_test_id("table-decisions").get_by_text(model).first
+            deadline = time.monotonic() + 75
+            while not went.is_visible() and time.monotonic() < deadline:
+                stream(server.url, key, asked)
+                console.page.wait_for_timeout(3000)
+            expect(went).to_be_visible()
             console.page.wait_for_timeout(4500)
             console.keep(f"pool-{width}")
             assert console.axe() == []
