@@ -163,6 +163,8 @@ def put_in_place(site: Site) -> int:
     """Give every living function of the site's file that holds it the code without it; how many there were."""
     codes = mutated_code(site)
     changed = 0
+    # What is frozen is not told, and the tests' own session freezes all that it has collected.
+    gc.unfreeze()
     for each in gc.get_objects():
         if type(each) is not FunctionType or each.__code__.co_filename != str(ROOT / site.path):
             continue
