@@ -45,7 +45,7 @@ from knowledge.models import KnowledgeBase
 from knowledge.services import create_knowledge_base
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
-from tenants.types import Principal, Role, UsageEntry, UsageState
+from tenants.types import Principal, Role, UsageState
 
 
 async def ask(desk: Desk, content: str = "How long is the notice period?", **given: Any) -> StartedRun:
@@ -94,9 +94,7 @@ async def test_a_run_tells_its_events_in_order(desk: Desk) -> None:
     stored = await message_of(desk, run)
     assert (stored.state, stored.content, stored.model) == (MessageState.COMPLETED, "w w w ", "tiny")
     assert stored.usage["total_tokens"] == 10
-    # Beside its usage the spool may hold the way that it took.
-    used = [entry for entry in desk.spool.entries if isinstance(entry, UsageEntry)]
-    assert [entry.origin for entry in used] == ["ws"]
+    assert [entry.origin for entry in desk.spool.entries] == ["ws"]
 
 
 async def test_started_is_in_the_log_when_start_returns(desk: Desk) -> None:

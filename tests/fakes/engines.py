@@ -20,7 +20,7 @@ from inference.types import (
     TokenUsage,
 )
 from kernel.errors import EngineUnavailable, Unavailable, UpstreamFailed
-from tenants.types import UsageEntry
+from tenants.types import SpoolEntry, UsageEntry
 
 
 @dataclass
@@ -119,18 +119,18 @@ class ScriptedEngine:
 
 @dataclass
 class RememberingSpool:
-    """A usage spool in memory; `failing` refuses everything, `slow_s` takes its time."""
+    """A usage spool in memory that keeps usage alone; `failing` refuses everything, `slow_s` takes its time."""
 
     entries: list[UsageEntry] = field(default_factory=list)
     failing: bool = False
     slow_s: float = 0.0
 
-    async def append(self, entry: UsageEntry) -> None:
-        """Remember."""
+    async def append(self, entry: SpoolEntry) -> None:
+        """Remember usage; let the ways of requests and the like go."""
         await asyncio.sleep(self.slow_s)
         if self.failing:
             raise Unavailable
-        if entry.record_id not in {each.record_id for each in self.entries}:
+        if isinstance(entry, UsageEntry) and entry.record_id not in {each.record_id for each in self.entries}:
             self.entries.append(entry)
 
 

@@ -101,6 +101,8 @@ def test_a_held_call_wakes_the_pool_and_is_answered_by_the_engine_that_it_had_st
     house.rest("PUT", f"/pools/{pool}/scaling", said)
     house.until(pool, "asleep", DECIDED_WITHIN_S)
     assert not house.listens()
+    # What the control plane says the gateway knows within two seconds.
+    time.sleep(2.5)
     began = time.monotonic()
     answer = requests.post(
         f"{house.demo.url}/v1/chat/completions",
