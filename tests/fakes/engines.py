@@ -20,7 +20,7 @@ from inference.types import (
     TokenUsage,
 )
 from kernel.errors import EngineUnavailable, Unavailable, UpstreamFailed
-from tenants.types import SpoolEntry, UsageEntry
+from tenants.types import SpoolEntry, TraceEntry, UsageEntry
 
 
 @dataclass
@@ -119,18 +119,20 @@ class ScriptedEngine:
 
 @dataclass
 class RememberingSpool:
-    """A usage spool in memory that keeps usage alone; `failing` refuses everything, `slow_s` takes its time."""
+    """A usage spool in memory that keeps all but the ways of requests; `failing` refuses everything, `slow_s` takes its time."""
 
     entries: list[UsageEntry] = field(default_factory=list)
     failing: bool = False
     slow_s: float = 0.0
 
     async def append(self, entry: SpoolEntry) -> None:
-        """Remember usage; let the ways of requests and the like go."""
+        """Remember, unless it is the way of a request."""
         await asyncio.sleep(self.slow_s)
         if self.failing:
             raise Unavailable
-        if isinstance(entry, UsageEntry) and entry.record_id not in {each.record_id for each in self.entries}:
+        if not isinstance(entry, TraceEntry) and entry.record_id not in {
+            each.record_id for each in self.entries
+        }:
             self.entries.append(entry)
 
 
