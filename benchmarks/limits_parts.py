@@ -146,7 +146,7 @@ async def steps(key: str) -> dict[str, float]:
         asked = time.perf_counter()
         admission = await admissions.admit(call, candidates, uuid7())
         admitted = time.perf_counter()
-        await admission.settle("bench", TokenUsage(12, 32), 76)
+        admission.settle("bench", TokenUsage(12, 32), 76)
         done = time.perf_counter()
         if number >= WARM:
             taken.append((known - begun, admitted - asked, done - admitted, known - begun + admitted - asked))

@@ -9,6 +9,7 @@ was settled and what is held by calls under way. A running line counts calls tha
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tenants.counted import Bound, Bucket, Done, Held, Sum, Tally
 from tenants.limit_types import (
     MINUTE_MS,
     Claim,
@@ -20,6 +21,7 @@ from tenants.limit_types import (
     Standing,
     Verdict,
     period_at,
+    standing_of,
 )
 
 # A call that was settled is known for this long; settling it again does nothing.
@@ -27,75 +29,8 @@ REMEMBER_MS = 300_000
 _NEVER_MS = 1 << 62
 # Callers of one tenant whose lines are looked up once.
 _MOST_BOUND = 1_024
-_UNKNOWN = Standing(0, 0, 0)
 _RATE, _RUNNING = LineKind.RATE, LineKind.RUNNING
-
-
-@dataclass(slots=True)
-class _Sum:
-    """A day or month of one line."""
-
-    settled: int
-    held: int = 0
-    seeded_ms: int = 0
-
-
-@dataclass(slots=True)
-class _Bucket:
-    """A rate: the debt that it had at `at_ms`."""
-
-    debt: int = 0
-    at_ms: int = 0
-
-    def debt_at(self, now_ms: int, limit: int) -> int:
-        """The debt that is left; never below 0."""
-        debt, since_ms = self.debt, now_ms - self.at_ms
-        if since_ms > 0:
-            debt -= limit * since_ms
-        return debt if debt > 0 else 0
-
-
-@dataclass(slots=True)
-class _Tally:
-    """How many calls of a line run."""
-
-    calls: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """Lines with the counters that they mean, each with its place among the lines and its limit, kind by kind.
-
-    Calls of one caller bring the same lines, so it is looked up once and holds for `from_ms` ≤ now < `until_ms`.
-    Sums come with the end of their day or month; `unseeded` are the places of those that nobody has told yet.
-    """
-
-    lines: tuple[Line, ...]
-    rates: tuple[tuple[int, _Bucket, int], ...]
-    running: tuple[tuple[int, _Tally, int], ...]
-    sums: tuple[tuple[int, _Sum, int, int], ...]
-    unseeded: tuple[int, ...]
-    from_ms: int
-    until_ms: int
-
-    def has_room(self) -> bool:
-        """Whether one more call may run."""
-        return not self.running or all(tally.calls < limit for _, tally, limit in self.running)
-
-    def run(self, change: int) -> None:
-        """So many more calls run."""
-        for _, tally, _ in self.running:
-            tally.calls += change
-
-
-@dataclass(slots=True)
-class _Held:
-    """A call under way: what it holds, and until when."""
-
-    claim: Claim
-    bound: _Bound
-    running: bool
-    expires_ms: int
+_ADMITTED = Outcome.ADMITTED
 
 
 @dataclass(slots=True)
@@ -117,13 +52,13 @@ class TenantCount:
 
     def __init__(self) -> None:
         """Nothing is counted and nothing seeded."""
-        self._rates: dict[str, _Bucket] = {}
-        self._sums: dict[tuple[LineKind, int, str], _Sum] = {}
-        self._running: dict[str, _Tally] = {}
-        self._calls: dict[str, _Held] = {}
-        self._done: dict[str, int] = {}
+        self._rates: dict[str, Bucket] = {}
+        self._sums: dict[tuple[LineKind, int, str], Sum] = {}
+        self._running: dict[str, Tally] = {}
+        self._calls: dict[str, Held] = {}
+        self._done = Done(REMEMBER_MS)
         # By the identity of the lines, which are kept with it.
-        self._bound: dict[int, _Bound] = {}
+        self._bound: dict[int, Bound] = {}
         # No reservation expires before this.
         self._soonest_ms = _NEVER_MS
 
@@ -131,21 +66,23 @@ class TenantCount:
         """Hold all that `claim` asks for, or nothing."""
         if now_ms >= self._soonest_ms:
             self._sweep(now_ms)
-        bound = self._bind(claim.lines, now_ms)
-        if bound.unseeded:
-            return Verdict(Outcome.UNSEEDED, (), unseeded=bound.unseeded)
-        debts = [bucket.debt_at(now_ms, limit) for _, bucket, limit in bound.rates]
-        if not _fits(bound, claim.values, debts):
-            refusal = _refused(bound, claim.values, debts, now_ms)
-            standings = self.read(claim.lines, now_ms=now_ms)
-            return Verdict(Outcome.REFUSED, standings, refused=refusal.index, wait_ms=refusal.wait_ms)
-        room = bound.has_room()
-        standings = _hold(bound, claim.values, debts, now_ms, running=room)
+        bound = self._bound.get(id(claim.lines))
+        if bound is None or not bound.from_ms <= now_ms < bound.until_ms:
+            bound = self._bind(claim.lines, now_ms)
+            if bound.unseeded:
+                return Verdict(Outcome.UNSEEDED, at_ms=now_ms, unseeded=bound.unseeded)
+        counts = _counts_with(bound, claim.values, now_ms)
+        if counts is None:
+            refusal = _refused(bound, claim.values, now_ms)
+            shown = tuple([self._count(line, now_ms) for line in claim.lines])
+            return Verdict(Outcome.REFUSED, shown, now_ms, refusal.index, refusal.wait_ms)
+        running = bound.has_room()
+        _hold(bound, claim.values, counts, now_ms, running=running)
         expires_ms = now_ms + lease_ms
-        self._calls[claim.id] = _Held(claim, bound, room, expires_ms)
+        self._calls[claim.id] = Held(claim, bound, running, expires_ms)
         if expires_ms < self._soonest_ms:
             self._soonest_ms = expires_ms
-        return Verdict(Outcome.ADMITTED, standings, running=room)
+        return Verdict(_ADMITTED, tuple(counts), now_ms, -1, 0, running)
 
     def forget_sums(self) -> None:
         """Nothing is seeded again. Rates stay what they are, and what calls hold is freed as ever."""
@@ -177,7 +114,7 @@ class TenantCount:
     def settle(self, settlement: Settlement, *, now_ms: int) -> bool:
         """Book what a call has used and free what it held; False when that was done before."""
         claim = settlement.claim
-        if self._was_done(claim.id, now_ms):
+        if not self._done.note(claim.id, now_ms):
             return False
         call = self._calls.pop(claim.id, None)
         if call is None:
@@ -188,7 +125,7 @@ class TenantCount:
 
     def read(self, lines: Sequence[Line], *, now_ms: int) -> tuple[Standing, ...]:
         """How each line stands."""
-        return tuple(self._standing(line, now_ms) for line in lines)
+        return tuple(standing_of(line, self._count(line, now_ms), now_ms) for line in lines)
 
     def seed(self, seeds: Iterable[Seed], *, replace: bool) -> None:
         """Give lines what ledger and spool say; those that are seeded already are left alone unless `replace`."""
@@ -196,7 +133,7 @@ class TenantCount:
             key = (seed.line.kind, seed.start_ms, seed.line.field)
             known = self._sums.get(key)
             if known is None:
-                self._sums[key] = _Sum(seed.used, seeded_ms=seed.at_ms)
+                self._sums[key] = Sum(seed.used, seeded_ms=seed.at_ms)
             elif replace:
                 known.settled, known.seeded_ms = seed.used, seed.at_ms
 
@@ -208,18 +145,16 @@ class TenantCount:
             del self._sums[key]
         self._bound.clear()
 
-    def _bind(self, lines: tuple[Line, ...], now_ms: int) -> _Bound:
+    def _bind(self, lines: tuple[Line, ...], now_ms: int) -> Bound:
         """The counters that `lines` mean now."""
-        known = self._bound.get(id(lines))
-        if known is not None and known.from_ms <= now_ms < known.until_ms:
-            return known
         rates, running, sums, unseeded = [], [], [], []
         from_ms, until_ms = -_NEVER_MS, _NEVER_MS
         for index, line in enumerate(lines):
             if line.kind is _RATE:
-                rates.append((index, self._rates.setdefault(line.field, _Bucket()), line.limit))
+                bucket = self._rates.setdefault(line.field, Bucket())
+                rates.append((index, bucket, line.limit, line.limit * MINUTE_MS))
             elif line.kind is _RUNNING:
-                running.append((index, self._running.setdefault(line.field, _Tally()), line.limit))
+                running.append((index, self._running.setdefault(line.field, Tally()), line.limit))
             else:
                 start_ms, end_ms = period_at(line, now_ms)
                 if start_ms != line.start_ms:
@@ -231,28 +166,24 @@ class TenantCount:
                 if found is None:
                     unseeded.append(index)
                 else:
-                    sums.append((index, found, line.limit, end_ms))
-        bound = _Bound(lines, tuple(rates), tuple(running), tuple(sums), tuple(unseeded), from_ms, until_ms)
+                    sums.append((index, found, line.limit))
+        bound = Bound(lines, tuple(rates), tuple(running), tuple(sums), tuple(unseeded), from_ms, until_ms)
         if not unseeded:
             if len(self._bound) >= _MOST_BOUND:
                 self._bound.clear()
             self._bound[id(lines)] = bound
         return bound
 
-    def _standing(self, line: Line, now_ms: int) -> Standing:
-        if line.kind is LineKind.RATE:
+    def _count(self, line: Line, now_ms: int) -> int:
+        """What the counter of a line shows; -1 of a day or month that is not seeded."""
+        if line.kind is _RATE:
             bucket = self._rates.get(line.field)
-            debt = bucket.debt_at(now_ms, line.limit) if bucket is not None else 0
-            used = -(-debt // MINUTE_MS)
-            return Standing(used, max(0, line.limit - used), -(-debt // line.limit))
-        if line.kind is LineKind.RUNNING:
+            return bucket.debt_at(now_ms, line.limit) if bucket is not None else 0
+        if line.kind is _RUNNING:
             tally = self._running.get(line.field)
-            used = tally.calls if tally is not None else 0
-            return Standing(used, max(0, line.limit - used), 0)
-        start, end = period_at(line, now_ms)
-        known = self._sums.get((line.kind, start, line.field))
-        used = known.settled + known.held if known else 0
-        return Standing(used, max(0, line.limit - used), max(0, end - now_ms), seeded=known is not None)
+            return tally.calls if tally is not None else 0
+        known = self._sums.get((line.kind, period_at(line, now_ms)[0], line.field))
+        return known.settled + known.held if known is not None else -1
 
     def _book_late(self, settlement: Settlement) -> None:
         """The reservation is gone (expired, or never made here): what was used still counts, unless a seed knew of it."""
@@ -270,77 +201,71 @@ class TenantCount:
             _free(self._calls.pop(each), None, now_ms)
         self._soonest_ms = min((call.expires_ms for call in self._calls.values()), default=_NEVER_MS)
 
-    def _was_done(self, call_id: str, now_ms: int) -> bool:
-        # Marks stand in order of time, so the old ones are in front.
-        while self._done:
-            oldest = next(iter(self._done))
-            if self._done[oldest] > now_ms:
-                break
-            del self._done[oldest]
-        if call_id in self._done:
-            return True
-        self._done[call_id] = now_ms + REMEMBER_MS
-        return False
+
+def _counts_with(bound: Bound, values: Sequence[int], now_ms: int) -> list[int] | None:
+    """What the counters of rates and sums would show with `values` on top, 0 of the others; None where one says no."""
+    counts = [0] * len(values)
+    for index, bucket, limit, most in bound.rates:
+        debt = bucket.debt
+        if debt:
+            since_ms = now_ms - bucket.at_ms
+            if since_ms > 0:
+                debt -= limit * since_ms
+                if debt < 0:
+                    debt = 0
+        debt += values[index] * MINUTE_MS
+        if debt > most:
+            return None
+        counts[index] = debt
+    for index, known, limit in bound.sums:
+        used = known.settled + known.held + values[index]
+        if used > limit:
+            return None
+        counts[index] = used
+    return counts
 
 
-def _fits(bound: _Bound, values: Sequence[int], debts: Sequence[int]) -> bool:
-    """Whether nothing says no to a call that asks for `values`. `debts` stand beside the rates."""
-    for (index, _, limit), debt in zip(bound.rates, debts):  # noqa: B905 - as many
-        if debt + (values[index] - limit) * MINUTE_MS > 0:
-            return False
-    for index, known, limit, _ in bound.sums:  # noqa: SIM110 - a generator takes twice as long
-        if known.settled + known.held + values[index] > limit:
-            return False
-    return True
-
-
-def _refused(bound: _Bound, values: Sequence[int], debts: Sequence[int], now_ms: int) -> _Refusal:
-    """What says no to a call that asks for `values` and does not fit. `debts` stand beside the rates."""
+def _refused(bound: Bound, values: Sequence[int], now_ms: int) -> _Refusal:
+    """What says no to a call that asks for `values` and does not fit."""
     refusal = _Refusal()
-    for (index, _, limit), debt in zip(bound.rates, debts, strict=True):
-        over = debt + (values[index] - limit) * MINUTE_MS
+    for index, bucket, limit, most in bound.rates:
+        over = bucket.debt_at(now_ms, limit) + values[index] * MINUTE_MS - most
         if over > 0:
             refusal.speak(index, -(-over // limit), terminal=False)
-    for index, known, limit, end_ms in bound.sums:
+    for index, known, limit in bound.sums:
         if known.settled + known.held + values[index] > limit:
+            _, end_ms = period_at(bound.lines[index], now_ms)
             refusal.speak(index, max(0, end_ms - now_ms), terminal=True)
     return refusal
 
 
-def _hold(
-    bound: _Bound, values: Sequence[int], debts: Sequence[int], now_ms: int, *, running: bool
-) -> tuple[Standing, ...]:
-    """Take what nothing says no to; how the lines stand then. `debts` stand beside the rates."""
-    standings: list[Standing] = [_UNKNOWN] * len(bound.lines)
-    for (index, bucket, limit), owed in zip(bound.rates, debts, strict=True):
-        debt = owed + values[index] * MINUTE_MS
-        bucket.debt, bucket.at_ms = debt, now_ms
-        used = -(-debt // MINUTE_MS)
-        standings[index] = Standing(used, limit - used if used < limit else 0, -(-debt // limit))
-    for index, known, limit, end_ms in bound.sums:
+def _hold(bound: Bound, values: Sequence[int], counts: list[int], now_ms: int, *, running: bool) -> None:
+    """Take what nothing says no to; `counts` are completed by what runs."""
+    for index, bucket, _, _ in bound.rates:
+        bucket.debt = counts[index]
+        bucket.at_ms = now_ms
+    for index, known, _ in bound.sums:
         known.held += values[index]
-        used = known.settled + known.held
-        reset_ms = end_ms - now_ms
-        standings[index] = Standing(used, limit - used, reset_ms if reset_ms > 0 else 0)
     if running:
         bound.run(1)
-    for index, tally, limit in bound.running:
-        used = tally.calls
-        standings[index] = Standing(used, limit - used if used < limit else 0, 0)
-    return tuple(standings)
+    for index, tally, _ in bound.running:
+        counts[index] = tally.calls
 
 
-def _free(call: _Held, used: Sequence[int] | None, now_ms: int) -> None:
+def _free(call: Held, used: Sequence[int] | None, now_ms: int) -> None:
     """What the call held is free; `used` is booked. Without it (the call's process died) rates stay as they are."""
     bound, held = call.bound, call.claim.values
-    for index, known, _, _ in bound.sums:
-        known.held -= held[index]
-        if used is not None:
-            known.settled += used[index]
-    if used is not None:
-        for index, bucket, limit in bound.rates:
-            if used[index] != held[index]:
-                debt = bucket.debt_at(now_ms, limit) + (used[index] - held[index]) * MINUTE_MS
-                bucket.debt, bucket.at_ms = debt if debt > 0 else 0, now_ms
     if call.running:
         bound.run(-1)
+    if used is None:
+        for index, known, _ in bound.sums:
+            known.held -= held[index]
+        return
+    for index, known, _ in bound.sums:
+        known.held -= held[index]
+        known.settled += used[index]
+    for index, bucket, limit, _ in bound.rates:
+        change = used[index] - held[index]
+        if change:
+            debt = bucket.debt_at(now_ms, limit) + change * MINUTE_MS
+            bucket.debt, bucket.at_ms = debt if debt > 0 else 0, now_ms

@@ -125,7 +125,7 @@ class Line:
     next_end_ms: int = 0
 
 
-class Claim(Struct, frozen=True):
+class Claim(Struct, frozen=True, gc=False):
     """What a call asks of the counters of its tenant. `values` stand beside `lines`: what each may be charged at most.
 
     Of a running line the value is 0. `id` is the call's own, unique.
@@ -137,7 +137,7 @@ class Claim(Struct, frozen=True):
     values: tuple[int, ...]
 
 
-class Settlement(Struct, frozen=True):
+class Settlement(Struct, frozen=True, gc=False):
     """What a call has used in the end, line by line. `at_ms` is when its usage went into the spool, Unix time."""
 
     claim: Claim
@@ -162,8 +162,8 @@ class Standing(Struct, frozen=True):
     seeded: bool = True
 
 
-class Verdict(Struct, frozen=True):
-    """Whether a claim is reserved; `standings` are its lines' after that.
+class Verdict(Struct, frozen=True, gc=False):
+    """Whether a claim is reserved; `counts` is what its lines' counters show after that, at `at_ms` (see `standing_of`).
 
     Of a refusal: `refused` is the index of the line that said no, `wait_ms` the time until it would say yes. `running`
     says that the call is counted among those that run (it is, too, when no line counts them). Unseeded: nothing is
@@ -171,7 +171,8 @@ class Verdict(Struct, frozen=True):
     """
 
     outcome: Outcome
-    standings: tuple[Standing, ...]
+    counts: tuple[int, ...] = ()
+    at_ms: int = 0
     refused: int = -1
     wait_ms: int = 0
     running: bool = False
@@ -273,6 +274,18 @@ def field_of(level: Level, subject: str, measure: Measure) -> str:
 def refused_by(claim: Claim, verdict: Verdict) -> Line:
     """The line that said no."""
     return claim.lines[verdict.refused]
+
+
+def standing_of(line: Line, count: int, at_ms: int) -> Standing:
+    """How a line stands whose counter shows `count`: of a rate its debt in milliseconds' shares, else what is used; -1 of
+    a day or month that is not seeded.
+    """
+    if line.kind is LineKind.RATE:
+        used = -(-count // MINUTE_MS)
+        return Standing(used, max(0, line.limit - used), -(-count // line.limit))
+    reset_ms = max(0, period_at(line, at_ms)[1] - at_ms) if line.kind >= LineKind.DAY else 0
+    used = max(0, count)
+    return Standing(used, max(0, line.limit - used), reset_ms, seeded=count >= 0)
 
 
 def sums_needed(lines: Sequence[Line], now_ms: int) -> list[tuple[Line, int, int]]:

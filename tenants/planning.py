@@ -3,20 +3,21 @@
 A plan is made once for a caller and the models it may reach, and lives until one of its days or months ends.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
+from operator import itemgetter
 
 from kernel.allowance import Allowance, RateTold
 from tenants.limit_types import (
+    MINUTE_MS,
     MOST,
     Level,
     Limit,
     Line,
     LineKind,
     Measure,
-    Standing,
     TenantLimits,
     field_of,
 )
@@ -55,12 +56,77 @@ class Charge:
     model: str
 
 
+# Takes (0, requests, tokens, money) and gives what each line counts of it.
+_Pick = Callable[[tuple[int, int, int, int]], tuple[int, ...]]
+
+
+class Charges:
+    """What calls take from lines. Worked out once, by which amount each line counts: calls are many."""
+
+    __slots__ = ("_bursts", "_by_model", "_elsewhere", "_least_burst", "_reserve")
+
+    def __init__(self, charges: Sequence[Charge]) -> None:
+        """`charges` stand beside the lines."""
+        self._reserve = _pick([each.unit for each in charges])
+        self._bursts = tuple(each.burst for each in charges)
+        self._least_burst = min(filter(None, self._bursts), default=_FOREVER_MS)
+        models = {each.model for each in charges if each.model}
+        self._elsewhere = _pick([_Unit.NOTHING if each.model else each.unit for each in charges])
+        self._by_model = {
+            model: _pick([each.unit if each.model in ("", model) else _Unit.NOTHING for each in charges])
+            for model in models
+        }
+
+    def reserved(self, tokens: int, cost: int) -> tuple[int, ...]:
+        """What a call that may use so many tokens and nano-units takes from each line, rates at most their whole burst."""
+        values = self._reserve((0, 1, tokens, cost))
+        if tokens <= self._least_burst:
+            return values
+        # A call that is longer than the whole burst gets in when the bucket is full; settled, it leaves a debt.
+        bounded = zip(values, self._bursts, strict=True)
+        return tuple([min(value, burst) if burst else value for value, burst in bounded])
+
+    def used(self, model: str, tokens: int, cost: int) -> tuple[int, ...]:
+        """What a call of `model` has used of each line; of lines of other models nothing: it went elsewhere."""
+        return self._by_model.get(model, self._elsewhere)((0, 1, tokens, cost))
+
+
+def _pick(units: Sequence[_Unit]) -> _Pick:
+    if len(units) == 1:
+        only = units[0]
+        return lambda amounts: (amounts[only],)
+    return itemgetter(*units)
+
+
+class ToldRate:
+    """The rates of one measure, of which callers hear of the tightest."""
+
+    __slots__ = ("_rates",)
+
+    def __init__(self, lines: Sequence[tuple[int, Line]]) -> None:
+        """Lines with their places; there is one at least."""
+        self._rates = tuple((index, line.limit, line.limit * MINUTE_MS) for index, line in lines)
+
+    def tell(self, counts: Sequence[int]) -> RateTold:
+        """The one that leaves least, by what the counters show."""
+        rates = self._rates
+        index, tightest, most = rates[0]
+        least = most - counts[index]
+        for index, limit, most in rates:
+            room = most - counts[index]
+            if room < least:
+                tightest, least = limit, room
+        debt = tightest * MINUTE_MS - least
+        return RateTold(tightest, least // MINUTE_MS if least > 0 else 0, -(-debt // tightest))
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Plan:
     """The lines of a call beside the rules they come from. `limits` is what it was made of, `tenant` its tenant's id.
 
-    `charges` stand beside `lines`; `told_requests` and `told_tokens` are the indexes of the rates that callers hear of,
-    `soft` those of soft limits with their amounts and names. All of it is worked out once: calls are many.
+    `place` is where its calls stand in line: the tenant and the names of the counters that say how many may run at once.
+    `soft` are the lines with soft limits: their place, what their counters show at most below it, and the name. All of it
+    is worked out once.
     """
 
     limits: TenantLimits
@@ -68,50 +134,24 @@ class Plan:
     rules: tuple[Limit, ...]
     lines: tuple[Line, ...]
     ends_ms: int
-    running_fields: tuple[str, ...]
-    charges: tuple[Charge, ...]
-    told_requests: tuple[int, ...]
-    told_tokens: tuple[int, ...]
+    place: tuple[str, tuple[str, ...]]
+    charges: Charges
+    told_requests: ToldRate | None
+    told_tokens: ToldRate | None
     soft: tuple[tuple[int, int, str], ...]
 
-    @property
-    def counts_running(self) -> bool:
-        """Whether any line says how many calls may run at once."""
-        return bool(self.running_fields)
-
-    def values(self, *, tokens: int, cost: int, model: str | None = None) -> tuple[int, ...]:
-        """What a call of so many tokens and nano-units takes from each line, rates at most their whole burst.
-
-        With `model` lines of other models take nothing: the call went elsewhere.
-        """
-        amounts = (0, 1, tokens, cost)
-        if model is None:
-            # A call that is longer than the whole burst gets in when the bucket is full; settled, it leaves a debt.
-            return tuple(
-                [each.burst if 0 < each.burst < tokens else amounts[each.unit] for each in self.charges]
-            )
-        return tuple(
-            [0 if each.model and each.model != model else amounts[each.unit] for each in self.charges]
-        )
-
-    def allowance(self, standings: Sequence[Standing]) -> Allowance:
-        """What the caller is told: the tightest rates, and the soft limits that are passed."""
-        passed = [name for index, soft, name in self.soft if standings[index].used >= soft]
+    def allowance(self, counts: Sequence[int]) -> Allowance:
+        """What the caller is told: the tightest rates, and the soft limits that are passed. `counts` are of its lines."""
+        passed = ""
+        for index, below, name in self.soft:
+            if counts[index] > below:
+                passed = f"{passed}, {name}" if passed else name
+        requests, tokens = self.told_requests, self.told_tokens
         return Allowance(
-            requests=self._told(self.told_requests, standings),
-            tokens=self._told(self.told_tokens, standings),
-            warning=", ".join(passed) if passed else "",
+            requests.tell(counts) if requests is not None else None,
+            tokens.tell(counts) if tokens is not None else None,
+            passed,
         )
-
-    def _told(self, indexes: Sequence[int], standings: Sequence[Standing]) -> RateTold | None:
-        if not indexes:
-            return None
-        tightest = indexes[0]
-        standing = standings[tightest]
-        for index in indexes:
-            if standings[index].remaining < standing.remaining:
-                tightest, standing = index, standings[index]
-        return RateTold(self.lines[tightest].limit, standing.remaining, standing.reset_ms)
 
 
 def _charge(rule: Limit, line: Line) -> Charge:
@@ -141,12 +181,15 @@ def make_plan(limits: TenantLimits, subjects: Subjects, now: datetime, *, spare:
         rules=rules,
         lines=lines,
         ends_ms=min((line.end_ms for line in lines if line.end_ms), default=_FOREVER_MS),
-        running_fields=tuple(line.field for line in lines if line.kind is LineKind.RUNNING),
-        charges=tuple(_charge(rule, line) for rule, line in zip(rules, lines, strict=True)),
-        told_requests=_indexes(rules, Measure.REQUESTS_PER_MINUTE),
-        told_tokens=_indexes(rules, Measure.TOKENS_PER_MINUTE),
+        place=(
+            str(limits.tenant_id),
+            tuple(line.field for line in lines if line.kind is LineKind.RUNNING),
+        ),
+        charges=Charges([_charge(rule, line) for rule, line in zip(rules, lines, strict=True)]),
+        told_requests=_told(rules, lines, Measure.REQUESTS_PER_MINUTE),
+        told_tokens=_told(rules, lines, Measure.TOKENS_PER_MINUTE),
         soft=tuple(
-            (index, rule.soft, f"{rule.level.value}/{rule.measure.value}")
+            (index, _below(rule.soft, rule.measure.kind), f"{rule.level.value}/{rule.measure.value}")
             for index, rule in enumerate(rules)
             if rule.soft is not None
         ),
@@ -157,8 +200,14 @@ def _less(rule: Limit) -> Limit:
     return rule if rule.hard is None else replace(rule, hard=rule.hard * (100 - KEPT_BACK) // 100)
 
 
-def _indexes(rules: Sequence[Limit], measure: Measure) -> tuple[int, ...]:
-    return tuple(index for index, rule in enumerate(rules) if rule.measure is measure)
+def _told(rules: Sequence[Limit], lines: Sequence[Line], measure: Measure) -> ToldRate | None:
+    found = [(index, lines[index]) for index, rule in enumerate(rules) if rule.measure is measure]
+    return ToldRate(found) if found else None
+
+
+def _below(soft: int, kind: LineKind) -> int:
+    """What a counter shows at most while less than `soft` is used."""
+    return (soft - 1) * MINUTE_MS if kind is LineKind.RATE else soft - 1
 
 
 def line_of(rule: Limit, now: datetime, timezone: str) -> Line:

@@ -32,6 +32,10 @@ class KeyFinder(Protocol):
 class LimitFinder(Protocol):
     """Finds the limits of a tenant, from memory when it can."""
 
+    def peek(self, tenant: str) -> tuple[bool, TenantLimits | None]:
+        """Whether memory knows of the tenant of this id, and its limits, None when it has none."""
+        ...
+
     async def find(self, tenant_id: uuid.UUID) -> TenantLimits | None:
         """The limits of a tenant, None when it has none. Raises Unavailable when they cannot be loaded."""
         ...
@@ -104,15 +108,15 @@ class Counters(Protocol):
         """
         ...
 
-    async def settle(self, settlement: Settlement) -> None:
+    def settle(self, settlement: Settlement) -> None:
         """Book what the call has used and free what it held; done twice it counts once.
 
-        Where the counters are out of reach it is kept and done later.
+        It is told and not waited for: where the counters are out of reach it is kept and done later.
         """
         ...
 
-    async def refund(self, claim: Claim) -> None:
-        """Free all that is held, requests of the minute included: the call was refused."""
+    def refund(self, claim: Claim) -> None:
+        """Free all that is held, requests of the minute included: the call was refused. Told and not waited for."""
         ...
 
     async def read(self, tenant: str, lines: Sequence[Line]) -> tuple[Standing, ...]:

@@ -1,5 +1,6 @@
 """The one mapping of errors to OpenAI's wire form: status, headers, body; and the event that ends a broken stream."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -100,10 +101,21 @@ def allowance_headers(allowance: Allowance | None) -> list[Header]:
 def _rate_headers(names: tuple[bytes, bytes, bytes], told: RateTold) -> tuple[Header, ...]:
     limit, remaining, reset = names
     return (
-        (limit, b"%d" % told.limit),
+        (limit, _whole(told.limit)),
         (remaining, b"%d" % told.remaining),
-        (reset, b"%.9gs" % (told.reset_ms / 1000)),
+        (reset, _seconds(told.reset_ms)),
     )
+
+
+# Limits are few, and a rate that is used a little is whole again within some milliseconds.
+@functools.lru_cache(maxsize=1024)
+def _whole(number: int) -> bytes:
+    return b"%d" % number
+
+
+@functools.lru_cache(maxsize=4096)
+def _seconds(milliseconds: int) -> bytes:
+    return b"%.9gs" % (milliseconds / 1000)
 
 
 def error_event(error: AtriumError) -> bytes:

@@ -63,12 +63,13 @@ class RedisScheduler:
             redis.asyncio.Redis.from_url(
                 url,
                 protocol=2,
-                socket_timeout=TIMEOUT_S,
+                socket_timeout=None,
                 socket_connect_timeout=TIMEOUT_S,
                 retry=Retry(NoBackoff(), 0),
             ),
             timeout_s=TIMEOUT_S,
             unreachable=Unreachable,
+            refused=redis.exceptions.ResponseError,
             forgotten=redis.exceptions.NoScriptError,
         )
         self._grants = Grants(url, timeout_s=TIMEOUT_S)

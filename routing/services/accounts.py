@@ -198,9 +198,9 @@ class Account:
                 note_hop("settle", began, _settlement(entry))
         finally:
             if self.progress.admission is not None:
-                await self._close_admission(self.progress.admission, entry)
+                self._close_admission(self.progress.admission, entry)
 
-    async def _close_admission(self, admission: Admission, entry: UsageEntry | None) -> None:
+    def _close_admission(self, admission: Admission, entry: UsageEntry | None) -> None:
         """Tell the counters what was used; a call that nobody could answer costs nothing, its request included."""
         settled = self.settled
         prompt, answer, cost = self._earlier
@@ -211,14 +211,14 @@ class Account:
             or (entry.state is UsageState.FAILED and not settled.used_anything)
         ):
             if not prompt + answer:
-                await admission.refund()
+                admission.refund()
                 return
             usage = TokenUsage(0, 0)
         else:
             usage, cost = settled.usage, cost + settled.cost_nano
         # One call has one settlement: what attempts have used that are not shown counts with what is.
         whole = TokenUsage(usage.prompt_tokens + prompt, usage.completion_tokens + answer)
-        await admission.settle(model, whole, cost)
+        admission.settle(model, whole, cost)
 
     def _make_entry(self, state: UsageState, error: str) -> UsageEntry | None:
         """The entry of a call that has reached an engine."""

@@ -17,7 +17,6 @@ import structlog
 from msgspec.structs import replace
 
 from inference.types import ModelSpec, Surface, TokenUsage
-from kernel.allowance import Allowance
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, unix_ms
 from kernel.errors import QuotaExhausted, RateLimited, Unavailable
@@ -25,7 +24,7 @@ from kernel.streams import Supervisor
 from routing.eligibility import Candidate
 from routing.limits import estimate_answer, estimate_tokens
 from routing.ports import Scheduler
-from routing.services.places import Lines, Place
+from routing.services.places import Lines
 from routing.types import Lease, ModelCall, Ticket
 from tenants.limit_types import Claim, Level, LineKind, Measure, Outcome, Settlement, Verdict
 from tenants.ports import Counters
@@ -39,7 +38,9 @@ PATIENCE_S = 0.05
 # An emptied Redis may lose what it was just told.
 MOST_SEEDINGS = 3
 BUSY_RETRY_S = 1.0
-_NOTHING_TOLD = Allowance()
+NO_MODELS: frozenset[str] = frozenset()
+_ADMITTED, _UNSEEDED = Outcome.ADMITTED, Outcome.UNSEEDED
+_EMBEDDINGS = Surface.EMBEDDINGS
 # What a call holds of these depends on the model.
 _BY_MODEL = frozenset(
     {
@@ -56,7 +57,8 @@ class Admissions:
     """All limited calls of this process."""
 
     def __init__(self) -> None:
-        """Nothing runs before the first limited call."""
+        """Nothing runs before the first limited call. It belongs to the running loop."""
+        self.loop = asyncio.get_running_loop()
         self.lines = Lines()
         self._plans = Plans()
         self._live: dict[str, Admission] = {}
@@ -79,16 +81,23 @@ class Admissions:
         Unavailable.
         """
         models = {candidate.model.id: candidate.model for candidate in candidates}
+        counters: Counters = backends["counters"]
+        all_of_them = len(models)
         while True:
             plan = await self._plans.find(call.principal, tuple(models), spare=call.copy)
             if plan is None:
                 return None
             if plan.limits.recount:
                 self._recount(plan)
-            admission = Admission(self, plan, call, models, call_id)
-            verdict = await admission.reserve()
-            if verdict.outcome is Outcome.ADMITTED:
-                self._live[admission.claim.id] = admission
+            values = plan.charges.reserved(*_estimate(call, models))
+            claim = Claim(call_id.hex, plan.tenant, plan.lines, values)
+            verdict = await counters.reserve(claim)
+            if verdict.outcome is _UNSEEDED:
+                verdict = await self._reserve_seeded(counters, plan, claim)
+            if verdict.outcome is _ADMITTED:
+                left = frozenset(models) if len(models) < all_of_them else NO_MODELS
+                admission = Admission(self, counters, plan, claim, verdict, left)
+                self._live[claim.id] = admission
                 if not self._beating:
                     self._beating = True
                     self.run("limits_heartbeat", self._beat_forever())
@@ -100,6 +109,15 @@ class Admissions:
                 del models[_dearest_stand_in(call, models)]
             else:
                 raise _refusal(plan, verdict)
+
+    async def _reserve_seeded(self, counters: Counters, plan: Plan, claim: Claim) -> Verdict:
+        """Hold all or nothing, once the counters were told what was used before. Raises Unavailable when nobody knows."""
+        for _ in range(MOST_SEEDINGS):
+            await self.seed(plan)
+            verdict = await counters.reserve(claim)
+            if verdict.outcome is not _UNSEEDED:
+                return verdict
+        raise Unavailable("What was used of this budget is not known at the moment.", retry_after_s=1.0)
 
     async def seed(self, plan: Plan) -> None:
         """Tell the counters what the plan's days and months have counted. Raises Unavailable.
@@ -127,26 +145,30 @@ class Admissions:
         if self._live.pop(admission.claim.id, None) is not None and admission.place[1]:
             self.lines.wake(admission.claim.tenant)
 
-    def note_wait(self, admission: "Admission", loop: asyncio.AbstractEventLoop) -> None:
-        """The call waits for its engine: it gives its place up once that has taken longer than a moment."""
-        self._waiting[admission.claim.id] = admission, loop.time()
+    def note_wait(self, admission: "Admission") -> float:
+        """The call waits for its engine, since the time that is returned: it gives its place up once that has taken longer
+        than a moment.
+        """
+        now = self.loop.time()
+        self._waiting[admission.claim.id] = admission, now
         if self._look is None:
-            self._look = loop.call_later(PATIENCE_S, self._look_after, loop, context=Context())
+            self._look = self.loop.call_later(PATIENCE_S, self._look_after, context=Context())
+        return now
 
     def note_slot(self, admission: "Admission") -> None:
         """The call waits no longer."""
         self._waiting.pop(admission.claim.id, None)
 
     # In a context of its own: it works for all calls, and its log lines are no request's.
-    def _look_after(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look_after(self) -> None:
         self._look = None
-        long_ago = loop.time() - PATIENCE_S
+        long_ago = self.loop.time() - PATIENCE_S
         for id, (admission, since) in list(self._waiting.items()):
             if since <= long_ago:
                 del self._waiting[id]
                 admission.let_go()
         if self._waiting:
-            self._look = loop.call_later(PATIENCE_S, self._look_after, loop, context=Context())
+            self._look = self.loop.call_later(PATIENCE_S, self._look_after, context=Context())
 
     def run(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run `work` in the background."""
@@ -169,67 +191,61 @@ class Admissions:
 
 
 class Admission:
-    """What one call holds of its limits, from its acceptance to its settlement."""
+    """What one call holds of its limits, from its acceptance to its settlement.
 
-    __slots__ = (
-        "_all",
-        "_counters",
-        "_counts_running",
-        "_plan",
-        "_running",
-        "allowance",
-        "claim",
-        "models",
-        "place",
-    )
+    `left` are the models that may still answer it, where others would have asked for more than is there; else empty.
+    """
+
+    __slots__ = ("_all", "_counters", "_plan", "_running", "allowance", "claim", "left", "place")
 
     def __init__(
         self,
         all_calls: Admissions,
+        counters: Counters,
         plan: Plan,
-        call: ModelCall,
-        models: Mapping[str, ModelSpec],
-        call_id: uuid.UUID,
+        claim: Claim,
+        verdict: Verdict,
+        left: frozenset[str],
     ) -> None:
-        """Nothing is held before `reserve`. The estimate is that of the dearest of `models`."""
+        """`verdict` says that `claim` is held."""
         self._all = all_calls
+        self._counters = counters
         self._plan = plan
-        self._counters: Counters = backends["counters"]
-        self._counts_running = plan.counts_running
-        self._running = False
-        tokens, cost = _estimate(call, models)
-        self.claim = Claim(
-            call_id.hex,
-            plan.tenant,
-            plan.lines,
-            plan.values(tokens=tokens, cost=cost),
-        )
-        self.models = frozenset(models)
-        self.allowance = _NOTHING_TOLD
-        self.place: Place = (plan.tenant, plan.running_fields)
-
-    async def reserve(self) -> Verdict:
-        """Hold all or nothing. Raises Unavailable when it cannot be known what was used."""
-        for _ in range(MOST_SEEDINGS):
-            verdict = await self._counters.reserve(self.claim)
-            if verdict.outcome is not Outcome.UNSEEDED:
-                self._running = verdict.running
-                self.allowance = self._plan.allowance(verdict.standings)
-                return verdict
-            await self._all.seed(self._plan)
-        raise Unavailable("What was used of this budget is not known at the moment.", retry_after_s=1.0)
+        self._running = verdict.running
+        self.claim = claim
+        self.left = left
+        self.allowance = plan.allowance(verdict.counts)
+        self.place = plan.place
 
     async def acquire(self, scheduler: Scheduler, ticket: Ticket) -> Lease:
         """A slot of an engine, and with it the call's place among those that run. Raises as the scheduler, RateLimited."""
-        if not self._counts_running:
+        if not self.place[1]:
             return await scheduler.acquire(ticket)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        lines, loop = self._all.lines, self._all.loop
+        if not self._running or lines.waits(self.place):
+            return await self._acquire_in_line(scheduler, ticket, loop.time())
+        began = self._all.note_wait(self)
+        try:
+            lease = await scheduler.acquire(ticket)
+        finally:
+            self._all.note_slot(self)
+        if self._running:
+            return lease
+        if await self._take_place():
+            return _waited_since(lease, began, loop.time(), known=True)
+        # Its place went to another meanwhile: the slot is for who can use it.
+        await scheduler.release(lease, unused=True)
+        return await self._acquire_in_line(scheduler, ticket, began, attempt=1)
+
+    async def _acquire_in_line(
+        self, scheduler: Scheduler, ticket: Ticket, began: float, attempt: int = 0
+    ) -> Lease:
+        """A slot and a place, once it is this call's turn; it began to wait at `began`."""
+        loop = self._all.loop
         deadline = began + ticket.wait_s
-        if self._running and self._all.lines.waits(self.place):
+        if self._running:
             # Others came before.
             await self._step_aside()
-        attempt = 0
         while True:
             if not self._running and not await self._all.lines.wait(self.place, self._take_place, deadline):
                 raise RateLimited(
@@ -237,7 +253,7 @@ class Admission:
                     retry_after_s=BUSY_RETRY_S,
                     allowance=self.allowance,
                 )
-            self._all.note_wait(self, loop)
+            self._all.note_wait(self)
             try:
                 left = max(0.0, deadline - loop.time())
                 asked = replace(ticket, id=f"{ticket.id}-{attempt}", wait_s=left) if attempt else ticket
@@ -245,23 +261,19 @@ class Admission:
             finally:
                 self._all.note_slot(self)
             if self._running or await self._take_place():
-                waited_ms = lease.waited_ms if not attempt and lease.waited_ms else 0.0
-                total_ms = (loop.time() - began) * 1000
-                return replace(lease, waited_ms=total_ms) if total_ms - waited_ms > 1 else lease
-            # Its place went to another meanwhile: the slot is for who can use it.
+                return _waited_since(lease, began, loop.time(), known=not attempt)
             await scheduler.release(lease, unused=True)
             attempt += 1
 
-    async def settle(self, model: str, usage: TokenUsage, cost: int) -> None:
+    def settle(self, model: str, usage: TokenUsage, cost: int) -> None:
         """Book what the call has used of `model`, whose usage is in the spool. Done once."""
-        tokens = usage.prompt_tokens + usage.completion_tokens
-        values = self._plan.values(tokens=tokens, cost=cost, model=model)
-        await self._counters.settle(Settlement(self.claim, values, unix_ms(SYSTEM_CLOCK)))
+        values = self._plan.charges.used(model, usage.prompt_tokens + usage.completion_tokens, cost)
+        self._counters.settle(Settlement(self.claim, values, unix_ms(SYSTEM_CLOCK)))
         self._all.forget(self)
 
-    async def refund(self) -> None:
+    def refund(self) -> None:
         """The call was refused, or nobody could answer it: it costs nothing."""
-        await self._counters.refund(self.claim)
+        self._counters.refund(self.claim)
         self._all.forget(self)
 
     async def _take_place(self) -> bool:
@@ -277,6 +289,13 @@ class Admission:
         self._running = False
         await self._counters.renew(self.claim, running=False)
         self._all.lines.wake(self.claim.tenant)
+
+
+def _waited_since(lease: Lease, began: float, now: float, *, known: bool) -> Lease:
+    """`lease` with the whole wait since `began`; `known` says that its own was a part of that."""
+    waited_ms = lease.waited_ms if known and lease.waited_ms else 0.0
+    total_ms = (now - began) * 1000
+    return replace(lease, waited_ms=total_ms) if total_ms - waited_ms > 1 else lease
 
 
 def _dearest_stand_in(call: ModelCall, models: Mapping[str, ModelSpec]) -> str:
@@ -295,7 +314,7 @@ def _estimate(call: ModelCall, models: Mapping[str, ModelSpec]) -> tuple[int, in
     tokens = cost = 0
     for model in models.values():
         answer = 0
-        if call.surface is not Surface.EMBEDDINGS:
+        if call.surface is not _EMBEDDINGS:
             answer = estimate_answer(call.max_tokens, prompt, model.context_length)
         price = prompt * model.input_price_nano + answer * model.output_price_nano
         if prompt + answer > tokens:
@@ -320,7 +339,7 @@ def _refusal(plan: Plan, verdict: Verdict) -> RateLimited | QuotaExhausted:
     )
     kind = RateLimited if line.kind is LineKind.RATE else QuotaExhausted
     wait_s = verdict.wait_ms / 1000
-    return kind(words, retry_after_s=wait_s, allowance=plan.allowance(verdict.standings))
+    return kind(words, retry_after_s=wait_s, allowance=plan.allowance(verdict.counts))
 
 
 def _report(name: str, error: BaseException) -> None:

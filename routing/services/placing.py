@@ -275,8 +275,8 @@ async def _admitted(call: ModelCall, progress: Progress, liken: Liken | None) ->
     candidates = choice.candidates
     admissions: Admissions = backends["admissions"]
     admission = progress.admission = await admissions.admit(call, candidates, progress.call_id)
-    if admission is not None:
-        candidates = [candidate for candidate in candidates if candidate.model.id in admission.models]
+    if admission is not None and admission.left:
+        candidates = [candidate for candidate in candidates if candidate.model.id in admission.left]
     progress.ladder = find_ladder(call, policy, choice, candidates)
     return candidates
 

@@ -6,7 +6,8 @@ field~ → held, field@ → when it was seeded), `running` (hash: field → coun
 of the server's clock. A field of a sum that is not there is not seeded: so an emptied Redis knows that it knows nothing.
 """
 
-# What every script begins with. ARGV[1] is the time, 0 for the server's own (tests give their own).
+# What every script begins with. ARGV[1] is the time, 0 for the server's own (tests give their own). Calls of commands are
+# what a script takes its time for, so fields of one key are read by one command and written by one.
 _SHARED = """
 local prefix = KEYS[1]
 local now = tonumber(ARGV[1])
@@ -18,51 +19,107 @@ local RATE, RUNNING, DAY = 0, 1, 2
 local MINUTE = 60000
 local rates, running = prefix .. 'rates', prefix .. 'running'
 local calls, leases, done = prefix .. 'calls', prefix .. 'leases', prefix .. 'done'
+local max, format = math.max, string.format
 
 -- A line is {kind, field, limit, start, end, end of the next period}.
-local function sums(line, start) return prefix .. 'sums:' .. line[1] .. ':' .. string.format('%.0f', start) end
-
 local function period(line, at)
   if at < line[5] then return line[4], line[5] end
   return line[5], line[6]
 end
 
-local function debt_of(line)
-  local found = redis.call('HMGET', rates, line[2], line[2] .. '@')
-  if not found[1] then return 0 end
-  return math.max(0, tonumber(found[1]) - line[3] * math.max(0, now - tonumber(found[2])))
+-- What the counters of lines show: of a rate its debt, of a sum what is settled and held (-1: it is not seeded), of a
+-- running line the calls. Then what is held of each sum, the key of each line, and where its period starts: the present
+-- one, unless `starts` says so.
+local function look(lines, starts)
+  local shown, held, keys, begun, fields, places = {}, {}, {}, {}, {}, {}
+  local sums = {}
+  for i, line in ipairs(lines) do
+    local kind, key, beside = line[1], running, '@'
+    begun[i] = 0
+    if kind == RATE then
+      key = rates
+    elseif kind ~= RUNNING then
+      local start = starts and starts[i] or period(line, now)
+      local of_kind = sums[kind] or {}
+      key = of_kind[start]
+      if not key then
+        key = prefix .. 'sums:' .. kind .. ':' .. format('%.0f', start)
+        of_kind[start], sums[kind] = key, of_kind
+      end
+      begun[i], beside = start, '~'
+    end
+    keys[i] = key
+    local asked, at = fields[key], places[key]
+    if not asked then
+      asked, at = {}, {}
+      fields[key], places[key] = asked, at
+    end
+    local n = #at + 1
+    at[n], asked[2 * n - 1], asked[2 * n] = i, line[2], line[2] .. beside
+  end
+  for key, asked in pairs(fields) do
+    local found = redis.call('HMGET', key, unpack(asked))
+    for n, i in ipairs(places[key]) do
+      local first, second = found[2 * n - 1], found[2 * n]
+      local kind = lines[i][1]
+      if kind == RATE then
+        shown[i] = first and max(0, first - lines[i][3] * max(0, now - second)) or 0
+      elseif kind == RUNNING then
+        shown[i] = tonumber(first or 0)
+      else
+        held[i] = tonumber(second or 0)
+        shown[i] = first and first + held[i] or -1
+      end
+    end
+  end
+  return shown, held, keys, begun
 end
 
-local function owe(line, debt)
-  redis.call('HSET', rates, line[2], string.format('%.0f', debt), line[2] .. '@', string.format('%.0f', now))
+-- Note that a field is to have a value; `write` writes all that was noted. Counts of calls that run go when they are 0.
+local function note(changes, key, field, value)
+  local list = changes[key]
+  if not list then
+    list = {}
+    changes[key] = list
+  end
+  local n = #list
+  list[n + 1], list[n + 2] = field, format('%.0f', value)
 end
 
-local function count(line, change)
-  if redis.call('HINCRBY', running, line[2], change) <= 0 then redis.call('HDEL', running, line[2]) end
+local function write(changes)
+  for key, list in pairs(changes) do redis.call('HSET', key, unpack(list)) end
 end
 
-local function running_of(line) return tonumber(redis.call('HGET', running, line[2]) or 0) end
+local function note_running(changes, gone, field, value)
+  if value > 0 then note(changes, running, field, value) else gone[#gone + 1] = field end
+end
+
+local function drop_running(gone)
+  if #gone > 0 then redis.call('HDEL', running, unpack(gone)) end
+end
 
 -- What a call held is free; `used` is booked. Without it (the call's process died) rates stay as they are.
 local function free(call, packed, used)
   local record = cmsgpack.unpack(packed)
   local lines, values = cmsgpack.unpack(record[1]), cmsgpack.unpack(record[2])
+  local shown, held, keys = look(lines, record[3])
+  local changes, gone = {}, {}
   for i, line in ipairs(lines) do
-    local kind = line[1]
+    local kind, field = line[1], line[2]
     if kind == RATE then
       if used and used[i] ~= values[i] then
-        owe(line, math.max(0, debt_of(line) + (used[i] - values[i]) * MINUTE))
+        note(changes, rates, field, max(0, shown[i] + (used[i] - values[i]) * MINUTE))
+        note(changes, rates, field .. '@', now)
       end
     elseif kind == RUNNING then
-      if record[4] then count(line, -1) end
-    else
-      local key = sums(line, record[3][i])
-      if redis.call('HEXISTS', key, line[2]) == 1 then
-        redis.call('HINCRBY', key, line[2] .. '~', string.format('%.0f', -values[i]))
-        if used then redis.call('HINCRBY', key, line[2], string.format('%.0f', used[i])) end
-      end
+      if record[4] then note_running(changes, gone, field, shown[i] - 1) end
+    elseif shown[i] >= 0 then
+      note(changes, keys[i], field .. '~', held[i] - values[i])
+      if used then note(changes, keys[i], field, shown[i] - held[i] + used[i]) end
     end
   end
+  write(changes)
+  drop_running(gone)
   redis.call('HDEL', calls, call)
   redis.call('ZREM', leases, call)
 end
@@ -73,36 +130,18 @@ local function sweep()
     if packed then free(call, packed, nil) else redis.call('ZREM', leases, call) end
   end
 end
-
--- How a line stands: used, remaining, time until whole, seeded.
-local function stand(answer, line)
-  local kind, used, reset, seeded = line[1], 0, 0, 1
-  if kind == RATE then
-    local debt = debt_of(line)
-    used, reset = math.ceil(debt / MINUTE), math.ceil(debt / line[3])
-  elseif kind == RUNNING then
-    used = running_of(line)
-  else
-    local start, finish = period(line, now)
-    local found = redis.call('HMGET', sums(line, start), line[2], line[2] .. '~')
-    if found[1] then used = tonumber(found[1]) + tonumber(found[2] or 0) else seeded = 0 end
-    reset = math.max(0, finish - now)
-  end
-  local n = #answer
-  answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = used, math.max(0, line[3] - used), reset, seeded
-end
 """
 
 # ARGV: time, lease_ms, call, lines, values (both packed).
-# Returns {0, running, standings…}, {1, index of the line that refuses, wait_ms, standings…} or {2, index, index, …}.
+# Returns {0, now, running, counts…}, {1, now, index of the line that refuses, wait_ms, counts…} or {2, now, index, index, …}.
 RESERVE = (
     _SHARED
     + """
 local lease_ms, call = tonumber(ARGV[2]), ARGV[3]
 local lines, values = cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[5])
 sweep()
-local debts, starts, unseeded = {}, {}, {2}
-local room, refused, wait, terminal = true, -1, -1, false
+local shown, held, keys, starts = look(lines)
+local unseeded, room, refused, wait, terminal = {2, now}, true, -1, -1, false
 
 local function refuse(i, ms, final)
   if (final and not terminal) or (final == terminal and ms > wait) then
@@ -112,47 +151,43 @@ end
 
 for i, line in ipairs(lines) do
   local kind = line[1]
-  debts[i], starts[i] = 0, 0
   if kind == RATE then
-    debts[i] = debt_of(line)
-    local over = debts[i] + values[i] * MINUTE - line[3] * MINUTE
+    local over = shown[i] + (values[i] - line[3]) * MINUTE
     if over > 0 then refuse(i, math.ceil(over / line[3]), false) end
   elseif kind == RUNNING then
-    if running_of(line) >= line[3] then room = false end
-  else
-    local start, finish = period(line, now)
-    starts[i] = start
-    local found = redis.call('HMGET', sums(line, start), line[2], line[2] .. '~')
-    if not found[1] then
-      unseeded[#unseeded + 1] = i - 1
-    elseif tonumber(found[1]) + tonumber(found[2] or 0) + values[i] > line[3] then
-      refuse(i, math.max(0, finish - now), true)
-    end
+    if shown[i] >= line[3] then room = false end
+  elseif shown[i] < 0 then
+    unseeded[#unseeded + 1] = i - 1
+  elseif shown[i] + values[i] > line[3] then
+    local _, finish = period(line, now)
+    refuse(i, max(0, finish - now), true)
   end
 end
-if #unseeded > 1 then return unseeded end
+if #unseeded > 2 then return unseeded end
+if refused >= 0 then return {1, now, refused, wait, unpack(shown)} end
 
-local answer
-if refused >= 0 then
-  answer = {1, refused, wait}
-else
-  answer = {0, room and 1 or 0}
-  for i, line in ipairs(lines) do
-    local kind = line[1]
-    if kind == RATE then
-      owe(line, debts[i] + values[i] * MINUTE)
-    elseif kind == RUNNING then
-      if room then count(line, 1) end
-    else
-      redis.call('HINCRBY', sums(line, starts[i]), line[2] .. '~', string.format('%.0f', values[i]))
+local changes = {}
+for i, line in ipairs(lines) do
+  local kind, field = line[1], line[2]
+  if kind == RATE then
+    shown[i] = shown[i] + values[i] * MINUTE
+    note(changes, rates, field, shown[i])
+    note(changes, rates, field .. '@', now)
+  elseif kind == RUNNING then
+    if room then
+      shown[i] = shown[i] + 1
+      note(changes, running, field, shown[i])
     end
+  else
+    shown[i] = shown[i] + values[i]
+    note(changes, keys[i], field .. '~', held[i] + values[i])
   end
-  redis.call('PEXPIRE', rates, 86400000)
-  redis.call('HSET', calls, call, cmsgpack.pack({ARGV[4], ARGV[5], starts, room}))
-  redis.call('ZADD', leases, now + lease_ms, call)
 end
-for _, line in ipairs(lines) do stand(answer, line) end
-return answer
+write(changes)
+redis.call('PEXPIRE', rates, 86400000)
+redis.call('HSET', calls, call, cmsgpack.pack({ARGV[4], ARGV[5], starts, room}))
+redis.call('ZADD', leases, now + lease_ms, call)
+return {0, now, room and 1 or 0, unpack(shown)}
 """
 )
 
@@ -171,15 +206,18 @@ if not packed then return 0 end
 local record = cmsgpack.unpack(packed)
 local take = wanted == '1'
 if record[4] == take then return 1 end
-local lines = cmsgpack.unpack(record[1])
-if take then
-  for _, line in ipairs(lines) do
-    if line[1] == RUNNING and running_of(line) >= line[3] then return 0 end
-  end
+local lines = {}
+for _, line in ipairs(cmsgpack.unpack(record[1])) do
+  if line[1] == RUNNING then lines[#lines + 1] = line end
 end
-for _, line in ipairs(lines) do
-  if line[1] == RUNNING then count(line, take and 1 or -1) end
+local shown = look(lines)
+local changes, gone = {}, {}
+for i, line in ipairs(lines) do
+  if take and shown[i] >= line[3] then return 0 end
+  note_running(changes, gone, line[2], shown[i] + (take and 1 or -1))
 end
+write(changes)
+drop_running(gone)
 record[4] = take
 redis.call('HSET', calls, call, cmsgpack.pack(record))
 return 1
@@ -203,10 +241,10 @@ end
 for i, line in ipairs(cmsgpack.unpack(ARGV[3])) do
   if line[1] >= DAY then
     local start = period(line, at)
-    local key = sums(line, start)
+    local key = prefix .. 'sums:' .. line[1] .. ':' .. format('%.0f', start)
     local seeded = redis.call('HGET', key, line[2] .. '@')
     if seeded and tonumber(seeded) < at then
-      redis.call('HINCRBY', key, line[2], string.format('%.0f', used[i]))
+      redis.call('HINCRBY', key, line[2], format('%.0f', used[i]))
     end
   end
 end
@@ -214,13 +252,12 @@ return 1
 """
 )
 
-# ARGV: time, lines (packed). Returns the standings.
+# ARGV: time, lines (packed). Returns {now, counts…}.
 READ = (
     _SHARED
     + """
-local answer = {}
-for _, line in ipairs(cmsgpack.unpack(ARGV[2])) do stand(answer, line) end
-return answer
+local shown = look(cmsgpack.unpack(ARGV[2]))
+return {now, unpack(shown)}
 """
 )
 

@@ -22,12 +22,13 @@ class MemoryCounters:
 
     async def reserve(self, claim: Claim) -> Verdict:
         """As the port says."""
-        now_ms = self._now_ms()
+        now_ms = unix_ms(self._clock)
         self._claims += 1
         if self._claims % TIDY_EVERY == 0:
             for each in self._tenants.values():
                 each.forget_before(now_ms)
-        return self._of(claim.tenant).reserve(claim, now_ms=now_ms, lease_ms=self._lease_ms)
+        count = self._tenants.get(claim.tenant) or self._of(claim.tenant)
+        return count.reserve(claim, now_ms=now_ms, lease_ms=self._lease_ms)
 
     async def renew(self, claim: Claim, *, running: bool | None = None) -> bool:
         """As the port says."""
@@ -36,13 +37,15 @@ class MemoryCounters:
             return False
         return running is None or count.place(claim.id, wanted=running, now_ms=now_ms)
 
-    async def settle(self, settlement: Settlement) -> None:
+    def settle(self, settlement: Settlement) -> None:
         """As the port says."""
-        self._of(settlement.claim.tenant).settle(settlement, now_ms=self._now_ms())
+        tenant = settlement.claim.tenant
+        count = self._tenants.get(tenant) or self._of(tenant)
+        count.settle(settlement, now_ms=unix_ms(self._clock))
 
-    async def refund(self, claim: Claim) -> None:
+    def refund(self, claim: Claim) -> None:
         """As the port says."""
-        await self.settle(Settlement(claim, (0,) * len(claim.lines), self._now_ms()))
+        self.settle(Settlement(claim, (0,) * len(claim.lines), self._now_ms()))
 
     async def read(self, tenant: str, lines: Sequence[Line]) -> tuple[Standing, ...]:
         """As the port says."""

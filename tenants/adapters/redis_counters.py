@@ -41,6 +41,7 @@ from tenants.limit_types import (
     Standing,
     Verdict,
     period_at,
+    standing_of,
 )
 
 log = structlog.get_logger(__name__)
@@ -69,18 +70,21 @@ class RedisCounters:
             redis.asyncio.Redis.from_url(
                 url,
                 protocol=2,
-                socket_timeout=timeout_s,
+                socket_timeout=None,
                 socket_connect_timeout=timeout_s,
                 retry=Retry(NoBackoff(), 0),
             ),
             timeout_s=timeout_s,
             unreachable=Unreachable,
+            refused=redis.exceptions.ResponseError,
             forgotten=redis.exceptions.NoScriptError,
         )
         self._presence = Presence(self._calls)
         self._lease_ms = lease_ms
         self._clock = clock
         self._packed: dict[int, tuple[tuple[Line, ...], bytes]] = {}
+        # What was told last to each caller (by the identity of its lines), and what that says of days and months.
+        self._latest: OrderedDict[int, tuple[Claim, Sequence[int]]] = OrderedDict()
         self._seen: OrderedDict[tuple[str, str, int], int] = OrderedDict()
         self._local: dict[str, TenantCount] = {}
         self._local_claims: dict[str, Claim] = {}
@@ -125,7 +129,7 @@ class RedisCounters:
             self._presence.note_away(error)
             return True
 
-    async def settle(self, settlement: Settlement) -> None:
+    def settle(self, settlement: Settlement) -> None:
         """As the port says. Returns at once."""
         claim = settlement.claim
         if self._local_claims.pop(claim.id, None) is not None:
@@ -138,11 +142,11 @@ class RedisCounters:
         if self._presence.away or self._again is not None:
             self._start_again()
         else:
-            self._tell(settlement)
+            self._calls.tell(partial(self._told, claim.id), *self._settlement(settlement))
 
-    async def refund(self, claim: Claim) -> None:
+    def refund(self, claim: Claim) -> None:
         """As the port says."""
-        await self.settle(Settlement(claim, (0,) * len(claim.lines), 0))
+        self.settle(Settlement(claim, (0,) * len(claim.lines), 0))
 
     async def read(self, tenant: str, lines: Sequence[Line]) -> tuple[Standing, ...]:
         """As the port says. What was settled here before is in it. Raises Unavailable."""
@@ -151,7 +155,10 @@ class RedisCounters:
         except Unreachable as error:
             self._presence.note_away(error)
             raise Unavailable("The counters' Redis is not reachable.", retry_after_s=AWAY_S) from error
-        return _standings(answer)
+        at_ms = answer[0]
+        return tuple([
+            standing_of(line, count, at_ms) for line, count in zip(lines, answer[1:], strict=True)
+        ])  # fmt: skip
 
     async def seed(self, tenant: str, seeds: Sequence[Seed], *, replace: bool = False) -> None:
         """As the port says. Raises Unavailable."""
@@ -202,16 +209,16 @@ class RedisCounters:
         return self._calls.send(RENEW, _prefix(claim.tenant), self._now(), self._lease_ms, claim.id, wanted)
 
     def _verdict(self, claim: Claim, answer: list[int]) -> Verdict:
-        outcome = answer[0]
+        outcome, at_ms = answer[0], answer[1]
         if outcome == Outcome.UNSEEDED:
-            return Verdict(Outcome.UNSEEDED, (), unseeded=tuple(answer[1:]))
+            return Verdict(Outcome.UNSEEDED, at_ms=at_ms, unseeded=tuple(answer[2:]))
         if outcome == Outcome.REFUSED:
-            return Verdict(Outcome.REFUSED, _standings(answer[3:]), refused=answer[1], wait_ms=answer[2])
-        standings = _standings(answer[2:])
-        self._remember(claim, standings)
+            return Verdict(Outcome.REFUSED, tuple(answer[4:]), at_ms, refused=answer[2], wait_ms=answer[3])
+        counts = tuple(answer[3:])
+        self._remember(claim, counts)
         if self._counted_here:
             self._begin_anew()
-        return Verdict(Outcome.ADMITTED, standings, running=bool(answer[1]))
+        return Verdict(Outcome.ADMITTED, counts, at_ms, running=bool(answer[2]))
 
     def _begin_anew(self) -> None:
         """What remains was told after everything that was counted here: the next absence begins with a new share of it.
@@ -226,11 +233,21 @@ class RedisCounters:
             count.forget_sums()
         self._counted_here = False
 
-    def _remember(self, claim: Claim, standings: Sequence[Standing]) -> None:
-        """What remains of days and months: the measure of this process's share, should Redis go away."""
-        for line, standing in zip(claim.lines, standings, strict=True):
-            if line.kind >= LineKind.DAY:
-                self._seen[claim.tenant, line.field, line.start_ms] = standing.remaining
+    def _remember(self, claim: Claim, counts: Sequence[int]) -> None:
+        """How a caller's lines stood when Redis was last seen: the measure of this process's share, should it go away."""
+        key = id(claim.lines)
+        self._latest[key] = (claim, counts)
+        self._latest.move_to_end(key)
+        if len(self._latest) > REMEMBERED:
+            self._latest.popitem(last=False)
+
+    def _look_back(self) -> None:
+        """What remained of days and months, the latest last."""
+        for claim, counts in self._latest.values():
+            for line, used in zip(claim.lines, counts, strict=True):
+                if line.kind >= LineKind.DAY:
+                    self._seen[claim.tenant, line.field, line.start_ms] = max(0, line.limit - used)
+        self._latest.clear()
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
 
@@ -240,6 +257,7 @@ class RedisCounters:
             count = self._local[claim.tenant] = TenantCount()
         self._counted_here = True
         now_ms = _here_ms()
+        self._look_back()
         lines = tuple(self._share(claim.tenant, line) for line in claim.lines)
         own = structs.replace(
             claim,
@@ -259,21 +277,21 @@ class RedisCounters:
         seen = self._seen.get((tenant, line.field, line.start_ms))
         return replace(line, limit=line.limit // UNSEEN_SHARE if seen is None else seen // SHARE)
 
-    def _tell(self, settlement: Settlement) -> "asyncio.Future[Any]":
-        told = self._send_settlement(settlement)
-        told.add_done_callback(partial(self._told, settlement.claim.id))
-        return told
+    def _settlement(self, settlement: Settlement) -> tuple[Any, ...]:
+        claim = settlement.claim
+        return (
+            SETTLE, _prefix(claim.tenant), self._now(), claim.id, self._lines(claim.lines),
+            _pack(settlement.values), settlement.at_ms, REMEMBER_MS,
+        )  # fmt: skip
 
-    def _told(self, call_id: str, told: "asyncio.Future[Any]") -> None:
-        error = None if told.cancelled() else told.exception()
-        if error is None:
-            self._kept.pop(call_id, None)
-        elif isinstance(error, Unreachable):
-            self._presence.note_away(error)
+    def _told(self, call_id: str, answer: Any) -> None:
+        if isinstance(answer, Unreachable):
+            self._presence.note_away(answer)
             self._start_again()
-        else:
-            log.error("settlement_refused", call=call_id, error=str(error))
-            self._kept.pop(call_id, None)
+            return
+        if isinstance(answer, BaseException):
+            log.error("settlement_refused", call=call_id, error=str(answer))
+        self._kept.pop(call_id, None)
 
     def _start_again(self) -> None:
         if self._again is None:
@@ -285,17 +303,14 @@ class RedisCounters:
             while self._kept:
                 await asyncio.sleep(AGAIN_S)
                 if not self._presence.away:
-                    told = [self._tell(each) for each in list(self._kept.values())]
-                    await asyncio.gather(*told, return_exceptions=True)
+                    kept = list(self._kept)
+                    told = [self._calls.send(*self._settlement(self._kept[each])) for each in kept]
+                    for each, answer in zip(
+                        kept, await asyncio.gather(*told, return_exceptions=True), strict=True
+                    ):
+                        self._told(each, answer)
         finally:
             self._again = None
-
-    def _send_settlement(self, settlement: Settlement) -> "asyncio.Future[Any]":
-        claim = settlement.claim
-        return self._calls.send(
-            SETTLE, _prefix(claim.tenant), self._now(), claim.id, self._lines(claim.lines),
-            _pack(settlement.values), settlement.at_ms, REMEMBER_MS,
-        )  # fmt: skip
 
     def _lines(self, lines: tuple[Line, ...]) -> bytes:
         """Lines as the scripts read them. Whoever asks gives the same tuple for the same caller: packed once."""
@@ -320,13 +335,6 @@ class RedisCounters:
 def _within(line: Line, value: int) -> int:
     """A value that its line can hold at all: a share of a rate may be smaller than one call."""
     return min(value, line.limit) if line.kind is LineKind.RATE else value
-
-
-def _standings(answer: Sequence[int]) -> tuple[Standing, ...]:
-    return tuple(
-        Standing(answer[i], answer[i + 1], answer[i + 2], answer[i + 3] == 1)
-        for i in range(0, len(answer), 4)
-    )
 
 
 def _prefix(tenant: str) -> str:

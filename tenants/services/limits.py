@@ -44,7 +44,9 @@ class Plans:
         Raises Unavailable when limits cannot be loaded.
         """
         finder: LimitFinder = backends["limit_directory"]
-        limits = await finder.find(principal.tenant_id)
+        told, limits = finder.peek(principal.tenant_name)
+        if not told:
+            limits = await finder.find(principal.tenant_id)
         if limits is None:
             return None
         key = principal.caller, models, spare

@@ -12,6 +12,10 @@ class KnownLimits:
 
     by_tenant: dict[uuid.UUID, TenantLimits] = field(default_factory=dict)
 
+    def peek(self, tenant: str) -> tuple[bool, TenantLimits | None]:
+        """What was written down."""
+        return True, self.by_tenant.get(uuid.UUID(tenant))
+
     async def find(self, tenant_id: uuid.UUID) -> TenantLimits | None:
         """What was written down."""
         return self.by_tenant.get(tenant_id)

@@ -55,7 +55,7 @@ async def used(counters: RedisCounters, tenant: str, value: int) -> None:
     """A call from its reservation to its settlement."""
     asked = claim(tenant, value)
     assert (await counters.reserve(asked)).outcome is Outcome.ADMITTED
-    await counters.settle(Settlement(asked, (value,), now_ms()))
+    counters.settle(Settlement(asked, (value,), now_ms()))
 
 
 async def admitted(counters: RedisCounters, tenant: str, value: int, attempts: int) -> list[Claim]:
@@ -97,7 +97,7 @@ async def test_away_a_share_and_back_exact_with_what_was_used_meanwhile(
     assert len(taken) == 7
     assert await counters.check() == CountersState(exact=False, reachable=False)
     for each in taken:
-        await counters.settle(Settlement(each, (20,), now_ms()))
+        counters.settle(Settlement(each, (20,), now_ms()))
     own_redis.process.send_signal(signal.SIGCONT)
     verdict = await until_exact(counters, tenant)
     assert verdict.outcome is Outcome.ADMITTED
@@ -119,7 +119,7 @@ async def test_a_second_absence_begins_with_a_new_share(
         taken = await admitted(counters, tenant, 10, 40)
         assert len(taken) == share
         for each in taken:
-            await counters.settle(Settlement(each, (10,), now_ms()))
+            counters.settle(Settlement(each, (10,), now_ms()))
         own_redis.process.send_signal(signal.SIGCONT)
         await until_exact(counters, tenant)
         await until_used(counters, tenant, total)
@@ -139,7 +139,7 @@ async def test_a_redis_that_comes_and_goes_gives_no_new_share_of_a_rate_each_tim
             asked = claim(tenant, 1, line)
             if (await counters.reserve(asked)).outcome is Outcome.ADMITTED:
                 taken += 1
-                await counters.settle(Settlement(asked, (1,), now_ms()))
+                counters.settle(Settlement(asked, (1,), now_ms()))
         own_redis.process.send_signal(signal.SIGCONT)
         await until_exact(counters, tenant)
         await asyncio.sleep(1.0)
@@ -162,7 +162,7 @@ async def test_an_emptied_redis_is_noticed_and_admits_nothing_before_it_is_seede
     assert len(taken) == 10
     assert await counters.check() == CountersState(exact=False, reachable=True, emptied=1)
     for each in taken:
-        await counters.refund(each)
+        counters.refund(each)
     verdict = await until_exact(counters, tenant)
     assert verdict.outcome is Outcome.UNSEEDED
     assert 2.0 < time.monotonic() - began < EXACT_AGAIN_S

@@ -137,7 +137,7 @@ async def test_settling_takes_the_estimate_back_and_books_what_was_used(
     budget = await seeded(counters, tenant, day(clock, 1000), clock)
     asked = claim(tenant, (tokens, 800), (budget, 800))
     assert await reserve(counters, asked)
-    await counters.settle(settlement(asked, 30, 30, at_ms=ms(clock)))
+    counters.settle(settlement(asked, 30, 30, at_ms=ms(clock)))
     assert [each.used for each in await counters.read(tenant, (tokens, budget))] == [30, 30]
 
 
@@ -147,7 +147,7 @@ async def test_what_was_used_beyond_the_estimate_is_paid_back_before_the_next_ca
     tokens = rate(60, "tenant::tokens_per_minute")
     asked = claim(tenant, (tokens, 60))
     assert await reserve(counters, asked)
-    await counters.settle(settlement(asked, 90, at_ms=ms(clock)))
+    counters.settle(settlement(asked, 90, at_ms=ms(clock)))
     refused = await counters.reserve(claim(tenant, (tokens, 1)))
     assert refused.wait_ms == 31_000
 
@@ -158,7 +158,7 @@ async def test_settling_twice_counts_once(counters: SeededCounters, tenant: str,
     assert await reserve(counters, asked)
     clock.advance(1)
     for _ in range(3):
-        await counters.settle(settlement(asked, 70, at_ms=ms(clock)))
+        counters.settle(settlement(asked, 70, at_ms=ms(clock)))
     assert (await counters.read(tenant, (budget,)))[0].used == 70
 
 
@@ -168,7 +168,7 @@ async def test_a_refund_gives_everything_back_the_request_included(
     lines = (rate(3), await seeded(counters, tenant, day(clock, 10), clock), running(1))
     asked = claim(tenant, *zip(lines, (1, 10, 0), strict=True))
     assert await reserve(counters, asked)
-    await counters.refund(asked)
+    counters.refund(asked)
     assert [each.used for each in await counters.read(tenant, lines)] == [0, 0, 0]
 
 
@@ -198,7 +198,7 @@ async def test_usage_of_a_call_whose_reservation_is_gone_is_booked_all_the_same(
     clock.advance(20)
     assert await reserve(counters, claim(tenant, (budget, 1)))
     for _ in range(2):
-        await counters.settle(settlement(stalled, 44, at_ms=ms(clock)))
+        counters.settle(settlement(stalled, 44, at_ms=ms(clock)))
     assert (await counters.read(tenant, (budget,)))[0].used == 45
 
 
@@ -208,7 +208,7 @@ async def test_what_a_seed_already_knew_is_not_booked_again(
     spooled_at = ms(clock)
     clock.advance(1)
     budget = await seeded(counters, tenant, day(clock, 100), clock, used=44)
-    await counters.settle(settlement(claim(tenant, (budget, 60)), 44, at_ms=spooled_at))
+    counters.settle(settlement(claim(tenant, (budget, 60)), 44, at_ms=spooled_at))
     assert (await counters.read(tenant, (budget,)))[0].used == 44
 
 
@@ -243,7 +243,7 @@ async def test_a_new_day_begins_by_itself_and_late_usage_belongs_to_its_own_day(
     await counters.seed(tenant, [tomorrow])
     fresh = claim(tenant, (today, 100))
     assert await reserve(counters, fresh)
-    await counters.settle(settlement(late, 100, at_ms=ms(clock)))
+    counters.settle(settlement(late, 100, at_ms=ms(clock)))
     assert (await counters.read(tenant, (today,)))[0] == Standing(100, 0, DAY_MS)
 
 
@@ -260,8 +260,8 @@ async def test_places_are_taken_and_given_up_while_a_call_is_held(
     assert await counters.renew(second, running=True)
     assert await counters.renew(second, running=True)
     assert not await counters.renew(first, running=True)
-    await counters.settle(settlement(second, 0, at_ms=ms(clock)))
-    await counters.settle(settlement(first, 0, at_ms=ms(clock)))
+    counters.settle(settlement(second, 0, at_ms=ms(clock)))
+    counters.settle(settlement(first, 0, at_ms=ms(clock)))
     assert (await counters.read(tenant, (one,)))[0].used == 0
 
 
@@ -305,9 +305,9 @@ async def _tell(
             verdict: Verdict = await counters.reserve(Claim(f"call-{number}", tenant, lines, values))
             told.append(verdict)
         elif act == "settle":
-            await counters.settle(Settlement(asked, values, ms(clock)))
+            counters.settle(Settlement(asked, values, ms(clock)))
         elif act == "refund":
-            await counters.refund(asked)
+            counters.refund(asked)
         elif act == "seed":
             start = lines[3].start_ms if ms(clock) < lines[3].end_ms else lines[3].end_ms
             await counters.seed(

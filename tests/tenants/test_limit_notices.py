@@ -207,7 +207,7 @@ async def test_of_a_group_s_limit_its_heads_hear_once_and_its_members_by_header_
         assert known is not None
         plan = make_plan(known, Subjects("", "", tuple(str(each) for each in principal.group_ids), ()), NOW)
         assert plan is not None
-        passed = plan.allowance([Standing(90, 0, 0)] * len(plan.lines))
+        passed = plan.allowance([90] * len(plan.lines))
         assert passed.warning == ", ".join(["group/tokens_per_month"] * len(names))
 
 

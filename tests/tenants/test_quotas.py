@@ -203,7 +203,7 @@ def test_a_plan_names_each_line_once_and_ends_with_its_first_period() -> None:
     ]
     assert [rule.inherited for rule in plan.rules] == [False, False, True]
     assert moment_of(plan.ends_ms) == datetime(2026, 5, 6, tzinfo=UTC)
-    assert plan.values(tokens=9, cost=3) == (3, 1, 9)
+    assert plan.charges.reserved(tokens=9, cost=3) == (3, 1, 9)
     assert make_plan(limits, Subjects("u", "", (), ()), now) is not None
     assert make_plan(TenantLimits(limits.tenant_id, "UTC"), Subjects("u", "k", (), ()), now) is None
 
