@@ -246,9 +246,9 @@ def _hold(bound: Bound, values: Sequence[int], counts: list[int], now_ms: int, *
         bucket.at_ms = now_ms
     for index, known, _ in bound.sums:
         known.held += values[index]
-    if running:
-        bound.run(1)
     for index, tally, _ in bound.running:
+        if running:
+            tally.calls += 1
         counts[index] = tally.calls
 
 
