@@ -13,6 +13,7 @@ from django.db import DatabaseError
 
 from inference.health import HealthBook
 from inference.selectors import load_specs
+from inference.sightings import Sightings
 from inference.types import ModelSpec, ReplicaSpec
 from inference.vitals import VitalsBook
 from kernel.clock import SYSTEM_CLOCK, Clock
@@ -56,6 +57,8 @@ class ModelDirectory:
         self.snapshot = Snapshot()
         self.health = HealthBook(clock=clock)
         self.vitals = VitalsBook()
+        # What the other processes see of the same replicas.
+        self.sightings = Sightings()
         self._shown = 0
         self._clock = clock
         self._tailed = False

@@ -76,6 +76,17 @@ class Discovery(Protocol):
         ...
 
 
+class SightingBoard(Protocol):
+    """Where processes tell one another what they see of replicas."""
+
+    async def exchange(self, told: bytes) -> Sequence[bytes]:
+        """Put `told` in place of what this process told before (nothing: leave it), and read what the others did.
+
+        Only who told something within the last ten seconds is heard. Raises Unavailable.
+        """
+        ...
+
+
 class PoolLoad(Protocol):
     """How busy a pool is."""
 

@@ -281,19 +281,23 @@ class EngineInput(ReplicaInput):
 
 
 class LoadOutput(serializers.Serializer[Any]):
-    """What the engine says of itself; `kv_usage` is 0–1."""
+    """What the engine says of itself; `kv_usage` is 0–1. Tokens are counted since it began."""
 
     running = serializers.IntegerField()
     waiting = serializers.IntegerField()
     kv_usage = serializers.FloatField()
+    made_tokens = serializers.FloatField(help_text="tokens of answers")
+    prompt_tokens = serializers.FloatField(help_text="tokens of prompts, cached ones too")
 
 
 class VitalsOutput(serializers.Serializer[Any]):
-    """What the process that answers has learned of a replica's work; null where it has not."""
+    """What all server processes have seen of a replica's work, of the last five minutes; null where none has."""
 
     prefill_tps = serializers.FloatField(allow_null=True, help_text="uncached prompt tokens read in a second")
-    ttft_ms = serializers.FloatField(allow_null=True, help_text="to the first token, of late")
-    gap_ms = serializers.FloatField(allow_null=True, help_text="between two tokens of a stream, of late")
+    ttft_ms = serializers.FloatField(allow_null=True, help_text="to the first token, the median")
+    ttft_p99_ms = serializers.FloatField(allow_null=True, help_text="the same, the 99th percentile")
+    gap_ms = serializers.FloatField(allow_null=True, help_text="between two tokens of a stream, the median")
+    gap_p99_ms = serializers.FloatField(allow_null=True, help_text="the same, the 99th percentile")
     distance_ms = serializers.FloatField(allow_null=True, help_text="of the quickest health checks")
     kv_usage = serializers.FloatField(allow_null=True, help_text="0–1, as the engine said last")
     hit_rate = serializers.FloatField(

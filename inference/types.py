@@ -248,15 +248,18 @@ class ReplicaLoad:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaVitals:
-    """What the answering process has learned of a replica's work; None where it has not.
+    """What all processes have seen of a replica's work; None where none has seen anything of late.
 
-    `prefill_tps` are uncached prompt tokens a second, `hit_rate` the share (0–1) of prompt tokens that the engine found
-    in its cache; `restarts` is how often the engine was seen to begin anew.
+    `prefill_tps` are uncached prompt tokens a second; times to the first token and between two tokens are the median and
+    the 99th percentile of the last answers; `distance_ms` is the way from the answering process; `hit_rate` the share
+    (0–1) of prompt tokens that the engine found in its cache; `restarts` how often it was seen to begin anew.
     """
 
     prefill_tps: float | None
     ttft_ms: float | None
+    ttft_p99_ms: float | None
     gap_ms: float | None
+    gap_p99_ms: float | None
     distance_ms: float | None
     kv_usage: float | None
     hit_rate: float | None
@@ -465,8 +468,8 @@ class LiveReplica:
     """A replica with what the answering process sees of it now.
 
     `running` is how many calls hold one of its slots, over the whole installation, `tokens_in_flight` what is being read
-    of their prompts; `load` what the engine says of
-    itself, None where it says nothing; `vitals` what the answering process has learned of it, None where nothing.
+    of their prompts; `load` what the engine says of itself, None where it says nothing; `vitals` what all processes have
+    seen of it, None where nothing. What another process leaves alone is told with its `health`.
     """
 
     replica: ReplicaView

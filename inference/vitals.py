@@ -7,11 +7,13 @@ fresh, and never waited for.
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from inference.types import ReplicaLoad, ReplicaVitals
+from inference.sightings import SAMPLES, Sighting
+from inference.types import ReplicaLoad
 
 # Until something is known: of an 8B model on a middling GPU.
 PREFILL_TPS = 2_000.0
@@ -30,6 +32,8 @@ WINDOW_S = 2.0
 TTFT_SHARE = 0.2
 # What an engine said of itself is believed this long.
 STALE_S = 3.0
+# What is shown of a replica's times are those of its last answers, as far as they are of the last five minutes.
+SEEN_S = 300.0
 KV_WEIGHT_S = 0.15
 FULLEST_KV = 0.98
 # Differences below these are noise, and must not send every call to one replica.
@@ -50,7 +54,8 @@ class Vital:
     it where they may go elsewhere too. `speed` is `prefill_tps`, or the usual until it is learned. `load_s` is what the
     calls of this process cost another: the share of `slots` in use, times the time of the first tokens. `standing_s` is
     what it costs to go there whatever the call: cache pressure and distance, in seconds. `generation` grows when the
-    engine has lost its cache; `left_alone` counts how often it was.
+    engine has lost its cache; `left_alone` counts how often it was. `firsts` and `gaps` are the last times to a first
+    token and between two tokens, in seconds, each with when it was.
     """
 
     prefill_tps: float = 0.0
@@ -78,6 +83,8 @@ class Vital:
     load: ReplicaLoad | None = None
     load_at: float = 0.0
     left_alone: int = 0
+    firsts: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    gaps: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     # Tasks that wait for a first byte of it, and those of them that were told not to.
     waiting: set[asyncio.Task[Any]] = field(default_factory=set)
     given_up: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -105,6 +112,7 @@ class Vital:
         """The first token of a stream came after `seconds`."""
         self.progress_at = now
         self.calls += 1
+        self.firsts.append((now, seconds))
         self.ttft_s += (TTFT_SHARE if self.calls > 1 else 1.0) * (seconds - self.ttft_s)
 
     def note_pace(self, now: float, tokens: int, seconds: float) -> None:
@@ -113,6 +121,7 @@ class Vital:
             return
         self.progress_at = now
         gap = seconds / tokens
+        self.gaps.append((now, gap))
         self._note_quickest(now, tokens, seconds)
         self.gap_s += (tokens / (tokens + GAP_TOKENS) if self.gap_tokens else 1.0) * (gap - self.gap_s)
         self.gap_tokens += tokens
@@ -231,19 +240,21 @@ class VitalsBook:
         kept = set(replica_ids)
         self._vitals = {key: vital for key, vital in self._vitals.items() if key in kept}
 
-    def read(self, replica_id: str, now: float) -> ReplicaVitals | None:
-        """What was seen of the replica, as others are told; None when nothing was."""
+    def sighting(self, replica_id: str, now: float) -> Sighting | None:
+        """What was seen of the replica's work of late, as others are told; None when nothing was."""
         vital = self._vitals.get(replica_id)
         if vital is None:
             return None
-        load = vital.load if vital.fresh(now) else None
-        asked = load.cache_asked if load is not None else 0
-        return ReplicaVitals(
-            prefill_tps=vital.prefill_tps or None,
-            ttft_ms=vital.ttft_s * 1000 if vital.calls else None,
-            gap_ms=vital.gap_s * 1000 if vital.gap_tokens else None,
-            distance_ms=vital.distance_s * 1000 if vital.distance_s else None,
-            kv_usage=load.kv_usage if load is not None else None,
-            hit_rate=load.cache_hits / asked if load is not None and asked else None,
+        since = now - SEEN_S
+        return Sighting(
+            prefill_tps=vital.prefill_tps,
+            firsts_ms=[round(seconds * 1000, 1) for at, seconds in vital.firsts if at >= since],
+            gaps_ms=[round(seconds * 1000, 2) for at, seconds in vital.gaps if at >= since],
             restarts=vital.generation,
         )
+
+    def adopt(self, replica_id: str, prefill_tps: float) -> None:
+        """Reckon with a speed that another process has learned, until this one knows better."""
+        vital = self.of(replica_id)
+        if not vital.prefill_tps:
+            vital.prefill_tps = vital.speed = prefill_tps

@@ -47,6 +47,7 @@ from inference.services.sources import (
     note_look,
     set_source,
 )
+from inference.services.telling import share_sightings_forever
 from inference.services.watching import watch_loads_forever, watch_replicas_forever
 from inference.vitals import Vital
 
@@ -101,6 +102,7 @@ __all__ = [
     "require_answering_model",
     "resume_engine",
     "set_source",
+    "share_sightings_forever",
     "stream",
     "trial_costs",
     "vital_of",

@@ -1,9 +1,9 @@
 """Pools and replicas as they stand now: what this process knows of their health, and the slots of all processes.
 
 Health is what the answering process sees: each process that serves the REST API probes the engines itself (a `GET
-/health` every two seconds), so that nobody has to share it. Slots and queues are the scheduler's: those of the whole
-installation in the full profile, of the one process elsewhere. What an engine says of its own load is asked for when
-somebody looks.
+/health` every two seconds). Speeds, and which replica is left alone, are of all processes (`telling.py`). Slots and
+queues are the scheduler's: those of the whole installation in the full profile, of the one process elsewhere. What an
+engine says of its own load is asked for when somebody looks.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from inference import selectors
 from inference.models import Pool, Replica
 from inference.ports import InferenceEngine, PoolLoad, SlotBook
-from inference.services.lookup import directory
+from inference.services.telling import seen_health, seen_vitals
 from inference.types import (
     LivePool,
     LiveReplica,
@@ -62,8 +62,7 @@ def live_pools(rows: Iterable[Pool]) -> list[LivePool]:
     async def look() -> list[LivePool]:
         loads = await _loads_of_pools([view.name for view in views])
         return [
-            LivePool(view, _status(by_pool[view.id], loads.get(view.name), directory().health.read))
-            for view in views
+            LivePool(view, _status(by_pool[view.id], loads.get(view.name), seen_health)) for view in views
         ]
 
     return wait_for(look)
@@ -77,7 +76,7 @@ def list_live_pools() -> list[LivePool]:
 async def _look(
     views: Sequence[ReplicaView], specs: Mapping[uuid.UUID, ReplicaSpec | None]
 ) -> list[LiveReplica]:
-    health = {view.id: directory().health.read(str(view.id)) for view in views}
+    health = {view.id: seen_health(str(view.id)) for view in views}
     asked = [
         spec for key, spec in specs.items() if spec is not None and (known := health[key]) and known.available
     ]
@@ -93,7 +92,7 @@ async def _look(
             running=pools[view.pool].running.get(str(view.id), 0) if view.pool in pools else 0,
             tokens_in_flight=pools[view.pool].in_flight.get(str(view.id), 0) if view.pool in pools else 0,
             load=loads.get(str(view.id)),
-            vitals=directory().vitals.read(str(view.id), now),
+            vitals=seen_vitals(str(view.id), now, loads.get(str(view.id))),
         )
         for view in views
     ]

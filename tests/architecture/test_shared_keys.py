@@ -24,6 +24,7 @@ REDIS = {
     "atrium:run-grown:": "ids of Runs",
     "atrium:sched:{": "a pool is shared; each ticket in its queue names its tenant",
     "atrium:sched:grants:": "ids of tickets, to the process that holds them",
+    "atrium:sightings": "speeds of engines, by their ids: engines are shared",
     "atrium:changes": "an empty nudge: what changed is read from the database",
 }
 # Modules that use Django's cache.

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -118,7 +119,7 @@ async def test_a_replica_shows_what_is_known_of_it(engine: Talking) -> None:
         health().probe_failed(str(out.id), "gone")
     health().probe_succeeded(str(resting.id), 1.0)
     directory: ModelDirectory = backends["model_directory"]
-    directory.vitals.of(str(well.id)).note_first(1.0, 0.25)
+    directory.vitals.of(str(well.id)).note_first(time.perf_counter(), 0.25)
     load = Load(
         {str(well.id): 3}, 9, {str(well.id): 700}, {PriorityClass.BATCH: 9, PriorityClass.STANDARD: 0}
     )

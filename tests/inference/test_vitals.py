@@ -5,8 +5,9 @@ from fakes.clocks import FrozenClock
 
 from inference.health import LEAVE_ALONE_S, MOST_ALONE_S, TRIAL_COST_S, TRIAL_S, HealthBook
 from inference.outliers import NO_PROGRESS_S, Verdict, Watched, judge, most_left_alone
+from inference.sightings import Sighting
 from inference.types import ReplicaLoad
-from inference.vitals import STALE_S, Vital, VitalsBook
+from inference.vitals import SEEN_S, STALE_S, Vital, VitalsBook
 
 
 def paced(gap_s: float, tokens: int = 500) -> Vital:
@@ -174,17 +175,12 @@ def test_being_left_alone_ends_in_a_trial_and_doubles() -> None:
 
 def test_what_others_are_told() -> None:
     book = VitalsBook()
-    assert book.read("r1", 0.0) is None
+    assert book.sighting("r1", 0.0) is None
     vital = book.of("r1")
     vital.note_first(1.0, 0.25)
     vital.note_pace(1.0, 100, 2.0)
-    vital.note_load(1.0, ReplicaLoad(1, 0, 0.5, cache_asked=100, cache_hits=80))
-    shown = book.read("r1", 2.0)
-    assert shown is not None
-    assert (shown.ttft_ms, shown.gap_ms, shown.hit_rate, shown.kv_usage) == (250.0, 20.0, 0.8, 0.5)
-    assert shown.prefill_tps is None
-    stale = book.read("r1", 100.0)
-    assert stale is not None
-    assert (stale.hit_rate, stale.kv_usage) == (None, None)
+    shown = book.sighting("r1", 2.0)
+    assert shown == Sighting(firsts_ms=[250.0], gaps_ms=[20.0])
+    assert book.sighting("r1", 2.0 + SEEN_S) == Sighting()
     book.keep_only([])
-    assert book.read("r1", 2.0) is None
+    assert book.sighting("r1", 2.0) is None

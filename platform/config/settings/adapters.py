@@ -169,6 +169,9 @@ def _in_process(environment: Environment) -> dict[str, BackendSpec]:
             "routing.adapters.memory_scheduler.MemoryScheduler",
             {"queue_limit": QUEUE_LIMIT},
         ),
+        "sighting_board": BackendSpec(
+            "inference.ports.SightingBoard", "inference.adapters.memory_sightings.MemorySightingBoard"
+        ),
         "response_cache": BackendSpec(
             "routing.ports.ResponseCache", "routing.adapters.memory_answers.MemoryResponseCache"
         ),
@@ -235,6 +238,11 @@ def _full(environment: Environment) -> dict[str, BackendSpec]:
             "routing.ports.Scheduler",
             "routing.adapters.redis_scheduler.RedisScheduler",
             {"url": redis, "queue_limit": QUEUE_LIMIT},
+        ),
+        "sighting_board": BackendSpec(
+            "inference.ports.SightingBoard",
+            "inference.adapters.redis_sightings.RedisSightingBoard",
+            {"url": redis},
         ),
         "response_cache": _response_cache(environment),
         "semantic_cache": _semantic_cache(environment),
@@ -383,6 +391,7 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
             "inference.services.probe_replicas_forever",
             "inference.services.watch_loads_forever",
             "inference.services.watch_replicas_forever",
+            "inference.services.share_sightings_forever",
             "routing.services.scale_pools_forever",
             "assistants.services.sweep_runs_forever",
         ),
@@ -400,7 +409,11 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
     }
     if environment.role == "control":
         # Its pages show how replicas are; a process that also serves calls probes them anyway.
-        planes["control"] = (*planes["control"], "inference.services.probe_replicas_forever")
+        planes["control"] = (
+            *planes["control"],
+            "inference.services.probe_replicas_forever",
+            "inference.services.share_sightings_forever",
+        )
     planes = _watched(environment, planes)
     drainer = "control" if environment.profile == FULL else "worker"
     return {**planes, drainer: (*planes[drainer], "tenants.services.drain_usage_forever")}

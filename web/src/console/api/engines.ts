@@ -82,7 +82,7 @@ export interface Replica {
   last_error_at: string | null;
   running: number;
   tokens_in_flight: number;
-  load: { running: number; waiting: number; kv_usage: number } | null;
+  load: Load | null;
   vitals: Vitals | null;
   /** Why it is left alone although it answers its health checks; else empty. */
   left_alone: string;
@@ -91,11 +91,22 @@ export interface Replica {
   version: string;
 }
 
-/** What the server process that answers has learned of a replica; null where it has not. */
+/** What the engine says of itself; tokens are counted since it began. */
+export interface Load {
+  running: number;
+  waiting: number;
+  kv_usage: number;
+  made_tokens: number;
+  prompt_tokens: number;
+}
+
+/** What all server processes have seen of a replica, of the last five minutes; null where none has. */
 export interface Vitals {
   prefill_tps: number | null;
   ttft_ms: number | null;
+  ttft_p99_ms: number | null;
   gap_ms: number | null;
+  gap_p99_ms: number | null;
   distance_ms: number | null;
   kv_usage: number | null;
   hit_rate: number | null;

@@ -16,6 +16,8 @@ export interface Look {
   /** By the engine's address. */
   first: Record<string, number | null>;
   gap: Record<string, number | null>;
+  /** Tokens of answers since the engine began. */
+  made: Record<string, number | null>;
 }
 
 export function look(at: number, pool: Pool, replicas: readonly Replica[]): Look {
@@ -27,13 +29,31 @@ export function look(at: number, pool: Pool, replicas: readonly Replica[]): Look
     waiting: pool.waiting,
     first: by((replica) => replica.vitals?.ttft_ms),
     gap: by((replica) => replica.vitals?.gap_ms),
+    made: by((replica) => replica.load?.made_tokens),
   };
 }
 
 /** One curve for each engine that was seen, the first of them only. */
 export function curves(looks: readonly Look[], of: "first" | "gap"): Series[] {
-  const names = [...new Set(looks.flatMap((one) => Object.keys(one[of])))].slice(0, MOST_CURVES);
-  return names.map((name) => ({ label: name, values: looks.map((one) => one[of][name] ?? null) }));
+  return named(looks, of).map((name) => ({ label: name, values: looks.map((one) => one[of][name] ?? null) }));
+}
+
+/** Tokens of answers in a second, between a look and the one before; nothing where the engine began anew meanwhile. */
+export function rates(looks: readonly Look[]): Series[] {
+  return named(looks, "made").map((name) => ({
+    label: name,
+    values: looks.map((one, at) => {
+      const before = looks[at - 1];
+      const now = one.made[name] ?? null;
+      const then = before?.made[name] ?? null;
+      if (!before || now === null || then === null || now < then || one.at <= before.at) return null;
+      return (now - then) / (one.at - before.at);
+    }),
+  }));
+}
+
+function named(looks: readonly Look[], of: "first" | "gap" | "made"): string[] {
+  return [...new Set(looks.flatMap((one) => Object.keys(one[of])))].slice(0, MOST_CURVES);
 }
 
 /** An engine's host, or its model where it has no address. */
