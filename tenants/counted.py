@@ -1,6 +1,7 @@
 """What the counters of one tenant hold: rates, sums, calls that run, and which of them the lines of a caller mean.
 
-Here are no rules (`tenants.counting` has them): it is laid out for steps that walk over it with every call.
+Here are no rules (`tenants.counting` has them): it is laid out for steps that walk over it with every call. What is written
+with every call is a class with slots, which takes two thirds of a struct's time; what is made with every call is a struct.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from msgspec import Struct
 from tenants.limit_types import Claim, Line
 
 
-class Sum(Struct):
+@dataclass(slots=True)
+class Sum:
     """A day or month of one line."""
 
     settled: int
@@ -18,7 +20,8 @@ class Sum(Struct):
     seeded_ms: int = 0
 
 
-class Bucket(Struct):
+@dataclass(slots=True)
+class Bucket:
     """A rate: the debt that it had at `at_ms`."""
 
     debt: int = 0
@@ -32,7 +35,8 @@ class Bucket(Struct):
         return debt if debt > 0 else 0
 
 
-class Tally(Struct):
+@dataclass(slots=True)
+class Tally:
     """How many calls of a line run."""
 
     calls: int = 0
@@ -82,6 +86,8 @@ class Done:
 
     In two parts of one such while each, so that the old ones go all together.
     """
+
+    __slots__ = ("_before", "_now", "_remember_ms", "_turn_ms")
 
     def __init__(self, remember_ms: int) -> None:
         """A call is known for `remember_ms`."""

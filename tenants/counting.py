@@ -50,6 +50,8 @@ class _Refusal:
 class TenantCount:
     """All counters of one tenant. Each method is one step that nothing else comes between; times are Unix ms."""
 
+    __slots__ = ("_bound", "_calls", "_done", "_rates", "_running", "_soonest_ms", "_sums")
+
     def __init__(self) -> None:
         """Nothing is counted and nothing seeded."""
         self._rates: dict[str, Bucket] = {}
@@ -267,5 +269,11 @@ def _free(call: Held, used: Sequence[int] | None, now_ms: int) -> None:
     for index, bucket, limit, _ in bound.rates:
         change = used[index] - held[index]
         if change:
-            debt = bucket.debt_at(now_ms, limit) + change * MINUTE_MS
-            bucket.debt, bucket.at_ms = debt if debt > 0 else 0, now_ms
+            debt, since_ms = bucket.debt, now_ms - bucket.at_ms
+            if since_ms > 0:
+                debt -= limit * since_ms
+            if debt < 0:
+                debt = 0
+            debt += change * MINUTE_MS
+            bucket.debt = debt if debt > 0 else 0
+            bucket.at_ms = now_ms

@@ -176,6 +176,9 @@ class EntryCache(Generic[K, V]):
         """Holds `size` entries, the least recently used leave first; each is reloaded after `keep_s` seconds."""
         self._load = load
         self._size = size
+        # Who was used last matters once some must leave soon: until then their order is not worth the cold memory of
+        # their neighbours, at each look.
+        self._crowded = size * 3 // 4
         self._keep_s = keep_s
         self._clock = clock
         self._entries: OrderedDict[K, tuple[V | None, float]] = OrderedDict()
@@ -186,7 +189,8 @@ class EntryCache(Generic[K, V]):
         entry = self._entries.get(key)
         if entry is None or entry[1] < self._clock.monotonic():
             return False, None
-        self._entries.move_to_end(key)
+        if len(self._entries) > self._crowded:
+            self._entries.move_to_end(key)
         return True, entry[0]
 
     async def get(self, key: K) -> V | None:
