@@ -6,8 +6,9 @@ field~ → held, field@ → when it was seeded), `running` (hash: field → coun
 of the server's clock. A field of a sum that is not there is not seeded: so an emptied Redis knows that it knows nothing.
 """
 
-# What every script begins with. ARGV[1] is the time, 0 for the server's own (tests give their own). Calls of commands are
-# what a script takes its time for, so fields of one key are read by one command and written by one.
+# What every script begins with. ARGV[1] is the time, 0 for the server's own (tests give their own). Commands, tables and
+# texts are what a script takes its time for: the lines come laid out by key (`counter_layout`), so that what one key keeps
+# of them is read by one command and written by one.
 _SHARED = """
 local prefix = KEYS[1]
 local now = tonumber(ARGV[1])
@@ -15,111 +16,138 @@ if now == 0 then
   local clock = redis.call('TIME')
   now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 end
-local RATE, RUNNING, DAY = 0, 1, 2
+local stamp = string.format('%.0f', now)
+local RATE, RUNNING = 0, 1
 local MINUTE = 60000
 local rates, running = prefix .. 'rates', prefix .. 'running'
 local calls, leases, done = prefix .. 'calls', prefix .. 'leases', prefix .. 'done'
-local max, format = math.max, string.format
 
--- A line is {kind, field, limit, start, end, end of the next period}.
-local function period(line, at)
-  if at < line[5] then return line[4], line[5] end
-  return line[5], line[6]
+-- Lines are {fields of rates, their limits, fields of what runs, their limits, groups of sums, places}. A group is {kind,
+-- start, end, end of the next period, fields, limits}. A rate has two fields (debt, its time), so has a sum (settled, held).
+-- Numbers of lines count the rates, then what runs, then the sums; `places` says where a line stood when it was asked for.
+local function period(group, at)
+  if at < group[3] then return group[2], group[3] end
+  return group[3], group[4]
 end
 
--- What the counters of lines show: of a rate its debt, of a sum what is settled and held (-1: it is not seeded), of a
--- running line the calls. Then what is held of each sum, the key of each line, and where its period starts: the present
--- one, unless `starts` says so.
+local function sums(group, start)
+  return prefix .. 'sums:' .. group[1] .. ':' .. string.format('%.0f', start)
+end
+
+-- What the counters of lines show: of a rate its debt, of what runs the calls, of a sum what is settled and held (-1: it is
+-- not seeded). Then what is held of each sum, and the key and the start of each group: of the present period, unless
+-- `starts` says so.
 local function look(lines, starts)
-  local shown, held, keys, begun, fields, places = {}, {}, {}, {}, {}, {}
-  local sums = {}
-  for i, line in ipairs(lines) do
-    local kind, key, beside = line[1], running, '@'
-    begun[i] = 0
-    if kind == RATE then
-      key = rates
-    elseif kind ~= RUNNING then
-      local start = starts and starts[i] or period(line, now)
-      local of_kind = sums[kind] or {}
-      key = of_kind[start]
-      if not key then
-        key = prefix .. 'sums:' .. kind .. ':' .. format('%.0f', start)
-        of_kind[start], sums[kind] = key, of_kind
+  local shown, held, keys, begun = {}, {}, {}, {}
+  local limits = lines[2]
+  local before = #limits
+  if before > 0 then
+    local found = redis.call('HMGET', rates, unpack(lines[1]))
+    for i = 1, before do
+      local debt = found[2 * i - 1]
+      if debt then
+        local passed = now - found[2 * i]
+        if passed > 0 then debt = debt - limits[i] * passed else debt = tonumber(debt) end
+        if debt < 0 then debt = 0 end
       end
-      begun[i], beside = start, '~'
+      shown[i] = debt or 0
     end
-    keys[i] = key
-    local asked, at = fields[key], places[key]
-    if not asked then
-      asked, at = {}, {}
-      fields[key], places[key] = asked, at
-    end
-    local n = #at + 1
-    at[n], asked[2 * n - 1], asked[2 * n] = i, line[2], line[2] .. beside
   end
-  for key, asked in pairs(fields) do
-    local found = redis.call('HMGET', key, unpack(asked))
-    for n, i in ipairs(places[key]) do
-      local first, second = found[2 * n - 1], found[2 * n]
-      local kind = lines[i][1]
-      if kind == RATE then
-        shown[i] = first and max(0, first - lines[i][3] * max(0, now - second)) or 0
-      elseif kind == RUNNING then
-        shown[i] = tonumber(first or 0)
-      else
-        held[i] = tonumber(second or 0)
-        shown[i] = first and first + held[i] or -1
-      end
+  if #lines[3] > 0 then
+    for i, found in ipairs(redis.call('HMGET', running, unpack(lines[3]))) do
+      shown[before + i] = found and tonumber(found) or 0
     end
+    before = before + #lines[3]
+  end
+  for g, group in ipairs(lines[5]) do
+    local start = starts and starts[g] or period(group, now)
+    local key = sums(group, start)
+    local found = redis.call('HMGET', key, unpack(group[5]))
+    local count = #group[6]
+    for i = 1, count do
+      local settled, holds = found[2 * i - 1], tonumber(found[2 * i] or 0)
+      held[before + i] = holds
+      shown[before + i] = settled and settled + holds or -1
+    end
+    keys[g], begun[g] = key, start
+    before = before + count
   end
   return shown, held, keys, begun
 end
 
--- Note that a field is to have a value; `write` writes all that was noted. Counts of calls that run go when they are 0.
-local function note(changes, key, field, value)
-  local list = changes[key]
-  if not list then
-    list = {}
-    changes[key] = list
+local function write(key, list) if #list > 0 then redis.call('HSET', key, unpack(list)) end end
+
+-- So many calls run of each of these fields; of which none does, nothing is kept.
+local function note_running(fields, counts)
+  local list, gone = {}, {}
+  for i, field in ipairs(fields) do
+    if counts[i] > 0 then
+      list[#list + 1] = field
+      list[#list + 1] = counts[i]
+    else
+      gone[#gone + 1] = field
+    end
   end
-  local n = #list
-  list[n + 1], list[n + 2] = field, format('%.0f', value)
-end
-
-local function write(changes)
-  for key, list in pairs(changes) do redis.call('HSET', key, unpack(list)) end
-end
-
-local function note_running(changes, gone, field, value)
-  if value > 0 then note(changes, running, field, value) else gone[#gone + 1] = field end
-end
-
-local function drop_running(gone)
+  write(running, list)
   if #gone > 0 then redis.call('HDEL', running, unpack(gone)) end
 end
 
--- What a call held is free; `used` is booked. Without it (the call's process died) rates stay as they are.
+-- What was held of lines is free; `used` is booked. Without it (the call's process died) rates stay as they are.
+local function free_lines(lines, values, starts, runs, used)
+  local shown, held, keys = look(lines, starts)
+  local fields, list = lines[1], {}
+  local before = #lines[2]
+  if used then
+    for i = 1, before do
+      local change = used[i] - values[i]
+      if change ~= 0 then
+        local n = #list
+        list[n + 1], list[n + 2] = fields[2 * i - 1], math.max(0, shown[i] + change * MINUTE)
+        list[n + 3], list[n + 4] = fields[2 * i], stamp
+      end
+    end
+    write(rates, list)
+  end
+  local count = #lines[3]
+  if runs and count > 0 then
+    local left = {}
+    for i = 1, count do left[i] = shown[before + i] - 1 end
+    note_running(lines[3], left)
+  end
+  before = before + count
+  for g, group in ipairs(lines[5]) do
+    fields, list, count = group[5], {}, #group[6]
+    for i = 1, count do
+      local at = before + i
+      if shown[at] >= 0 then
+        local n = #list
+        list[n + 1], list[n + 2] = fields[2 * i], held[at] - values[at]
+        if used then list[n + 3], list[n + 4] = fields[2 * i - 1], shown[at] - held[at] + used[at] end
+      end
+    end
+    write(keys[g], list)
+    before = before + count
+  end
+end
+
+-- Before lines were laid out they were kept one by one, as {kind, field, limit, start, end, end of the next period}.
+local function laid_out(line)
+  local kind, field, limits = line[1], line[2], {line[3]}
+  if kind == RATE then return {{field, field .. '@'}, limits, {}, {}, {}} end
+  if kind == RUNNING then return {{}, {}, {field}, limits, {}} end
+  return {{}, {}, {}, {}, {{kind, line[4], line[5], line[6], {field, field .. '~'}, limits}}}
+end
+
 local function free(call, packed, used)
   local record = cmsgpack.unpack(packed)
   local lines, values = cmsgpack.unpack(record[1]), cmsgpack.unpack(record[2])
-  local shown, held, keys = look(lines, record[3])
-  local changes, gone = {}, {}
-  for i, line in ipairs(lines) do
-    local kind, field = line[1], line[2]
-    if kind == RATE then
-      if used and used[i] ~= values[i] then
-        note(changes, rates, field, max(0, shown[i] + (used[i] - values[i]) * MINUTE))
-        note(changes, rates, field .. '@', now)
-      end
-    elseif kind == RUNNING then
-      if record[4] then note_running(changes, gone, field, shown[i] - 1) end
-    elseif shown[i] >= 0 then
-      note(changes, keys[i], field .. '~', held[i] - values[i])
-      if used then note(changes, keys[i], field, shown[i] - held[i] + used[i]) end
+  if type(lines[1][1]) == 'number' then
+    for i, line in ipairs(lines) do
+      free_lines(laid_out(line), {values[i]}, {record[3][i]}, record[4], nil)
     end
+  else
+    free_lines(lines, values, record[3], record[4], used)
   end
-  write(changes)
-  drop_running(gone)
   redis.call('HDEL', calls, call)
   redis.call('ZREM', leases, call)
 end
@@ -132,8 +160,8 @@ local function sweep()
 end
 """
 
-# ARGV: time, lease_ms, call, lines, values (both packed).
-# Returns {0, now, running, counts…}, {1, now, index of the line that refuses, wait_ms, counts…} or {2, now, index, index, …}.
+# ARGV: time, lease_ms, call, lines, values (both packed; values and counts go by the lines' numbers).
+# Returns {0, now, running, counts…}, {1, now, place of the line that refuses, wait_ms, counts…} or {2, now, place, place, …}.
 RESERVE = (
     _SHARED
     + """
@@ -141,50 +169,74 @@ local lease_ms, call = tonumber(ARGV[2]), ARGV[3]
 local lines, values = cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[5])
 sweep()
 local shown, held, keys, starts = look(lines)
+local places = lines[6]
 local unseeded, room, refused, wait, terminal = {2, now}, true, -1, -1, false
 
 local function refuse(i, ms, final)
-  if (final and not terminal) or (final == terminal and ms > wait) then
-    refused, wait, terminal = i - 1, ms, final
+  local place = places[i]
+  if (final and not terminal) or (final == terminal and (ms > wait or (ms == wait and place < refused))) then
+    refused, wait, terminal = place, ms, final
   end
 end
 
-for i, line in ipairs(lines) do
-  local kind = line[1]
-  if kind == RATE then
-    local over = shown[i] + (values[i] - line[3]) * MINUTE
-    if over > 0 then refuse(i, math.ceil(over / line[3]), false) end
-  elseif kind == RUNNING then
-    if shown[i] >= line[3] then room = false end
-  elseif shown[i] < 0 then
-    unseeded[#unseeded + 1] = i - 1
-  elseif shown[i] + values[i] > line[3] then
-    local _, finish = period(line, now)
-    refuse(i, max(0, finish - now), true)
+local limits = lines[2]
+local before = #limits
+for i = 1, before do
+  local over = shown[i] + (values[i] - limits[i]) * MINUTE
+  if over > 0 then refuse(i, math.ceil(over / limits[i]), false) end
+end
+local fields_running, count = lines[3], #lines[3]
+for i = 1, count do
+  if shown[before + i] >= lines[4][i] then room = false end
+end
+before = before + count
+for _, group in ipairs(lines[5]) do
+  limits = group[6]
+  for i = 1, #limits do
+    local at = before + i
+    if shown[at] < 0 then
+      unseeded[#unseeded + 1] = places[at]
+    elseif shown[at] + values[at] > limits[i] then
+      local _, finish = period(group, now)
+      refuse(at, math.max(0, finish - now), true)
+    end
   end
+  before = before + #limits
 end
 if #unseeded > 2 then return unseeded end
 if refused >= 0 then return {1, now, refused, wait, unpack(shown)} end
 
-local changes = {}
-for i, line in ipairs(lines) do
-  local kind, field = line[1], line[2]
-  if kind == RATE then
-    shown[i] = shown[i] + values[i] * MINUTE
-    note(changes, rates, field, shown[i])
-    note(changes, rates, field .. '@', now)
-  elseif kind == RUNNING then
-    if room then
-      shown[i] = shown[i] + 1
-      note(changes, running, field, shown[i])
-    end
-  else
-    shown[i] = shown[i] + values[i]
-    note(changes, keys[i], field .. '~', held[i] + values[i])
-  end
+local fields, list = lines[1], {}
+before = #lines[2]
+for i = 1, before do
+  local debt, n = shown[i] + values[i] * MINUTE, 4 * i
+  shown[i] = debt
+  list[n - 3], list[n - 2], list[n - 1], list[n] = fields[2 * i - 1], debt, fields[2 * i], stamp
 end
-write(changes)
-redis.call('PEXPIRE', rates, 86400000)
+if before > 0 then
+  write(rates, list)
+  redis.call('PEXPIRE', rates, 86400000)
+end
+if room and count > 0 then
+  list = {}
+  for i = 1, count do
+    local more = shown[before + i] + 1
+    shown[before + i] = more
+    list[2 * i - 1], list[2 * i] = fields_running[i], more
+  end
+  write(running, list)
+end
+before = before + count
+for g, group in ipairs(lines[5]) do
+  fields, list = group[5], {}
+  for i = 1, #group[6] do
+    local at = before + i
+    shown[at] = shown[at] + values[at]
+    list[2 * i - 1], list[2 * i] = fields[2 * i], held[at] + values[at]
+  end
+  write(keys[g], list)
+  before = before + #group[6]
+end
 redis.call('HSET', calls, call, cmsgpack.pack({ARGV[4], ARGV[5], starts, room}))
 redis.call('ZADD', leases, now + lease_ms, call)
 return {0, now, room and 1 or 0, unpack(shown)}
@@ -206,18 +258,16 @@ if not packed then return 0 end
 local record = cmsgpack.unpack(packed)
 local take = wanted == '1'
 if record[4] == take then return 1 end
-local lines = {}
-for _, line in ipairs(cmsgpack.unpack(record[1])) do
-  if line[1] == RUNNING then lines[#lines + 1] = line end
+local lines = cmsgpack.unpack(record[1])
+if #lines[3] > 0 then
+  local counts = redis.call('HMGET', running, unpack(lines[3]))
+  for i, found in ipairs(counts) do
+    local runs = found and tonumber(found) or 0
+    if take and runs >= lines[4][i] then return 0 end
+    counts[i] = runs + (take and 1 or -1)
+  end
+  note_running(lines[3], counts)
 end
-local shown = look(lines)
-local changes, gone = {}, {}
-for i, line in ipairs(lines) do
-  if take and shown[i] >= line[3] then return 0 end
-  note_running(changes, gone, line[2], shown[i] + (take and 1 or -1))
-end
-write(changes)
-drop_running(gone)
 record[4] = take
 redis.call('HSET', calls, call, cmsgpack.pack(record))
 return 1
@@ -228,7 +278,7 @@ return 1
 SETTLE = (
     _SHARED
     + """
-local call, at = ARGV[2], tonumber(ARGV[5])
+local call, at_ms = ARGV[2], tonumber(ARGV[5])
 redis.call('ZREMRANGEBYSCORE', done, '-inf', now)
 if redis.call('ZADD', done, 'NX', now + tonumber(ARGV[6]), call) == 0 then return 0 end
 redis.call('PEXPIRE', done, tonumber(ARGV[6]))
@@ -238,15 +288,17 @@ if packed then
   free(call, packed, used)
   return 1
 end
-for i, line in ipairs(cmsgpack.unpack(ARGV[3])) do
-  if line[1] >= DAY then
-    local start = period(line, at)
-    local key = prefix .. 'sums:' .. line[1] .. ':' .. format('%.0f', start)
-    local seeded = redis.call('HGET', key, line[2] .. '@')
-    if seeded and tonumber(seeded) < at then
-      redis.call('HINCRBY', key, line[2], format('%.0f', used[i]))
-    end
+local lines = cmsgpack.unpack(ARGV[3])
+local before = #lines[2] + #lines[3]
+for _, group in ipairs(lines[5]) do
+  local start = period(group, at_ms)
+  local key = sums(group, start)
+  for i = 1, #group[6] do
+    local field = group[5][2 * i - 1]
+    local seeded = redis.call('HGET', key, field .. '@')
+    if seeded and tonumber(seeded) < at_ms then redis.call('HINCRBY', key, field, used[before + i]) end
   end
+  before = before + #group[6]
 end
 return 1
 """

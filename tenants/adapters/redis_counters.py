@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import msgspec
 import redis
 import redis.asyncio
 import structlog
@@ -26,6 +25,7 @@ from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Unavailable
 from kernel.scripts import ScriptPipeline
 from kernel.streams import Supervisor
+from tenants.adapters.counter_layout import Layout
 from tenants.adapters.counter_presence import AWAY_S, Presence
 from tenants.adapters.counter_scripts import OF_TENANT, READ, RENEW, RESERVE, SEED, SETTLE
 from tenants.counting import REMEMBER_MS, TenantCount
@@ -56,7 +56,6 @@ AGAIN_S = 0.5
 REMEMBERED = 10_000
 _DAY_MS = 86_400_000
 _KEPT_MS = {LineKind.DAY: 9 * _DAY_MS, LineKind.MONTH: 40 * _DAY_MS}
-_pack = msgspec.msgpack.encode
 
 
 class RedisCounters:
@@ -82,7 +81,7 @@ class RedisCounters:
         self._presence = Presence(self._calls)
         self._lease_ms = lease_ms
         self._clock = clock
-        self._packed: dict[int, tuple[tuple[Line, ...], bytes]] = {}
+        self._layouts: dict[int, Layout] = {}
         # What was told last to each caller (by the identity of its lines), and what that says of days and months.
         self._latest: OrderedDict[int, tuple[Claim, Sequence[int]]] = OrderedDict()
         self._seen: OrderedDict[tuple[str, str, int], int] = OrderedDict()
@@ -100,9 +99,10 @@ class RedisCounters:
                 if not self._presence.known:
                     # Nobody watches the counters in a worker: it learns at its first call which Redis it counts in.
                     await self._presence.look()
+                layout = self._layout(claim.lines)
                 answer = await self._calls.send(
                     RESERVE, _prefix(claim.tenant), self._now(), self._lease_ms, claim.id,
-                    self._lines(claim.lines), _pack(claim.values),
+                    layout.packed, layout.values(claim.values),
                 )  # fmt: skip
                 if answer[0] == Outcome.UNSEEDED:
                     # A new day, a new limit, or a Redis that was emptied.
@@ -111,7 +111,7 @@ class RedisCounters:
                 self._presence.note_away(error)
             else:
                 if answer[0] != Outcome.UNSEEDED or not self._presence.alone:
-                    return self._verdict(claim, answer)
+                    return self._verdict(claim, layout, answer)
         return self._reserve_here(claim)
 
     async def renew(self, claim: Claim, *, running: bool | None = None) -> bool:
@@ -150,15 +150,16 @@ class RedisCounters:
 
     async def read(self, tenant: str, lines: Sequence[Line]) -> tuple[Standing, ...]:
         """As the port says. What was settled here before is in it. Raises Unavailable."""
+        if not lines:
+            return ()
+        layout = Layout(tuple(lines))
         try:
-            answer = await self._calls.send(READ, _prefix(tenant), self._now(), self._lines(tuple(lines)))
+            answer = await self._calls.send(READ, _prefix(tenant), self._now(), layout.packed)
         except Unreachable as error:
             self._presence.note_away(error)
             raise Unavailable("The counters' Redis is not reachable.", retry_after_s=AWAY_S) from error
-        at_ms = answer[0]
-        return tuple([
-            standing_of(line, count, at_ms) for line, count in zip(lines, answer[1:], strict=True)
-        ])  # fmt: skip
+        at_ms, counts = answer[0], layout.counts(answer[1:])
+        return tuple([standing_of(line, count, at_ms) for line, count in zip(lines, counts, strict=True)])
 
     async def seed(self, tenant: str, seeds: Sequence[Seed], *, replace: bool = False) -> None:
         """As the port says. Raises Unavailable."""
@@ -208,13 +209,15 @@ class RedisCounters:
     def _send_renewal(self, claim: Claim, wanted: str) -> "asyncio.Future[Any]":
         return self._calls.send(RENEW, _prefix(claim.tenant), self._now(), self._lease_ms, claim.id, wanted)
 
-    def _verdict(self, claim: Claim, answer: list[int]) -> Verdict:
+    def _verdict(self, claim: Claim, layout: Layout, answer: list[int]) -> Verdict:
         outcome, at_ms = answer[0], answer[1]
         if outcome == Outcome.UNSEEDED:
-            return Verdict(Outcome.UNSEEDED, at_ms=at_ms, unseeded=tuple(answer[2:]))
+            return Verdict(Outcome.UNSEEDED, at_ms=at_ms, unseeded=tuple(sorted(answer[2:])))
         if outcome == Outcome.REFUSED:
-            return Verdict(Outcome.REFUSED, tuple(answer[4:]), at_ms, refused=answer[2], wait_ms=answer[3])
-        counts = tuple(answer[3:])
+            return Verdict(
+                Outcome.REFUSED, layout.counts(answer[4:]), at_ms, refused=answer[2], wait_ms=answer[3]
+            )
+        counts = layout.counts(answer[3:])
         self._remember(claim, counts)
         if self._counted_here:
             self._begin_anew()
@@ -279,9 +282,10 @@ class RedisCounters:
 
     def _settlement(self, settlement: Settlement) -> tuple[Any, ...]:
         claim = settlement.claim
+        layout = self._layout(claim.lines)
         return (
-            SETTLE, _prefix(claim.tenant), self._now(), claim.id, self._lines(claim.lines),
-            _pack(settlement.values), settlement.at_ms, REMEMBER_MS,
+            SETTLE, _prefix(claim.tenant), self._now(), claim.id, layout.packed,
+            layout.values(settlement.values), settlement.at_ms, REMEMBER_MS,
         )  # fmt: skip
 
     def _told(self, call_id: str, answer: Any) -> None:
@@ -312,21 +316,14 @@ class RedisCounters:
         finally:
             self._again = None
 
-    def _lines(self, lines: tuple[Line, ...]) -> bytes:
-        """Lines as the scripts read them. Whoever asks gives the same tuple for the same caller: packed once."""
-        found = self._packed.get(id(lines))
-        if found is not None and found[0] is lines:
-            return found[1]
-        packed = _pack(
-            [
-                (int(line.kind), line.field, line.limit, line.start_ms, line.end_ms, line.next_end_ms)
-                for line in lines
-            ]
-        )
-        if len(self._packed) >= REMEMBERED:
-            self._packed.clear()
-        self._packed[id(lines)] = (lines, packed)
-        return packed
+    def _layout(self, lines: tuple[Line, ...]) -> Layout:
+        """Lines as the scripts read them. Whoever asks gives the same tuple for the same caller: laid out once."""
+        found = self._layouts.get(id(lines))
+        if found is None:
+            if len(self._layouts) >= REMEMBERED:
+                self._layouts.clear()
+            found = self._layouts[id(lines)] = Layout(lines)
+        return found
 
     def _now(self) -> int:
         return 0 if self._clock is None else int(self._clock.now().timestamp() * 1000)

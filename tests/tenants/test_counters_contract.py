@@ -1,12 +1,15 @@
 """What every counter promises, in process and over Redis; and that both say the same of anything."""
 
 import asyncio
+import dataclasses
 import os
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import msgspec
 import pytest
+import redis.asyncio
 from fakes.clocks import FrozenClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +26,7 @@ from tenants.limit_types import (
     Settlement,
     Standing,
     Verdict,
+    period_at,
 )
 from tenants.ports import SeededCounters
 
@@ -274,6 +278,36 @@ async def test_of_a_thousand_at_once_exactly_as_many_come_in_as_the_budget_admit
     assert (await counters.read(tenant, (budget,)))[0].used == 137 * 7
 
 
+@pytest.mark.services
+@pytest.mark.skipif(not REDIS_URL, reason="ATRIUM_TEST_REDIS_URL names no Redis")
+async def test_a_call_that_an_older_version_held_is_freed_when_its_process_has_died(
+    tenant: str, clock: FrozenClock
+) -> None:
+    counters, server = RedisCounters(url=REDIS_URL, clock=clock), redis.asyncio.Redis.from_url(REDIS_URL)
+    requests, places, budget = rate(5), running(3), day(clock, 100)
+    lines, prefix = (requests, places, budget), f"atrium:limits:{{{tenant}}}:"
+    try:
+        await seeded(counters, tenant, budget, clock, used=7)
+        assert await reserve(counters, claim(tenant, (requests, 1), (places, 0), (budget, 20)))
+        await server.delete(f"{prefix}calls", f"{prefix}leases")
+        # Its lines one by one, as they stand in a claim.
+        await server.eval(
+            "redis.call('HSET', KEYS[1], 'old', cmsgpack.pack({ARGV[1], ARGV[2], {0, 0, tonumber(ARGV[3])}, true}))",
+            1,
+            f"{prefix}calls",
+            msgspec.msgpack.encode([[int(line.kind), *dataclasses.astuple(line)[1:]] for line in lines]),
+            msgspec.msgpack.encode((1, 0, 20)),
+            budget.start_ms,
+        )
+        await server.zadd(f"{prefix}leases", {"old": ms(clock) + 1})
+        clock.advance(1)
+        assert await reserve(counters, claim(tenant, (requests, 0), (places, 0), (budget, 1)))
+        assert [each.used for each in await counters.read(tenant, lines)] == [1, 1, 8]
+    finally:
+        await server.aclose()
+        await counters.close()
+
+
 # Steps of a random history: (what, which call, amounts, seconds that pass before it).
 _STEPS = st.lists(
     st.tuples(
@@ -292,14 +326,17 @@ async def _tell(
 ) -> list[object]:
     """What the counters answer to a history."""
     requests, tokens, places, sums = limits
-    lines = (
-        rate(requests), rate(tokens, "user:u:tokens_per_minute"), running(places), day(clock, sums),
-        day(clock, sums * 2, "key:k:tokens_per_day"),
+    today = day(clock, sums)
+    month = Line(
+        LineKind.MONTH, "key:k:tokens_per_month", sums * 2, today.start_ms - 3 * DAY_MS,
+        today.start_ms + 2 * DAY_MS, today.start_ms + 9 * DAY_MS,
     )  # fmt: skip
+    # In no order: over Redis lines are laid out by what keeps them.
+    lines = (today, rate(requests), running(places), month, rate(tokens, "user:u:tokens_per_minute"))
     told: list[object] = []
     for number, (act, which, (ones, some, many), seconds) in enumerate(steps):
         clock.advance(seconds)
-        values = (ones, some, 0, many, many)
+        values = (many, ones, 0, many, some)
         asked = Claim(f"call-{which}", tenant, lines, values)
         if act == "reserve":
             verdict: Verdict = await counters.reserve(Claim(f"call-{number}", tenant, lines, values))
@@ -309,10 +346,9 @@ async def _tell(
         elif act == "refund":
             counters.refund(asked)
         elif act == "seed":
-            start = lines[3].start_ms if ms(clock) < lines[3].end_ms else lines[3].end_ms
-            await counters.seed(
-                tenant, [Seed(lines[3 + which % 2], start, many, ms(clock))], replace=ones == 2
-            )
+            line = (today, month)[which % 2]
+            start_ms, _ = period_at(line, ms(clock))
+            await counters.seed(tenant, [Seed(line, start_ms, many, ms(clock))], replace=ones == 2)
         elif act == "read":
             told.append(await counters.read(tenant, lines))
         else:
