@@ -1,7 +1,7 @@
 """Reads of groups and rights. Each needs the tenant's scope."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery, Value
@@ -77,6 +77,15 @@ def users_of_groups(group_ids: Iterable[uuid.UUID]) -> Mapping[str, frozenset[uu
         for group_id, user_id in rows:
             found.setdefault(str(group_id), set()).add(user_id)
     return {group: frozenset(users) for group, users in found.items()}
+
+
+def groups_of_tenants(tenants: Collection[uuid.UUID]) -> Mapping[uuid.UUID, Sequence[str]]:
+    """The groups of each of these tenants, their ids as text, in order; in a system scope."""
+    found: dict[uuid.UUID, list[str]] = {}
+    rows = Group.objects.filter(tenant_id__in=tenants).order_by("id")
+    for tenant, group in rows.values_list("tenant_id", "id"):
+        found.setdefault(tenant, []).append(str(group))
+    return found
 
 
 def groups_of_users(user_ids: Sequence[uuid.UUID]) -> list[str]:

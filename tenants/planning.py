@@ -125,8 +125,9 @@ class Plan:
     """The lines of a call beside the rules they come from. `limits` is what it was made of, `tenant` its tenant's id.
 
     `place` is where its calls stand in line: the tenant and the names of the counters that say how many may run at once.
-    `soft` are the lines with soft limits: their place, what their counters show at most below it, and the name. All of it
-    is worked out once.
+    `soft` are the lines with soft limits: their place, what their counters show at most below it, and the name. `each` are
+    those of days and months that hold for each user, key or model: their place, and the least amount that somebody should
+    know of. All of it is worked out once.
     """
 
     limits: TenantLimits
@@ -139,6 +140,7 @@ class Plan:
     told_requests: ToldRate | None
     told_tokens: ToldRate | None
     soft: tuple[tuple[int, int, str], ...]
+    each: tuple[tuple[int, int], ...]
 
     def allowance(self, counts: Sequence[int]) -> Allowance:
         """What the caller is told: the tightest rates, and the soft limits that are passed. `counts` are of its lines."""
@@ -193,7 +195,15 @@ def make_plan(limits: TenantLimits, subjects: Subjects, now: datetime, *, spare:
             for index, rule in enumerate(rules)
             if rule.soft is not None
         ),
+        each=tuple(_marks_of_each(rules)),
     )
+
+
+def _marks_of_each(rules: Sequence[Limit]) -> Iterator[tuple[int, int]]:
+    # Those of every group are read for each group: groups are few.
+    for index, rule in enumerate(rules):
+        if rule.inherited and rule.level is not Level.GROUP and rule.measure.kind >= LineKind.DAY:
+            yield index, min(each for each in (rule.soft, rule.hard) if each is not None)
 
 
 def _less(rule: Limit) -> Limit:

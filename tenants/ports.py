@@ -185,6 +185,12 @@ class Stock(Protocol):
         """The same of what each of these users handed in; who handed in nothing may be left out."""
         ...
 
+    def used_by_each(
+        self, tenants: Collection[uuid.UUID]
+    ) -> Mapping[uuid.UUID, Mapping[uuid.UUID, Mapping[Measure, int]]]:
+        """The same of everybody in these tenants, by tenant and user, in a system scope."""
+        ...
+
 
 class ProviderFetch(Protocol):
     """Talks to identity providers that tenants name. Synchronous: it is used by pages and by the REST API."""

@@ -29,6 +29,7 @@ from routing.types import Lease, ModelCall, Ticket
 from tenants.limit_types import Claim, Level, LineKind, Measure, Outcome, Settlement, Verdict
 from tenants.ports import Counters
 from tenants.services import Plan, Plans, seed_counters
+from tenants.sightings import LimitSightings
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ class Admissions:
         """Nothing runs before the first limited call. It belongs to the running loop."""
         self.loop = asyncio.get_running_loop()
         self.lines = Lines()
+        self.sightings: LimitSightings = backends["limit_sightings"]
         self._plans = Plans()
         self._live: dict[str, Admission] = {}
         self._seedings: dict[str, asyncio.Task[None]] = {}
@@ -94,6 +96,8 @@ class Admissions:
             verdict = await counters.reserve(claim)
             if verdict.outcome is _UNSEEDED:
                 verdict = await self._reserve_seeded(counters, plan, claim)
+            if plan.each:
+                self.sightings.note(plan, verdict.counts)
             if verdict.outcome is _ADMITTED:
                 left = frozenset(models) if len(models) < all_of_them else NO_MODELS
                 admission = Admission(self, counters, plan, claim, verdict, left)

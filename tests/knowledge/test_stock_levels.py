@@ -1,12 +1,21 @@
 """What groups and users may keep: inherited and overridden, all levels together, freed by deletion, shown and warned of."""
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.test import Client
-from factories.tenants import key_client, make_membership, make_tenant, make_user, session_client
+from factories.tenants import (
+    key_client,
+    make_membership,
+    make_principal,
+    make_tenant,
+    make_user,
+    session_client,
+)
 from fakes.library import Library
 from fakes.stock_contract import (
     colleague,
@@ -33,10 +42,9 @@ from knowledge.types import NewDocument
 from substrate.models import TenantAct
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
-from tenants.limit_types import Measure
-from tenants.models import GroupMember, Membership, Quota
-from tenants.services import limit_notices
-from tenants.services.limit_notices import LimitWatch, find_passed
+from tenants.limit_types import Measure, TenantLimits
+from tenants.models import GroupMember, Membership, Quota, User
+from tenants.services.limit_watching import LimitWatch, find_passed, look_up
 from tenants.services.limits import load_limits
 from tenants.types import Role
 
@@ -220,17 +228,72 @@ async def test_those_of_a_user_and_a_group_warn(library: Library) -> None:
     group = await run_unit(fill)
     limits = await run_unit(load_limits, library.tenant.id)
     assert limits is not None
-    passed = {each.limit.subject: (each.used, each.state) for each in await find_passed(limits)}
+    known = await run_unit(look_up, [limits])
+    found = await find_passed(limits, known[library.tenant.id])
+    passed = {each.limit.subject: (each.used, each.state) for each in found}
     assert passed == {group: (5, "warned"), user_of(library): (1, "reached")}
 
 
-async def test_tenants_are_summed_together_where_nobody_else_is_limited(
-    library: Library, monkeypatch: pytest.MonkeyPatch
+async def test_those_of_every_user_and_every_group_warn_whom_they_concern(library: Library) -> None:
+    def fill() -> tuple[str, str, list[Library]]:
+        users = [library, colleague(library), colleague(library)]
+        group, second = group_of(*users[:2]), group_of(users[2])
+        limit(library, "user", "storage_bytes", 10)
+        limit(library, "user", "storage_bytes", 100, user_of(users[2]))
+        limit(library, "group", "documents", 3)
+        base = library.base()
+        for each, text in zip(users, ("0123456789", "1", "2345678901"), strict=True):
+            each.text(base, text)
+        return group, second, users
+
+    group, second, users = await run_unit(fill)
+    limits = await run_unit(load_limits, library.tenant.id)
+    assert limits is not None
+    found = await find_passed(limits, (await run_unit(look_up, [limits]))[library.tenant.id])
+    passed = {each.limit.subject: (each.used, each.state, each.limit.inherited) for each in found}
+    assert passed == {
+        user_of(users[0]): (10, "reached", True),
+        user_of(users[1]): (1, "warned", True),
+        user_of(users[2]): (10, "warned", False),
+        group: (2, "warned", True),
+        second: (1, "warned", True),
+    }
+
+
+def elsewhere(library: Library) -> Library:
+    """The same files, of another tenant."""
+    tenant = make_tenant()
+    return replace(library, tenant=tenant, principal=make_principal(tenant))
+
+
+def fill_tenant(library: Library) -> TenantLimits:
+    """Limits of stocks at every level, of somebody in particular and of every one; three bytes in one document."""
+    group = group_of(library)
+    for level, subject in (("tenant", ""), ("group", group), ("group", ""), ("user", "")):
+        limit(library, level, "documents", 9, subject)
+    limit(library, "user", "storage_bytes", 9, user_of(library))
+    library.text(library.base(), "one")
+    found = load_limits(library.tenant.id)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_all_tenants_are_summed_together(
+    library: Library,
+    count: int,
+    django_assert_num_queries: Callable[[int], AbstractContextManager[None]],
 ) -> None:
+    page = [fill_tenant(elsewhere(library)) for _ in range(count)]
+    with django_assert_num_queries(4):
+        known = look_up(page)
+    assert [sorted(each.kept.values()) for each in known.values()] == [[1, 1, 1, 3]] * count
+
+
+async def test_neither_what_was_deleted_nor_what_another_tenant_has_counts(library: Library) -> None:
     def fill() -> None:
         limit(library, "tenant", "documents", 2)
         base = library.base()
-        # Neither what was deleted nor what another tenant has counts.
         delete_document(principal=library.principal, document_id=library.text(base, "three").id)
         library.text(base, "one")
         library.text(base, "two")
@@ -239,9 +302,21 @@ async def test_tenants_are_summed_together_where_nobody_else_is_limited(
             Quota.objects.create(tenant=other, level="tenant", measure="documents", hard=1, soft=1)
 
     await run_unit(fill)
-    asked: list[object] = []
-    monkeypatch.setattr(limit_notices, "read_stocks", lambda *given: asked.append(given))
     assert await LimitWatch().look() == 1
-    assert asked == []
     warned = await run_unit(warned_of, library)
     assert [json.loads(each) for each in warned] == [{"used": 2, "state": "reached", "hard": 2, "soft": 0}]
+
+
+def test_who_is_in_two_tenants_is_summed_in_each_alone(library: Library) -> None:
+    person = library.principal.user_id
+    assert person is not None
+    other = elsewhere(library)
+    make_membership(other.tenant, User.objects.get(id=person))
+    other = replace(other, principal=replace(other.principal, user_id=person))
+    for each, texts in ((library, ("one",)), (other, ("two", "three"))):
+        limit(each, "user", "documents", 9, user_of(each))
+        for text in texts:
+            each.text(each.base(text), text)
+    page = [load_limits(each.tenant.id) for each in (library, other)]
+    known = look_up([each for each in page if each is not None])
+    assert [list(each.kept.values()) for each in known.values()] == [[1], [2]]

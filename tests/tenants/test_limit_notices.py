@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core import mail
-from factories.tenants import make_membership, make_tenant, make_user
+from factories.tenants import make_key, make_membership, make_tenant, make_user
 from fakes.clocks import FrozenClock
 
 from kernel.backends import backends
+from kernel.errors import Unavailable
 from substrate.crossing import system_scope
 from substrate.jobs import claim_job, run_job
 from substrate.models import Job, TenantAct
@@ -24,10 +25,11 @@ from tenants.models import Group, GroupMember, Membership, Quota, Tenant, User, 
 from tenants.planning import Subjects, make_plan
 from tenants.selectors import principal_of_membership
 from tenants.services import limits, set_tenant_limits
-from tenants.services.limit_notices import LASTING, LimitWatch
+from tenants.services.limit_watching import LASTING, LimitWatch, SightingWatch
 from tenants.services.limits import load_limits
 from tenants.services.standings import own_standings
 from tenants.services.webhooks import create_webhook
+from tenants.sightings import LimitSightings
 from tenants.types import Principal, Role
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -227,6 +229,106 @@ async def test_a_group_whose_own_limit_is_higher_is_not_told_the_one_of_every_gr
 
 def _own(tenant: Tenant, email: str) -> list[QuotaStanding]:
     return own_standings(principal=principal_of(tenant, email), clock=FrozenClock(NOW))
+
+
+def furnish_everyone(level: str) -> tuple[Tenant, dict[str, str]]:
+    """A tenant of an owner and three people with a key each; every user (or key) has the limit, cem one of their own."""
+    tenant = make_tenant(name="Acme")
+    owner = make_membership(tenant, make_user("owner@example.com"), role=Role.OWNER)
+    subjects = {}
+    for name in ("ann", "ben", "cem"):
+        person = make_membership(tenant, make_user(f"{name}@example.com")).user
+        subjects[name] = str(person.id if level == "user" else make_key(tenant, user=person).id)
+    with tenant_scope(tenant.id):
+        for subject, hard in (("", 100), (subjects["cem"], 1000)):
+            Quota.objects.create(
+                tenant=tenant, level=level, subject=subject, measure="tokens_per_day", hard=hard, soft=80
+            )
+    create_webhook(
+        principal=principal_of(tenant, owner.user.email),
+        name="on-call",
+        url="https://hooks.example.org/",
+        events=["limit.warned"],
+    )
+    return tenant, subjects
+
+
+async def saw(counters: KnownCounters, tenant: Tenant, level: str, subject: str) -> None:
+    """A call of somebody, which reads their counters as it is admitted."""
+    limits_now = await run_unit(load_limits, tenant.id)
+    assert limits_now is not None
+    user, key = (subject, "") if level == "user" else ("", subject)
+    plan = make_plan(limits_now, Subjects(user, key, (), ()), NOW)
+    assert plan is not None
+    sightings: LimitSightings = backends["limit_sightings"]
+    read = await counters.read(str(tenant.id), list(plan.lines))
+    sightings.note(plan, [each.used for each in read])
+
+
+@pytest.mark.parametrize("level", ["user", "key"])
+async def test_of_a_limit_of_every_user_each_hears_who_passes_it_and_heads_once(
+    counters: KnownCounters, level: str
+) -> None:
+    tenant, subjects = await run_unit(furnish_everyone, level)
+    await backends["limit_directory"].start()
+    watch = SightingWatch(clock=FrozenClock(NOW))
+    counters.used = 79
+    await saw(counters, tenant, level, subjects["ann"])
+    assert await watch.look() == 0
+    counters.used = 80
+    await saw(counters, tenant, level, subjects["ann"])
+    # A limit of one's own is looked at by the other watch.
+    await saw(counters, tenant, level, subjects["cem"])
+    assert [await watch.look() for _ in range(2)] == [1, 0]
+    assert await run_unit(letters, tenant) == ["ann@example.com", "owner@example.com"]
+    for name in ("ann", "ben"):
+        await saw(counters, tenant, level, subjects[name])
+    assert await SightingWatch(clock=FrozenClock(NOW)).look() == 1
+    assert await run_unit(letters, tenant) == ["ann@example.com", "ben@example.com", "owner@example.com"]
+    assert await run_unit(deliveries, tenant) == sorted([subjects["ann"], subjects["ben"]])
+    assert await run_unit(acts, tenant) == [
+        f"{level}:{subjects['ann']}:tokens_per_day:2026-03-10:warned",
+        f"{level}::tokens_per_day:2026-03-10:warned",
+        f"{level}:{subjects['ben']}:tokens_per_day:2026-03-10:warned",
+    ]
+
+
+async def test_what_could_not_be_told_is_told_later_and_nothing_of_who_has_left(
+    counters: KnownCounters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant, subjects = await run_unit(furnish_everyone, "user")
+    await backends["limit_directory"].start()
+    counters.used = 100
+    for name in ("ann", "ben"):
+        await saw(counters, tenant, "user", subjects[name])
+    watch = SightingWatch(clock=FrozenClock(NOW))
+    with monkeypatch.context() as away:
+        away.setattr(counters, "read", _unavailable)
+        with pytest.raises(Unavailable):
+            await watch.look()
+
+    def leave() -> None:
+        with tenant_scope(tenant.id):
+            Membership.objects.get(user_id=subjects["ben"]).delete()
+
+    await run_unit(leave)
+    assert [await watch.look() for _ in range(2)] == [1, 0]
+    assert await run_unit(letters, tenant) == ["ann@example.com", "owner@example.com"]
+
+
+async def _unavailable(tenant: str, lines: list[Line]) -> tuple[Standing, ...]:
+    raise Unavailable("away", retry_after_s=1.0)
+
+
+async def test_nobody_is_asked_for_who_has_passed_nothing(
+    counters: KnownCounters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant, subjects = await run_unit(furnish_everyone, "user")
+    await backends["limit_directory"].start()
+    counters.used = 79
+    await saw(counters, tenant, "user", subjects["ann"])
+    monkeypatch.setattr(counters, "read", _unavailable)
+    assert await SightingWatch(clock=FrozenClock(NOW)).look() == 0
 
 
 async def test_a_letter_is_sent_once_and_says_what_is_used(

@@ -53,6 +53,9 @@ def backend_specs(environment: Environment) -> dict[str, BackendSpec]:
         "refused_keys": BackendSpec("tenants.refusals.RefusedKeys", "tenants.refusals.RefusedKeys"),
         "access_watch": BackendSpec("substrate.ports.Directory", "tenants.attending.AccessWatch"),
         "limit_directory": BackendSpec("substrate.ports.Directory", "tenants.limit_directory.LimitDirectory"),
+        "limit_sightings": BackendSpec(
+            "tenants.sightings.LimitSightings", "tenants.sightings.LimitSightings"
+        ),
         "choice_directory": BackendSpec(
             "substrate.ports.Directory", "routing.choice_directory.ChoiceDirectory"
         ),
@@ -394,6 +397,7 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
             "inference.services.share_sightings_forever",
             "routing.services.scale_pools_forever",
             "assistants.services.sweep_runs_forever",
+            "tenants.services.tell_sightings_forever",
         ),
         "control": (
             "config.upkeep.keep_up_forever",
