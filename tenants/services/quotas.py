@@ -152,13 +152,13 @@ def check_amounts(asked: QuotaAsked) -> None:
     if measure.is_stock and asked.level in (Level.KEY, Level.MODEL):
         raise BadInput("Storage and documents are limited for the tenant, groups and users.", param="measure")
     if asked.hard is None and asked.soft is None:
-        raise BadInput("A limit has a hard amount, a soft one, or both.", param="hard")
+        raise BadInput("A limit has a hard amount, a soft one, or both.", param="limit")
     least = 1 if measure.kind in (LineKind.RATE, LineKind.RUNNING) else 0
-    for name, amount in (("hard", asked.hard), ("soft", asked.soft)):
+    for name, amount in (("limit", asked.hard), ("soft_limit", asked.soft)):
         if amount is not None and not least <= amount <= measure.most:
             raise BadInput(f"{measure.value} is a whole number from {least} to {measure.most}.", param=name)
     if asked.hard is not None and asked.soft is not None and asked.soft > asked.hard:
-        raise BadInput("The soft limit is not above the hard one.", param="soft")
+        raise BadInput("The soft limit is not above the hard one.", param="soft_limit")
 
 
 def parse_money(text: str, *, param: str) -> int:
@@ -206,6 +206,10 @@ def _name_of(asked: QuotaAsked) -> str:
     if len(subject) > SUBJECT_LENGTH:
         raise BadInput("This is no id.", param="subject")
     if asked.level is Level.MODEL:
+        if subject == "auto" or subject.startswith("assistant/"):
+            raise BadInput(
+                "A limit counts the model that answers: auto and assistants are none.", param="subject"
+            )
         return subject
     name = names_of(asked.level, [subject]).get(subject)
     if name is None:
@@ -238,7 +242,8 @@ def _record(
     after: dict[str, object] | None = None,
 ) -> None:
     record_change(kind="quota", object_id=row.id, tenant_id=row.tenant_id)
-    whose = f"{row.level} {row.subject}" if row.subject else row.level
+    name = names_of(Level(row.level), [row.subject]).get(row.subject, row.subject) if row.subject else ""
+    whose = f"{row.level} {name}" if name else row.level
     record_act(
         act=act,
         kind="quota",

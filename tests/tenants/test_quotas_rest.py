@@ -136,3 +136,30 @@ def test_what_means_nothing_is_refused_and_nothing_stored(tenant: Tenant, body: 
     with tenant_scope(tenant.id):
         assert not Quota.objects.exists()
     assert key_client(tenant).get("/api/v1/quotas?view=mine").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"level": "user", "measure": "documents", "limit": None, "soft_limit": None}, "limit"),
+        ({"level": "user", "measure": "documents", "limit": 1, "soft_limit": 2}, "soft_limit"),
+        ({"level": "user", "measure": "requests_per_minute", "limit": 0}, "limit"),
+        ({"level": "model", "subject": "auto", "measure": "tokens_per_day", "limit": 1}, "subject"),
+        ({"level": "model", "subject": "assistant/x", "measure": "tokens_per_day", "limit": 1}, "subject"),
+    ],
+)
+def test_a_refusal_names_the_field_as_it_was_sent(tenant: Tenant, body: dict[str, Any], param: str) -> None:
+    answer = post(key_client(tenant, role=Role.OWNER), **body)
+    assert (answer.status_code, answer.json()["param"]) == (400, param)
+
+
+def test_the_record_says_whose_limit_it_is_by_name(tenant: Tenant) -> None:
+    ann = make_membership(tenant, make_user("ann@example.com")).user
+    client = key_client(tenant, role=Role.OWNER)
+    for subject in (str(ann.id), ""):
+        post(client, level="user", subject=subject, measure="tokens_per_day", limit=5)
+    events = client.get("/api/v1/audit-events?kind=quota").json()["results"]
+    assert [each["label"] for each in events] == [
+        "user tokens_per_day",
+        "user ann@example.com tokens_per_day",
+    ]

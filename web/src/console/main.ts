@@ -15,7 +15,7 @@ if (place !== null) {
   const page = pageOf(parsePlace(location.pathname + location.search).path)?.page;
   page?.load().catch(() => undefined);
   const begin = () => {
-    if (page) i18n.need(page.area).catch(() => undefined);
+    for (const area of page ? [page.area, ...(page.also ?? [])] : []) i18n.need(area).catch(() => undefined);
     place.replaceChildren();
     mount(App, { target: place });
   };

@@ -46,6 +46,8 @@ export interface PageEntry {
   readonly path: string;
   /** Whose catalogue of words is loaded with it. */
   readonly area: Area;
+  /** Further catalogues that it takes words from. */
+  readonly also?: readonly Area[];
   readonly icon: IconName;
   readonly group: Group;
   /** The right that opens it; null: everyone who may open the console. */
@@ -65,6 +67,7 @@ export const PAGES: readonly PageEntry[] = [
     id: "home",
     path: "/console/",
     area: "home",
+    also: ["audit", "limits"],
     icon: "home",
     group: "start",
     permission: null,
@@ -235,6 +238,7 @@ export const PAGES: readonly PageEntry[] = [
     id: "audit",
     path: "/console/audit",
     area: "audit",
+    also: ["limits"],
     icon: "history",
     group: "activity",
     permission: "audit.read",

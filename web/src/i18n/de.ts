@@ -31,7 +31,7 @@ export const de: Catalogue = {
     busy: "Der Server ist ausgelastet. Bitte gleich noch einmal versuchen.",
     codes: {
       rate_limit_exceeded: "Zu viele Anfragen im Moment. Bitte kurz warten und erneut versuchen.",
-      insufficient_quota: "Ein Limit lässt für diese Frage keinen Platz. Fragen Sie wieder, wenn es neu beginnt; die Verwaltung des Mandanten kann es erhöhen.",
+      insufficient_quota: "Eine Grenze lässt für diese Frage keinen Platz. Fragen Sie wieder, wenn sie neu beginnt; die Verwaltung des Mandanten kann sie erhöhen.",
       server_overloaded: "Alle Modelle sind ausgelastet oder nicht erreichbar. Bitte gleich noch einmal versuchen.",
       model_not_found: "Dieses Modell ist nicht mehr verfügbar. Bitte oben ein anderes wählen.",
       not_found: "Das gibt es nicht mehr. Beginnen Sie einen neuen Chat oder wählen Sie einen anderen Assistenten.",

@@ -3,11 +3,11 @@
 import type { UiWords } from "../ui/words.svelte";
 
 export const limitWords: UiWords["limits"] = {
-  show: "Limits anzeigen",
+  show: "Grenzen anzeigen",
   again: (moment: string) => `Es beginnt neu: ${moment}.`,
-  warned: (what: string, whose: string) => `Ein Limit${whose} ist fast erreicht: ${what}.`,
+  warned: (what: string, whose: string) => `Eine Grenze${whose} ist fast erreicht: ${what}.`,
   reached: (what: string, whose: string) =>
-    `Ein Limit${whose} ist aufgebraucht: ${what}. Was darüber hinausgeht, wird abgewiesen.`,
+    `Eine Grenze${whose} ist erreicht: ${what}. Was darüber hinausgeht, wird abgewiesen.`,
   whose: (level: string, name: string) =>
     ({ tenant: " des ganzen Mandanten", group: ` Ihrer Gruppe ${name}`, user: " von Ihnen", model: ` des Modells ${name}` })[level] ?? "",
   measures: {

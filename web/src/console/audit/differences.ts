@@ -9,10 +9,11 @@ export interface Difference {
   after: string | null;
 }
 
-/** How what is true or false is said. */
+/** How what is true or false is said, and amounts where the act has any. */
 export interface YesAndNo {
   yes: string;
   no: string;
+  amount?: ((value: number) => string) | undefined;
 }
 
 function shown(value: Value | undefined, said: YesAndNo): string | null {
@@ -20,6 +21,7 @@ function shown(value: Value | undefined, said: YesAndNo): string | null {
   if (value === null || value === "") return "–";
   if (typeof value === "boolean") return value ? said.yes : said.no;
   if (typeof value === "string") return value;
+  if (typeof value === "number" && said.amount !== undefined) return said.amount(value);
   if (Array.isArray(value) && value.every((one) => typeof one !== "object")) return value.length === 0 ? "–" : value.join(", ");
   return JSON.stringify(value);
 }

@@ -10,7 +10,7 @@ export const accounts: typeof english = {
   description: "Wozu es da ist",
   descriptionHelp: "Sagen Sie, welches Programm es ist und wer sich darum kümmert.",
   role: "Rolle",
-  roleHelp: "Seine Schlüssel haben diese Rolle. Höchstens Ihre eigene, und nie Eigentümer.",
+  roleHelp: "Seine Schlüssel haben diese Rolle. Höchstens Ihre eigene, und nie Inhaber.",
   state: "Zustand",
   states: { active: "Aktiv", disabled: "Abgeschaltet" },
   keys: "Gültige Schlüssel",

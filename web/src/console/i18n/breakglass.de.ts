@@ -4,7 +4,7 @@ import type { breakglass as english } from "./breakglass.en";
 export const breakglass: typeof english = {
   lead: "Betreiber kümmern sich um die Plattform und sehen keine Inhalte dieses Mandanten. Im Notfall kann einer sie lesen, mit Grund und auf Zeit; jedes Lesen steht im Protokoll.",
   ask: "Inhalte dieses Mandanten lesen",
-  askLead: "Sie besuchen diesen Mandanten. Seine Eigentümer werden benachrichtigt, sehen den Grund und können es jederzeit beenden. Es öffnet Wissen und Unterhaltungen zum Lesen, sonst nichts.",
+  askLead: "Sie besuchen diesen Mandanten. Seine Inhaber werden benachrichtigt, sehen den Grund und können es jederzeit beenden. Es öffnet Wissen und Unterhaltungen zum Lesen, sonst nichts.",
   reason: "Grund",
   reasonHelp: "Für den Mandanten, in 10–500 Zeichen: was geschehen ist, welches Ticket.",
   minutes: "Wie lange",

@@ -38,10 +38,10 @@ export const limits: typeof english = {
   tokensHelp: "Anfragen, Antworten, und Dokumente, wenn sie indiziert werden.",
   measures: {
     requests_per_minute: "Anfragen je Minute",
-    tokens_per_minute: "Tokens je Minute",
+    tokens_per_minute: "Token je Minute",
     concurrency: "Anfragen zugleich",
-    tokens_per_day: "Tokens je Tag",
-    tokens_per_month: "Tokens je Monat",
+    tokens_per_day: "Token je Tag",
+    tokens_per_month: "Token je Monat",
     money_per_day: "Ausgaben je Tag",
     money_per_month: "Ausgaben je Monat",
     storage_bytes: "Speicher für Dokumente",

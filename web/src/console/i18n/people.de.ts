@@ -43,7 +43,7 @@ export const people: typeof english = {
     slugFixed: "Der Kurzname bleibt für immer: Adressen und Kopfzeilen tragen ihn.",
     weightHelp: "Sein Anteil an einem umkämpften Pool neben anderen Mandanten: 1 bis 1000.",
     timezone: "Zeitzone",
-    timezoneHelp: "Tage und Monate der Limits beginnen nach dieser Uhr.",
+    timezoneHelp: "Tage und Monate der Grenzen beginnen nach dieser Uhr.",
     region: "Datenregion",
     regionHelp: "Engines anderer Regionen, oder ohne Region, sehen nie den Inhalt dieses Mandanten. Leer: jede Engine darf.",
     people: "Wer die meisten Rechte hat",

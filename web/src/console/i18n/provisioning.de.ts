@@ -7,7 +7,7 @@ export const provisioning: typeof english = {
   addressHelp: "Tragen Sie sie als Mandanten-URL oder SCIM-Basis-URL ein, mit einem Token als Bearer- oder geheimem Token.",
   copyAddress: "Adresse kopieren",
   tokens: "Token",
-  tokensLead: "Jedes Verzeichnis hat sein eigenes. Nur Eigentümer legen sie an.",
+  tokensLead: "Jedes Verzeichnis hat sein eigenes. Nur Inhaber legen sie an.",
   add: "Token anlegen",
   emptyTitle: "Noch kein Token",
   emptyText: "Legen Sie eins an, tragen Sie es mit der Adresse in Ihrem Verzeichnis ein und lassen Sie dieses die Verbindung testen.",
@@ -45,6 +45,6 @@ export const provisioning: typeof english = {
     "Wen es abschaltet, dessen Sitzungen, Schlüssel und laufende Antworten enden innerhalb von zwei Sekunden; das Konto in anderen Mandanten bleibt.",
     "Ein Konto, das es anderswo gibt, wird nur für eine Domäne verknüpft, die ein Betreiber bestätigt hat (siehe Anmeldung).",
     "Adresse und Name eines Kontos folgen dem Verzeichnis, solange niemand sonst daran beteiligt ist.",
-    "Es vergibt keine Rollen, und der letzte aktive Eigentümer bleibt.",
+    "Es vergibt keine Rollen, und der letzte aktive Inhaber bleibt.",
   ],
 };

@@ -65,7 +65,7 @@ export const signin: typeof english = {
     claimHelp: "Die Probeanmeldung zeigt, was der Anbieter sendet. Punkte führen nach innen, wie in realm_access.roles.",
     mappings: "Gruppen und Rollen nach der Angabe",
     mappingsHelp:
-      "Gilt bei jeder Anmeldung: Wer den Wert nicht mehr hat, verliert die Gruppe. Die erste passende Regel gibt die Rolle; ohne eine ist es die Rolle neuer Mitglieder. Eigentümer bleiben es, solange keine Regel Eigentümer bestimmt.",
+      "Gilt bei jeder Anmeldung: Wer den Wert nicht mehr hat, verliert die Gruppe. Die erste passende Regel gibt die Rolle; ohne eine ist es die Rolle neuer Mitglieder. Inhaber bleiben es, solange keine Regel Inhaber bestimmt.",
     ruleValue: "Wert in der Angabe",
     ruleGives: "Gibt",
     groupNamed: (name: string) => `Gruppe: ${name}`,

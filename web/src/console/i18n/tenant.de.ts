@@ -4,12 +4,12 @@ import type { tenant as shape } from "./tenant.en";
 const plural = (count: string, one: string, many: string) => `${count} ${count === "1" ? one : many}`;
 
 export const tenant: typeof shape = {
-  lead: "Wie Ihr Mandant heißt, der Kalender seiner Limits, ein Archiv von allem, was er enthält, und sein Ende.",
+  lead: "Wie Ihr Mandant heißt, der Kalender seiner Grenzen, ein Archiv von allem, was er enthält, und sein Ende.",
   settings: "Einstellungen",
   settingsLead: "Gilt überall binnen zwei Sekunden.",
   name: "Name",
   timezone: "Zeitzone",
-  timezoneHelp: "Tage und Monate der Limits beginnen nach dieser Uhr.",
+  timezoneHelp: "Tage und Monate der Grenzen beginnen nach dieser Uhr.",
   anyRegion: "Jede Engine der Plattform darf mit Ihrem Inhalt arbeiten.",
   onlyRegion: (region) => `Nur Engines in der Region ${region} sehen Ihren Inhalt. Das legen die Betreiber fest.`,
   saved: "Der Mandant ist gespeichert.",

@@ -88,8 +88,8 @@ export const webhooks: typeof english = {
     secret: "sein Geheimnis ist nicht zu lesen",
   },
   eventNames: {
-    "limit.warned": "Ein Limit ist nahe",
-    "limit.reached": "Ein Limit ist aufgebraucht",
+    "limit.warned": "Eine Grenze ist nahe",
+    "limit.reached": "Eine Grenze ist erreicht",
     "api_key.expiring": "Ein Schlüssel endet bald",
     "document.failed": "Ein Dokument ist gescheitert",
     "break_glass.began": "Ein Betreiber hat Inhalte geöffnet",
@@ -100,8 +100,8 @@ export const webhooks: typeof english = {
     "webhook.test": "Test",
   },
   eventHelp: {
-    "limit.warned": "Die Warnung eines Limits für Tag, Monat oder Bestand ist fällig; einmal in seinem Zeitraum",
-    "limit.reached": "Ein solches Limit ist aufgebraucht; einmal in seinem Zeitraum",
+    "limit.warned": "Die Warnung einer Grenze für Tag, Monat oder Bestand ist fällig; einmal in ihrem Zeitraum",
+    "limit.reached": "Eine solche Grenze ist erreicht; einmal in ihrem Zeitraum",
     "api_key.expiring": "Ein Schlüssel endet innerhalb von sieben Tagen; einmal je Schlüssel",
     "document.failed": "Ein Dokument konnte nicht aufgenommen werden",
     "break_glass.began": "Ein Betreiber hat sich die Inhalte des Mandanten zum Lesen geöffnet",
