@@ -92,9 +92,10 @@ class ProviderOutput(serializers.Serializer[Any]):
 
 
 class ProvidersOutput(serializers.Serializer[Any]):
-    """The tenant's identity providers by name."""
+    """The tenant's identity providers by name. `redirect_uri` is what every OpenID Connect provider must allow."""
 
     results = ProviderOutput(many=True)
+    redirect_uri = serializers.CharField()
     next = serializers.CharField(allow_null=True)
     previous = serializers.CharField(allow_null=True)
 

@@ -46,7 +46,8 @@ class ProvidersView(AtriumView):
     def get(self, request: Request) -> Response:
         """All of them, by name."""
         found = [_shape(request, each) for each in list_providers(principal=principal(request))]
-        return Response(ProvidersOutput({"results": found, "next": None, "previous": None}).data)
+        page = {"results": found, "redirect_uri": _redirect_uri(request), "next": None, "previous": None}
+        return Response(ProvidersOutput(page).data)
 
     @extend_schema(
         operation_id="identity_providers_create",
@@ -150,10 +151,14 @@ def _shape(request: Request, view: ProviderView) -> dict[str, Any]:
     return {
         **asdict(view),
         "sign_in_url": f"{base}/accounts/login/?tenant={principal(request).tenant_slug}",
-        "redirect_uri": f"{base}/accounts/sso/callback/",
+        "redirect_uri": _redirect_uri(request),
         "acs_url": place.acs_url if saml else "",
         "metadata_url": place.entity_id if saml else "",
     }
+
+
+def _redirect_uri(request: Request) -> str:
+    return f"{base_url(request).rstrip('/')}/accounts/sso/callback/"
 
 
 def _shown(request: Request, view: ProviderView, status: int = 200) -> Response:

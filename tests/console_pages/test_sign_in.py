@@ -36,6 +36,8 @@ def test_a_provider_is_connected_tested_and_tried(open_console: OpenConsole) -> 
         sound(console, "sign-in-empty")
         by(console.page, "add-provider").click()
         drawer = by(console.page, "provider-drawer")
+        # The provider asks for it before it gives a client id.
+        expect(by(drawer, "redirect")).to_contain_text(f"{console.url}/accounts/sso/callback/")
         drawer.locator("[name=name]").fill("Acme <img src=x onerror=hit()>")
         drawer.locator("[name=issuer]").fill(provider.issuer)
         drawer.locator("[name=client_id]").fill(CLIENT_ID)

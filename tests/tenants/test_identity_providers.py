@@ -162,6 +162,12 @@ def test_who_is_no_member_stays_out_unless_members_are_made(provider: OidcServer
     assert not User.objects.filter(email="ada@acme.test").exists()
 
 
+def test_what_a_provider_must_allow_is_known_before_there_is_one(acme: Tenant) -> None:
+    owner = session_client(make_membership(acme, role=Role.OWNER))
+    found = owner.get(PATH).json()
+    assert (found["results"], found["redirect_uri"]) == ([], "http://testserver/accounts/sso/callback/")
+
+
 @pytest.mark.parametrize(
     ("domains", "verified", "email_verified", "enters"),
     [

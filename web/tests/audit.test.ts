@@ -52,3 +52,9 @@ test("amounts of limits are told in the units that people know", () => {
   expect(actAmount(act("user tokens_per_day"), FORMAT)?.(1)).toBe("n1");
   expect(actAmount(act("Sales", "group"), FORMAT)).toBeUndefined();
 });
+
+test("codes are told in words where there are any", () => {
+  const event = { before: { role: "member" }, after: { role: "admin", other: "member" } };
+  const values = { role: { member: "Mitglied" } };
+  expect(summary(event, {}, { ...SAID, values })).toBe("other: member; role: Mitglied → admin");
+});

@@ -82,7 +82,7 @@ export interface ProviderReport {
 }
 
 export const fetchProviders = (signal?: AbortSignal) =>
-  api.get<{ results: Provider[] }>("/identity-providers", { signal });
+  api.get<{ results: Provider[]; redirect_uri: string }>("/identity-providers", { signal });
 export const fetchProvider = (id: string) => api.get<Provider>(`/identity-providers/${id}`);
 export const createProvider = (body: ProviderBody) => api.post<Provider>("/identity-providers", body);
 export const changeProvider = (id: string, body: Partial<ProviderBody>, ifMatch?: string) =>

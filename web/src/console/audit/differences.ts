@@ -14,13 +14,15 @@ export interface YesAndNo {
   yes: string;
   no: string;
   amount?: ((value: number) => string) | undefined;
+  /** What codes mean, by the name of their value. */
+  values?: Record<string, Record<string, string>> | undefined;
 }
 
-function shown(value: Value | undefined, said: YesAndNo): string | null {
+function shown(name: string, value: Value | undefined, said: YesAndNo): string | null {
   if (value === undefined) return null;
   if (value === null || value === "") return "–";
   if (typeof value === "boolean") return value ? said.yes : said.no;
-  if (typeof value === "string") return value;
+  if (typeof value === "string") return said.values?.[name]?.[value] ?? value;
   if (typeof value === "number" && said.amount !== undefined) return said.amount(value);
   if (Array.isArray(value) && value.every((one) => typeof one !== "object")) return value.length === 0 ? "–" : value.join(", ");
   return JSON.stringify(value);
@@ -28,7 +30,7 @@ function shown(value: Value | undefined, said: YesAndNo): string | null {
 
 export function differences(event: Pick<AuditEvent, "before" | "after">, said: YesAndNo): Difference[] {
   const names = [...new Set([...Object.keys(event.before), ...Object.keys(event.after)])].sort();
-  return names.map((name) => ({ name, before: shown(event.before[name], said), after: shown(event.after[name], said) }));
+  return names.map((name) => ({ name, before: shown(name, event.before[name], said), after: shown(name, event.after[name], said) }));
 }
 
 /** What people call a value; `words` are the reader's. */

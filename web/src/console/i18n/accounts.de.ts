@@ -27,7 +27,7 @@ export const accounts: typeof english = {
   emptyText: "Legen Sie für jedes Programm eines an: Dann sind Verbrauch, Grenzen und Rechte seine eigenen und nicht die von jemandem, der ihm einen Schlüssel gab.",
   back: "Alle Dienstkonten",
   facts: "Über dieses Konto",
-  placesNote: "Nehmen Sie es in Gruppen auf, teilen Sie Dinge mit ihm und setzen Sie ihm Grenzen der Ebene „Benutzer“ wie einem Menschen; Verbrauch und Protokoll nennen es.",
+  placesNote: "Nehmen Sie es in Gruppen auf, teilen Sie Dinge mit ihm und setzen Sie ihm Grenzen der Ebene „Personen“ wie einem Menschen; Verbrauch und Protokoll nennen es.",
   keysTitle: "Seine Schlüssel",
   keysLead: "Jeder darf, was das Konto darf.",
   newKey: "Neuer Schlüssel",

@@ -128,6 +128,13 @@ export const audit: typeof english = {
     verified: "bestätigt",
   },
   said: { yes: "ja", no: "nein" },
+  values: {
+    role: { owner: "Inhaber", admin: "Administrator", member: "Mitglied", viewer: "Betrachter" },
+    default_role: { owner: "Inhaber", admin: "Administrator", member: "Mitglied", viewer: "Betrachter" },
+    state: { active: "aktiv", suspended: "gesperrt", warned: "nahe der Grenze", reached: "aufgebraucht" },
+    priority_class: { critical: "kritisch", interactive: "interaktiv", standard: "Standard", batch: "Stapel" },
+    reason: { in_address: "stand in einer Adresse" },
+  },
   fields: {
     timezone: "Zeitzone",
     region: "Datenregion",

@@ -126,6 +126,10 @@ export const audit = {
     verified: "verified",
   } as Record<string, string>,
   said: { yes: "yes", no: "no" },
+  values: {
+    state: { warned: "close to the limit", reached: "used up" },
+    reason: { in_address: "it stood in an address" },
+  } as Record<string, Record<string, string>>,
   fields: {
     timezone: "Time zone",
     region: "Data region",

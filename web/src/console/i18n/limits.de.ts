@@ -50,7 +50,7 @@ export const limits: typeof english = {
   limit: "Grenze",
   limitHelp: "Darüber werden Aufrufe abgewiesen; Anfragen zugleich warten in der Reihe. Leer: sie warnt nur.",
   soft: "Warnen ab",
-  softHelp: "Ab hier erfahren es die Aufrufenden, und diese Seite zeigt es. Leer: keine Warnung.",
+  softHelp: "Ab hier erfahren es die Aufrufenden, und von Tagen, Monaten und Beständen auch, wer verwaltet: durch einen Brief und durch Webhooks. Leer: keine Warnung.",
   megabytes: "MB",
   money: "Geldeinheiten",
   states: { ok: "Im Rahmen", warned: "Nahe der Grenze", reached: "Aufgebraucht" },

@@ -47,7 +47,7 @@ export const limits = {
   limit: "Limit",
   limitHelp: "Beyond it calls are refused; requests at once wait in line. Empty: it only warns.",
   soft: "Warn at",
-  softHelp: "From here on callers are told, and this page says so. Empty: no warning.",
+  softHelp: "From here on callers are told, and of days, months and what is kept also who administers: by a letter and by webhooks. Empty: no warning.",
   megabytes: "MB",
   money: "units of money",
   states: { ok: "Within", warned: "Close to the limit", reached: "Used up" },

@@ -53,6 +53,7 @@ export const signin: typeof english = {
     secret: "Client-Geheimnis",
     secretHelp: "Wird verschlüsselt gespeichert und nie gezeigt.",
     secretKept: "Es ist eines gespeichert. Leer lassen, um es zu behalten.",
+    samlLater: "Was der Anbieter von Atrium wissen muss (Metadaten, Empfangsadresse), steht nach dem Anlegen in der Liste.",
     redirect: "Rücksprungadresse, die der Anbieter erlauben muss",
     signIn: "Anmeldeadresse für Ihre Leute",
     enabled: "Eingeschaltet",

@@ -52,6 +52,7 @@ export const signin = {
     secret: "Client secret",
     secretHelp: "Stored encrypted and never shown.",
     secretKept: "One is stored. Leave it empty to keep it.",
+    samlLater: "What the provider must know of Atrium (metadata, address that receives) is in the list once it is made.",
     redirect: "Redirect address, which the provider must allow",
     signIn: "Sign-in address for your people",
     enabled: "Switched on",
