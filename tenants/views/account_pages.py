@@ -15,7 +15,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from kernel.errors import Conflict, NotFound, PermissionDenied
+from kernel.errors import Conflict, NotFound, PermissionDenied, TenantSuspended
 from kernel.ids import parse_uuid
 from substrate.wording import for_reader
 from tenants.identity import TooManyAttempts
@@ -43,6 +43,7 @@ class SignInView(LoginView):
                 if not user.is_staff:
                     words = {
                         "reason": for_reader(refusal.message),
+                        "suspended": isinstance(refusal, TenantSuspended),
                         "deletions": find_own_deletions(user=user, session=request.session),
                     }
                     return render(request, "account/no_entry.html", words, status=403)

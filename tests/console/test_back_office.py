@@ -97,6 +97,13 @@ def test_every_page_lists_searches_and_filters(operator: Client) -> None:
             assert operator.get(reverse(f"admin:{name}_add")).status_code == 200, name
 
 
+def test_it_speaks_one_language(operator: Client) -> None:
+    operator.cookies["atrium_language"] = "de"
+    page = operator.get("/admin/tenants/tenant/").content.decode()
+    assert "Ergebnis" not in page
+    assert "Type to search" in page
+
+
 def test_tenant_rows_of_all_tenants_are_seen_and_the_scope_ends_with_the_request(operator: Client) -> None:
     for slug in ("first", "second"):
         make_key(make_tenant(slug), name=f"key of {slug}")

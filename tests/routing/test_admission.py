@@ -377,3 +377,22 @@ def test_an_answer_is_reckoned_with_the_least_of_what_is_asked_possible_and_the_
     asked: int, prompt: int, context: int, expected: int
 ) -> None:
     assert estimate_answer(asked, prompt, context) == expected
+
+
+async def test_a_call_that_passes_a_limit_of_every_user_leaves_a_note(house: House) -> None:
+    every = Limit(Level.USER, "", Measure.TOKENS_PER_DAY, 1_000, soft=500)
+    await house.limit(every)
+    own = Limit(Level.USER, str(USER), Measure.TOKENS_PER_DAY, 1_000, soft=500, inherited=True)
+    line = line_of(own, datetime.now(UTC), "UTC")
+    noted = []
+    for used in (400, 500, 1_000):
+        seed = Seed(line, line.start_ms, used, int(datetime.now(UTC).timestamp() * 1000))
+        await house.counters.seed(str(TENANT), [seed], replace=True)
+        try:
+            async with dispatch(call()) as flow:
+                assert [chunk async for chunk in flow.chunks()]
+        except QuotaExhausted:
+            # Refused calls have seen it too.
+            assert used == 1_000
+        noted.append(dict(backends["limit_sightings"].take()))
+    assert noted == [{}, {TENANT: {(Level.USER, str(USER))}}, {TENANT: {(Level.USER, str(USER))}}]

@@ -163,3 +163,13 @@ def _suspend(slug: str) -> None:
 def _set_password(user: User) -> None:
     user.set_password("another one entirely")
     user.save()
+
+
+@pytest.mark.django_db
+def test_who_finds_no_way_in_is_told_who_can_help() -> None:
+    tenant = make_tenant()
+    client = session_client(make_membership(tenant))
+    Tenant.objects.filter(id=tenant.id).update(state="suspended")
+    page = client.get("/accounts/login/")
+    assert page.status_code == 403
+    assert "Who runs this installation can help." in page.content.decode()
