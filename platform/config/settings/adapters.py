@@ -409,7 +409,8 @@ def background_work(environment: Environment) -> dict[str, tuple[str, ...]]:
             "config.keeping.schedule.keep_backups_forever",
             "routing.services.find_replicas_forever",
         ),
-        "worker": (),
+        # Its jobs embed documents, which counts for who handed them in.
+        "worker": ("tenants.services.tell_sightings_forever",),
     }
     if environment.role == "control":
         # Its pages show how replicas are; a process that also serves calls probes them anyway.
