@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from substrate.rest import StrictSerializer
+from substrate.rest import StrictSerializer, ToldField
 from tenants.access_types import DESCRIPTION_LENGTH, RESOURCE_KINDS, SubjectKind
 from tenants.serializers import ROLES
 from tenants.types import NAME_LENGTH
@@ -150,7 +150,7 @@ class ExplainStepOutput(serializers.Serializer[Any]):
 
     code = serializers.CharField()
     passed = serializers.BooleanField()
-    text = serializers.CharField()
+    text = ToldField()
 
 
 class ExplanationOutput(serializers.Serializer[Any]):

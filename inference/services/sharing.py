@@ -23,11 +23,8 @@ class SharedModels:
         if row is None:
             return []
         serving = Replica.objects.filter(model=row, draining=False).exists()
-        open_to = "every tenant" if not row.restricted else "this tenant"
         return [
-            ExplainStep(
-                "tenant_restriction", _granted(row, tenant_id), f"The platform opens the model to {open_to}."
-            ),
+            _opened(row, tenant_id),
             ExplainStep(
                 "enabled",
                 row.enabled,
@@ -39,6 +36,19 @@ class SharedModels:
                 "An engine serves it." if serving else "No engine serves it at the moment.",
             ),
         ]
+
+
+def _opened(row: Model, tenant_id: uuid.UUID) -> ExplainStep:
+    if not row.restricted:
+        return ExplainStep("tenant_restriction", True, "The platform opens the model to every tenant.")
+    granted = _granted(row, tenant_id)
+    return ExplainStep(
+        "tenant_restriction",
+        granted,
+        "The platform opens the model to this tenant."
+        if granted
+        else "The platform opens the model to other tenants alone.",
+    )
 
 
 def _find(object_id: str) -> Model | None:

@@ -70,9 +70,12 @@ def _membership(membership: Membership) -> list[ExplainStep]:
 
 def _permission(membership: Membership, held: frozenset[str], needed: str) -> ExplainStep:
     role = membership.custom_role.name if membership.custom_role else membership.role
-    word = "has" if needed in held else "has not"
     return ExplainStep(
-        "permission", needed in held, f"The role {role!r} {word} the permission {needed} that this takes."
+        "permission",
+        needed in held,
+        f"The role {role!r} has the permission {needed} that this takes."
+        if needed in held
+        else f"The role {role!r} has not the permission {needed} that this takes.",
     )
 
 

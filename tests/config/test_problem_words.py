@@ -47,6 +47,7 @@ TOLD: dict[str, int | str] = {
     "DocumentRefused": 1,
     "Refusal": "reason",
     "ExaminedStep": 2,
+    "ExplainStep": 2,
     "desk.finish": "error",
     "after.step": 1,
     "refuse_visit": 1,

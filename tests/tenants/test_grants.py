@@ -301,6 +301,13 @@ def reason(explanation: Any) -> str:
     return next((each["code"] for each in explanation["steps"] if not each["passed"]), "")
 
 
+def test_steps_are_told_in_the_reader_s_language(house: House) -> None:
+    house.owner.defaults["HTTP_ACCEPT_LANGUAGE"] = "de"
+    texts = [step["text"] for step in explained(house, house.outside.user_id, "model")["steps"]]
+    assert texts[0] == "Der Mandant ist aktiv."
+    assert "Die Plattform öffnet das Modell für jeden Mandanten." in texts
+
+
 def test_a_decision_is_explained_step_by_step(house: House) -> None:
     group = send(house.owner, "POST", "/groups", {"name": "Payroll"}).json()
     open_to_all = explained(house, house.outside.user_id)

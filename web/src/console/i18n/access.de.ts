@@ -108,9 +108,9 @@ export const access: typeof english = {
   sharing: {
     title: "Wer darf es benutzen",
     lead: {
-      assistant: "Für andere gibt es ihn nicht: weder im Chat noch über die API.",
-      knowledge_base: "Andere finden darin nichts, auch nicht durch einen Assistenten, und ihre Quellen öffnen sich für sie nicht.",
-      model: "Für andere in diesem Mandanten gibt es das Modell nicht: weder mit Namen noch über auto noch durch einen Assistenten.",
+      assistant: "Ist er beschränkt, gibt es ihn für andere nicht: weder im Chat noch über die API.",
+      knowledge_base: "Ist sie beschränkt, finden andere darin nichts, auch nicht durch einen Assistenten, und ihre Quellen öffnen sich für sie nicht.",
+      model: "Ist es beschränkt, gibt es das Modell für andere in diesem Mandanten nicht: weder mit Namen noch über auto noch durch einen Assistenten.",
     },
     nowOpen: "Alle im Mandanten",
     nowRestricted: (count) => (count === 0 ? "Niemand außer denen, die alles benutzen dürfen" : count === 1 ? "Eine Person oder Gruppe" : `${count} Personen und Gruppen`),

@@ -81,9 +81,9 @@ export const access = {
   sharing: {
     title: "Who may use it",
     lead: {
-      assistant: "To others it does not exist: neither in the chat, nor over the API.",
-      knowledge_base: "Others find nothing in it, not through an assistant either, and its citations do not open for them.",
-      model: "To others in this tenant it does not exist: not by name, not by auto, not through an assistant.",
+      assistant: "Once restricted, it does not exist to others: neither in the chat, nor over the API.",
+      knowledge_base: "Once restricted, others find nothing in it, not through an assistant either, and its citations do not open for them.",
+      model: "Once restricted, it does not exist to others in this tenant: not by name, not by auto, not through an assistant.",
     },
     nowOpen: "Everybody in the tenant",
     nowRestricted: (count: number) => (count === 0 ? "Nobody but those who may use everything" : count === 1 ? "One person or group" : `${count} people and groups`),
