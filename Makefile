@@ -10,7 +10,7 @@ PAGE_PROCESSES ?= 2
 # The test files in which a marker stands: to look through all the others takes seconds of each process.
 marked = $(shell grep -rlE 'mark\.($(1))\b' tests --include='test_*.py')
 
-.PHONY: run test test-stacks test-schema test-pages check services-install services services-stop run-production test-services bench bench-routing bench-limits test-filters fuzz tools setup setup-dev format
+.PHONY: run test test-stacks test-schema test-pages check services-install services services-stop run-production test-services bench bench-routing bench-limits bench-peers test-filters fuzz tools setup setup-dev format
 
 run: setup            ## install, migrate, build, serve on HOST:PORT until Ctrl-C
 	@exec $(PY) manage.py serve
@@ -66,6 +66,9 @@ bench-routing: setup-dev ## where calls go and when, against other routers' poli
 
 bench-limits: setup-dev ## what tenants, keys and limits cost: a part of `make bench`; figures under var/bench
 	@$(PY) benchmarks/limits.py $(ARGS)
+
+bench-peers: setup-dev ## beside other gateways, which it installs below ATRIUM_HOME: figures under var/bench
+	@PYTHONPATH=.:platform:tests $(PY) -m benchmarks.peers $(ARGS)
 
 test-filters: setup-dev ## takes away each filter between tenants, one at a time: does a test notice? (half an hour and more)
 	@PYTHONPATH=tests:platform:. $(PY) tests/mutation/scoped_filters.py $(or $(ARGS),tests/tenants tests/api tests/knowledge tests/assistants tests/console tests/inference tests/substrate)

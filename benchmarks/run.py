@@ -6,15 +6,11 @@ are Go programs of this folder, so that neither is the bottleneck. Results: `var
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
-import platform
 import shutil
-import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +19,22 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 from disturbance import measure_disturbance  # noqa: E402 - the paths come first
 from fakes.live_server import LiveServer, free_port  # noqa: E402
-from load_runs import Programs, build_programs, chat_body, processor_seconds, run_load, running_upstream  # noqa: E402
+from load_runs import (  # noqa: E402
+    Programs,
+    build_programs,
+    chat_body,
+    count_usage,
+    machine,
+    processor_seconds,
+    raise_priority,
+    run_load,
+    running_upstream,
+)
 from report import failures, table  # noqa: E402
 from sockets import measure_idle_sockets  # noqa: E402
 
 CONNECTIONS = (1, 16, 100)
 SOCKETS = 1000
-PRIORITY = -15
 
 
 def main() -> int:
@@ -110,7 +115,7 @@ def measure(
     pid = server_pid(server)
     if only in (None, "load"):
         results["load"] = measure_load(programs, server, upstream, key, pid, seconds)
-        results["usage"] = count_usage(server, results["load"])
+        results["usage"] = count_usage(server.home, sum(row["atrium"]["sent"] for row in results["load"]))
     if only in (None, "sockets"):
         url = server.url.replace("http", "ws") + "/ws/chat"
         results["sockets"] = asyncio.run(measure_idle_sockets(url, key, pid, count=SOCKETS))
@@ -153,37 +158,6 @@ def server_pid(server: LiveServer) -> int:
     if server.process is None:
         raise RuntimeError("the server does not run")
     return server.process.pid
-
-
-def count_usage(server: LiveServer, rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Requests sent, and usage rows in the ledger once it has been drained (waits up to a minute for it)."""
-    sent = sum(row["atrium"]["sent"] for row in rows)
-    database = sqlite3.connect(f"file:{server.home / 'atrium.sqlite3'}?mode=ro", uri=True)
-    deadline = time.monotonic() + 60
-    counted = -1
-    while counted != sent and time.monotonic() < deadline:
-        [(counted,)] = database.execute("SELECT count(*) FROM tenants_usagerecord").fetchall()
-        time.sleep(0.5)
-    [(billed,)] = database.execute("SELECT count(*) FROM tenants_usagerecord WHERE cost_nano > 0").fetchall()
-    database.close()
-    return {"requests_sent": sent, "usage_rows": counted, "usage_rows_with_cost": billed}
-
-
-def raise_priority() -> None:
-    """Let other work on this machine disturb less, where that is allowed: all that runs here alike, by inheritance."""
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
-
-
-def machine() -> dict[str, Any]:
-    """Where it ran."""
-    return {
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "load_average_at_start": os.getloadavg()[0],
-        "priority": os.getpriority(os.PRIO_PROCESS, 0),
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
 
 
 if __name__ == "__main__":
