@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from msgspec import to_builtins
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 
 from inference.types import Surface
 from routing.choice_types import PolicyView
@@ -97,7 +98,7 @@ class PolicyDocumentView(AtriumView):
     @extend_schema(operation_id="routing_policy_get", responses=answers({200: PolicyOutput}))
     def get(self, request: Request) -> Response:
         """The policy in force: rules in their order, the dial, chains and trials of other models."""
-        return _answer(get_policy(principal=principal(request)))
+        return _policy_answer(get_policy(principal=principal(request)))
 
     @extend_schema(
         operation_id="routing_policy_set",
@@ -112,7 +113,7 @@ class PolicyDocumentView(AtriumView):
         view = set_policy(
             principal=principal(request), document=form.validated_data, expected=expected_version(request)
         )
-        return _answer(view)
+        return _policy_answer(view)
 
 
 class RulesView(AtriumView):
@@ -123,7 +124,7 @@ class RulesView(AtriumView):
     @extend_schema(operation_id="routing_rules_get", responses=answers({200: RulesOutput}))
     def get(self, request: Request) -> Response:
         """The tenant's own rules for calls of `auto`, in the order in which they are asked."""
-        return _rules_answer(get_policy(principal=principal(request)))
+        return _answer(get_policy(principal=principal(request)), RulesOutput)
 
     @extend_schema(
         operation_id="routing_rules_set",
@@ -140,7 +141,7 @@ class RulesView(AtriumView):
             rules=form.validated_data["rules"],
             expected=expected_version(request),
         )
-        return _rules_answer(view)
+        return _answer(view, RulesOutput)
 
 
 class PolicyDefaultView(AtriumView):
@@ -151,7 +152,7 @@ class PolicyDefaultView(AtriumView):
     @extend_schema(operation_id="routing_default_get", responses=answers({200: DefaultOutput}))
     def get(self, request: Request) -> Response:
         """The default in force: rules, the dial, the second opinion, examples."""
-        return _default_answer(get_default(principal=principal(request)))
+        return _answer(get_default(principal=principal(request)), DefaultOutput)
 
     @extend_schema(
         operation_id="routing_default_set",
@@ -166,7 +167,7 @@ class PolicyDefaultView(AtriumView):
         view = set_default(
             principal=principal(request), document=form.validated_data, expected=expected_version(request)
         )
-        return _default_answer(view)
+        return _answer(view, DefaultOutput)
 
 
 class ShadowsView(AtriumView):
@@ -187,23 +188,16 @@ class ShadowsView(AtriumView):
         return Response(ComparedOutput(compare_models(principal=principal(request), period=period)).data)
 
 
-def _answer(view: PolicyView) -> Response:
-    body = {**_written(view), "platform": to_builtins(view.platform)}
-    return with_version(Response(PolicyOutput(body).data), view.version)
-
-
-def _rules_answer(view: PolicyView) -> Response:
-    return with_version(Response(RulesOutput(_written(view)).data), view.version)
-
-
-def _default_answer(view: PolicyView) -> Response:
-    return with_version(Response(DefaultOutput(_written(view)).data), view.version)
-
-
-def _written(view: PolicyView) -> dict[str, object]:
-    return {
+def _answer(view: PolicyView, output: type[Serializer[Any]], **more: object) -> Response:
+    written = {
         **to_builtins(view.policy),
         "examples_in_use": view.examples_in_use,
         "updated_at": view.updated_at,
         "version": view.version,
+        **more,
     }
+    return with_version(Response(output(written).data), view.version)
+
+
+def _policy_answer(view: PolicyView) -> Response:
+    return _answer(view, PolicyOutput, platform=to_builtins(view.platform))

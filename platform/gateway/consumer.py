@@ -160,6 +160,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 log.info("frame_refused", code=error.code)
                 await self._tell_error(error, request_id=request_id_of(raw))
             except Exception:
+                # The edge of one frame: a bug in what it asks for is told to the client, and the socket stays.
                 log.exception("frame_failed")
                 await self._tell_error(Internal(), request_id=request_id_of(raw))
 
@@ -301,6 +302,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 # The log is away: the client comes back and resumes where it was.
                 await self._end(TRY_LATER)
         except Exception:
+            # The edge of one message's task: nobody above it could tell the client. The Run goes on without its reader,
+            # who comes back to where it was.
             log.exception("follower_failed", message_id=str(message_id))
             await self._tell_error(Internal(), message_id=message_id)
             await self._end(TRY_LATER)
