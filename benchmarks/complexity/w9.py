@@ -18,10 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "platform"), str(Path(__file__).resolve().parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
 
-from texts import Question, built, public  # noqa: E402 - the paths come first
-
+from benchmarks.complexity.texts import Question, built, public  # noqa: E402 - the paths come first
 from routing.complexity import load_model  # noqa: E402
 from routing.shares import Shares  # noqa: E402
 
@@ -144,10 +143,10 @@ def main() -> None:
     out("\n| calls that are hard | asked | got |\n|---|---|---|\n")
     for hard_share in (0.05, 0.3, 0.7):
         for percent in (10, 30, 50):
-            got = [
+            shares = [
                 run(sets["both"], trained, model.quantiles, percent, seed, hard_share)[0] for seed in SEEDS
             ]
-            out(f"| {hard_share * 100:.0f} % | {percent} % | {interval(got)} % |\n")
+            out(f"| {hard_share * 100:.0f} % | {percent} % | {interval(shares)} % |\n")
     out("\n| family | hard | mean score |\n|---|---|---|\n")
     for family in dict.fromkeys(each.family for each in sets["both"]):
         mine = [each for each in sets["both"] if each.family == family]
