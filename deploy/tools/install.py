@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "deploy" / "services"))
 from local_services.failures import ServiceFailed  # noqa: E402 - found by the line above
 from local_services.packages import go_program  # noqa: E402
 from local_services.progress import Progress  # noqa: E402
-from local_services.service import Place  # noqa: E402
+from local_services.service import LONGEST_S, Place  # noqa: E402
 from local_services.state import StateFile  # noqa: E402
 
 HELM = ("helm.sh/helm/v3/cmd/helm", "3.22.0")
@@ -42,14 +42,18 @@ def schema(place: Place, module: str, version: str, file: str) -> Path:
     if go is None:
         raise ServiceFailed("needs Go 1.26 or newer (https://go.dev/dl/), which is not in PATH")
     with place.progress.step("schemas", f"{module}@v{version}"):
-        done = subprocess.run(
-            [go, "mod", "download", "-json", f"{module}@v{version}"],
-            cwd=place.folder("schemas"),
-            env={**os.environ, "GOFLAGS": ""},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [go, "mod", "download", "-json", f"{module}@v{version}"],
+                cwd=place.folder("schemas"),
+                env={**os.environ, "GOFLAGS": ""},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=LONGEST_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise ServiceFailed(f"go mod download {module}@v{version} did not end in {LONGEST_S} s") from None
         if done.returncode != 0:
             raise ServiceFailed(f"go mod download {module}@v{version}: {done.stdout}{done.stderr}")
         shutil.copyfile(Path(json.loads(done.stdout)["Dir"]) / file, target)

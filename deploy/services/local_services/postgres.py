@@ -24,6 +24,8 @@ from local_services.service import Place, plain_environment
 
 ACCOUNT = "postgres"
 _DEBIAN = Path("/usr/lib/postgresql")
+_INITDB_S = 300
+_ANSWER_S = 30
 
 _SETTLE = """
 SELECT format('CREATE ROLE %I LOGIN', 'atrium')
@@ -115,7 +117,13 @@ class Postgres:
             argv, plain_environment(place, LC_ALL="C.UTF-8"), Path("/"), account=account, open_folder=folder
         )
         with place.log(self.name).open("ab") as log:
-            code = popen(launch, log).wait()
+            process = popen(launch, log)
+            try:
+                code = process.wait(_INITDB_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise ServiceFailed(f"initdb did not end within {_INITDB_S} s") from None
         if code != 0:
             raise ServiceFailed(f"initdb failed with code {code}")
 
@@ -172,7 +180,19 @@ class Postgres:
         environment = plain_environment(
             place, PGPASSWORD=place.state.secret("postgres"), PGCONNECT_TIMEOUT="5"
         )
-        return subprocess.run(argv, input=sql, capture_output=True, text=True, env=environment, check=False)
+        try:
+            return subprocess.run(
+                argv,
+                input=sql,
+                capture_output=True,
+                text=True,
+                env=environment,
+                check=False,
+                timeout=_ANSWER_S,
+            )
+        except subprocess.TimeoutExpired:
+            # A server that takes connections and answers nothing: the caller decides how long it asks again.
+            return subprocess.CompletedProcess(argv, 1, "", f"no answer within {_ANSWER_S} s")
 
     def probe(self, place: Place) -> str | None:
         """It answers a query with a password."""

@@ -17,6 +17,8 @@ from local_services.processes import Launch
 from local_services.progress import Progress
 from local_services.state import StateFile
 
+# Downloads and builds take minutes; what takes an hour hangs.
+LONGEST_S = 3600
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -90,22 +92,30 @@ def plain_environment(place: Place, **more: str) -> dict[str, str]:
 
 
 def run(argv: Sequence[str], *, what: str, log: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Run a command to its end with its output in `log`. Raises ServiceFailed with the last lines of it."""
+    """Run a command to its end with its output in `log`. Raises ServiceFailed with the last lines of it.
+
+    What has not ended after `LONGEST_S` is killed and has failed.
+    """
     with log.open("ab") as output:
         output.write(f"--- start {' '.join(argv)} ---\n".encode())
         output.flush()
         begin = output.tell()
-        code = subprocess.run(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=dict(environment) if environment is not None else None,
-            check=False,
-        ).returncode
-    if code != 0:
+        try:
+            code = subprocess.run(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment) if environment is not None else None,
+                check=False,
+                timeout=LONGEST_S,
+            ).returncode
+            how = f"failed with code {code}" if code else ""
+        except subprocess.TimeoutExpired:
+            how = f"did not end within {LONGEST_S} s"
+    if how:
         said = log.read_bytes()[begin:].decode(errors="replace").splitlines()[-15:]
-        raise ServiceFailed("\n".join([f"{what} failed with code {code} (log: {log})", *said]))
+        raise ServiceFailed("\n".join([f"{what} {how} (log: {log})", *said]))
 
 
 def http_get(url: str, *, key: str | None = None, seconds: float = 5.0) -> bytes | None:
