@@ -85,9 +85,11 @@ def measure_disturbance(programs: Programs, server_url: str, key: str, *, second
     reader = ListReader(api, base)
     thread = threading.Thread(target=reader.run)
     thread.start()
-    busy = measure_gaps(programs, v1_url, key, seconds=seconds)
-    reader.told.set()
-    thread.join()
+    try:
+        busy = measure_gaps(programs, v1_url, key, seconds=seconds)
+    finally:
+        reader.told.set()
+        thread.join()
     ready = _ready_documents(api, base)
     measured_s = time.monotonic() - began
     return {

@@ -50,6 +50,8 @@ def main() -> int:
         )
         if done.returncode:
             failed = True
+            log = FOLDER / f"limits-{part}" / f"{part}.log"
+            sys.stdout.write(f"FAILED: {part} ended with code {done.returncode}; see {log}\n")
             continue
         found[part] = json.loads(done.stdout.strip().splitlines()[-1])
         found[part]["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

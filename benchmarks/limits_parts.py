@@ -218,15 +218,20 @@ async def _while_edited(clients: Clients, rounds: int) -> dict[str, Any]:
         sys.executable, __file__, "edits", stdout=asyncio.subprocess.PIPE
     )
     assert editor.stdout is not None
-    await editor.stdout.readline()
     taken = []
-    began = time.monotonic()
-    # Long enough for edits to be heard of: the change log is read once a second.
-    while len(taken) < rounds or time.monotonic() - began < 12:
-        taken.append(await clients.run(ROUND) * 1e6 / ROUND)
-        await asyncio.sleep(0.02)
-    editor.terminate()
-    told, _ = await editor.communicate()
+    try:
+        if not await editor.stdout.readline():
+            raise RuntimeError("the process that edits limits ended at once")
+        began = time.monotonic()
+        # Long enough for edits to be heard of: the change log is read once a second.
+        while len(taken) < rounds or time.monotonic() - began < 12:
+            taken.append(await clients.run(ROUND) * 1e6 / ROUND)
+            await asyncio.sleep(0.02)
+    finally:
+        # It edits until it is told to end.
+        with contextlib.suppress(ProcessLookupError):
+            editor.terminate()
+        told, _ = await editor.communicate()
     taken.sort()
     return {
         "edits_least_us": round(taken[0], 1),

@@ -167,10 +167,7 @@ def by_dispatcher(url: str, client: "redis.Redis") -> dict[str, float]:
     asks, answers = f"bench:{uuid.uuid4().hex}", f"bench:{uuid.uuid4().hex}"
     process = subprocess.Popen([sys.executable, "-c", DISPATCHER, url, asks])
     try:
-        times = [
-            timed(lambda: (client.rpush(asks, answers), client.blpop([answers], timeout=10)))
-            for _ in range(2_000)
-        ]
+        times = [timed(lambda: _ask(client, asks, answers)) for _ in range(2_000)]
         client.rpush(asks, "end")
         process.wait(10)
     finally:
@@ -179,16 +176,24 @@ def by_dispatcher(url: str, client: "redis.Redis") -> dict[str, float]:
     return microseconds(times[100:])
 
 
+def _ask(client: "redis.Redis", asks: str, answers: str) -> None:
+    client.rpush(asks, answers)
+    if client.blpop([answers], timeout=10) is None:
+        raise RuntimeError("the dispatcher does not answer")
+
+
 def main() -> None:
     """Measure and print as JSON."""
     found: dict[str, Any] = {"pick": pick_in_python(), "slot": slot_in_python()}
     if len(sys.argv) > 1:
         client = redis.Redis.from_url(sys.argv[1])
         inside = InRedis(client)
-        found["redis_slot"] = inside.slot()
-        found["redis_round_trip"] = microseconds([timed(client.ping) for _ in range(2_000)])
-        found["redis_pick"] = inside.pick()
-        inside.close()
+        try:
+            found["redis_slot"] = inside.slot()
+            found["redis_round_trip"] = microseconds([timed(client.ping) for _ in range(2_000)])
+            found["redis_pick"] = inside.pick()
+        finally:
+            inside.close()
         found["redis_dispatcher"] = by_dispatcher(sys.argv[1], client)
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
 

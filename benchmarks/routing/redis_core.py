@@ -154,7 +154,11 @@ def own_redis() -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _numbers(pairs: list[bytes]) -> dict[str, int]:
