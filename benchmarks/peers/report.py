@@ -111,7 +111,7 @@ def _figures(found: Found, sides: list[str]) -> list[str]:
             best = found[side, stream, connections]
             chunks = f"{best.chunks_per_s:,.0f}" if stream else ""
             used = "" if best.cpu_ms is None else f"{best.cpu_ms:.3f}"
-            times = [f"{best.p50_ms:.2f}", f"{best.p99_ms:.2f}"]
+            times = [f"{best.p50_ms:.2f}", f"{best.p99_ms:.2f}"] if best.requests_per_s else ["–", "–"]
             if side != DIRECT and best.sound:
                 times[0] += f" (+{best.p50_ms - direct.p50_ms:.2f})"
                 times[1] += f" (+{best.p99_ms - direct.p99_ms:.2f})"
