@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from local_services import commands, processes, service
+from local_services import commands, processes
+from local_services import service as services
 from local_services.environment import format_environment, parse_environment, write_environment
 from local_services.failures import ServiceFailed
 from local_services.ports import choose, is_free
@@ -220,14 +221,14 @@ class TestRun:
     def test_a_command_that_fails_is_told_with_its_last_lines(self, tmp_path: Path) -> None:
         argv = [sys.executable, "-c", "print('no space left'); raise SystemExit(3)"]
         with pytest.raises(ServiceFailed, match=r"(?s)building failed with code 3.*no space left"):
-            service.run(argv, what="building", log=tmp_path / "log")
+            services.run(argv, what="building", log=tmp_path / "log")
 
     def test_a_command_that_hangs_is_ended_and_told(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(service, "LONGEST_S", 0.2)
+        monkeypatch.setattr(services, "LONGEST_S", 0.2)
         with pytest.raises(ServiceFailed, match=r"building did not end within 0\.2 s"):
-            service.run(SLEEPER, what="building", log=tmp_path / "log")
+            services.run(SLEEPER, what="building", log=tmp_path / "log")
 
 
 class TestCommands:
