@@ -101,6 +101,17 @@ def test_a_tool_that_is_not_there_is_told_and_nothing_counts_as_installed(
     assert not (tmp_path / "peer" / "installed.json").exists()
 
 
+def test_what_is_installed_stays_until_another_version_is_pinned(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "peer", tmp_path / "peer" / "kept"
+    install(Peer("Some gateway", "1", "MIT"), folder)
+    kept.touch()
+    install(Peer("Some gateway", "1", "MIT"), folder)
+    assert kept.exists()
+    (folder / "installed.json").write_text("another version")
+    install(Peer("Some gateway", "1", "MIT"), folder)
+    assert not kept.exists()
+
+
 def test_versions_are_pinned() -> None:
     for peer in PEERS:
         pinned = [*peer.python, *(f"{name}=={version}" for name, version in peer.node.items())]
