@@ -11,7 +11,7 @@ from typing import Any
 # Calls in one pipeline: more would keep its first ones waiting.
 MOST_AT_ONCE = 512
 
-# Hears the answer of a call, or the error that it failed with; None of a call that was given up.
+# Hears the answer of a call, or the error that it failed with: CancelledError of one that was given up.
 Hear = Callable[[Any], None]
 _Call = tuple[str, str, tuple[Any, ...], Hear]
 
@@ -73,7 +73,7 @@ class ScriptPipeline:
             self._sending = None
             given_up, self._waiting = self._waiting, []
             for *_, hear in given_up:
-                hear(None)
+                hear(asyncio.CancelledError())
 
     async def _send(self, batch: list[_Call]) -> None:
         try:
@@ -127,7 +127,7 @@ class ScriptPipeline:
 def _answer(future: "asyncio.Future[Any]", answer: Any) -> None:
     if future.done():
         return
-    if answer is None:
+    if isinstance(answer, asyncio.CancelledError):
         future.cancel()
     elif isinstance(answer, BaseException):
         future.set_exception(answer)

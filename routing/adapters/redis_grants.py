@@ -39,7 +39,10 @@ class Grants:
     def __init__(self, url: str, *, timeout_s: float) -> None:
         """`owner` names this process."""
         self.owner = uuid.uuid4().hex
-        self._client = redis.asyncio.Redis.from_url(url, socket_connect_timeout=timeout_s)
+        # A timeout of the library's own would wait in ways that may lose a cancellation: `listen` would go on for ever.
+        self._client = redis.asyncio.Redis.from_url(
+            url, socket_timeout=None, socket_connect_timeout=timeout_s
+        )
         self._expected: dict[str, asyncio.Future[Outcome]] = {}
 
     def expect(self, ticket: str) -> "asyncio.Future[Outcome]":

@@ -293,7 +293,7 @@ class RedisCounters:
             self._presence.note_away(answer)
             self._start_again()
             return
-        if isinstance(answer, BaseException):
+        if isinstance(answer, Exception):
             log.error("settlement_refused", call=call_id, error=str(answer))
         self._kept.pop(call_id, None)
 
