@@ -245,7 +245,9 @@ def test_the_list_is_of_the_tenant_alone(seen: Seen) -> None:
     assert {"slow-request-1", "broken-request-1"} <= {row["request_id"] for row in listed}
     assert {row["state"] for row in listed} == {"slow", "failed"}
     assert seen.call("GET", "/api/v1/requests/slow-request-1", key="other")[0] == 404
-    assert json.loads(seen.call("GET", "/api/v1/requests", key="other")[2])["results"] == []
+    # On a busy machine the other tenant's own look is slow, and kept.
+    others = json.loads(seen.call("GET", "/api/v1/requests", key="other")[2])["results"]
+    assert {row["tenant"] for row in others} <= {"other"}
     assert seen.call("GET", "/api/v1/requests", key="viewer")[0] == 403
     assert seen.call("GET", "/api/v1/requests?scope=platform", key="acme")[0] == 403
 

@@ -58,3 +58,10 @@ test("codes are told in words where there are any", () => {
   const values = { role: { member: "Mitglied" } };
   expect(summary(event, {}, { ...SAID, values })).toBe("other: member; role: Mitglied → admin");
 });
+
+test("a person's role is said in the reader's words", () => {
+  const roles = { member: "Mitglied" };
+  expect(actLabel(act("ann@example.com (member)", "membership"), LIMITS, roles)).toBe("ann@example.com (Mitglied)");
+  expect(actLabel(act("ann@example.com (member, by the directory)", "membership"), LIMITS, roles)).toBe("ann@example.com (Mitglied)");
+  expect(actLabel(act("ann@example.com (Reader)", "membership"), LIMITS, roles)).toBe("ann@example.com (Reader)");
+});

@@ -19,8 +19,15 @@ type Told = Pick<AuditEvent, "kind" | "label" | "object_id">;
 // As the server writes it: `user ann@example.com tokens_per_day`; without a name it is everybody's.
 const LIMIT = /^(tenant|group|user|key|model)(?: (.+))? ([a-z_]+)$/;
 
-/** What an act was done to, as people call it. */
-export function actLabel(act: Told, words: LimitWords): string {
+// Of people: `ann@example.com (member)`, or `(member, by the directory)`.
+const PERSON = /^(.+) \((owner|admin|member|viewer)(?:, by the directory)?\)$/;
+
+/** What an act was done to, as people call it; `roles` are the reader's words for roles. */
+export function actLabel(act: Told, words: LimitWords, roles: Record<string, string> = {}): string {
+  if (act.kind === "membership" || act.kind === "invitation") {
+    const [, who, role] = PERSON.exec(act.label) ?? [];
+    if (who !== undefined && role !== undefined) return `${who} (${roles[role] ?? role})`;
+  }
   const [, level, name, measure] = (act.kind === "quota" && LIMIT.exec(act.label)) || [];
   const what = measure === undefined ? undefined : words.measures[measure];
   if (level === undefined || what === undefined) return act.label || act.object_id;
