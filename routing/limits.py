@@ -46,5 +46,9 @@ def estimate_tokens(chars: int) -> int:
 
 def estimate_answer(asked: int, prompt_tokens: int, context_length: int) -> int:
     """Tokens that an answer is reckoned with: what was asked for (0: nothing was), what the model can, or the cap."""
-    most = max(0, context_length - prompt_tokens) if context_length else LONGEST_ANSWER_TOKENS
-    return min(asked or UNNAMED_ANSWER_TOKENS, most, LONGEST_ANSWER_TOKENS)
+    answer = asked or UNNAMED_ANSWER_TOKENS
+    if answer > LONGEST_ANSWER_TOKENS:
+        answer = LONGEST_ANSWER_TOKENS
+    if context_length and answer > context_length - prompt_tokens:
+        answer = max(0, context_length - prompt_tokens)
+    return answer

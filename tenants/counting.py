@@ -258,7 +258,8 @@ def _free(call: Held, used: Sequence[int] | None, now_ms: int) -> None:
     """What the call held is free; `used` is booked. Without it (the call's process died) rates stay as they are."""
     bound, held = call.bound, call.claim.values
     if call.running:
-        bound.run(-1)
+        for _, tally, _ in bound.running:
+            tally.calls -= 1
     if used is None:
         for index, known, _ in bound.sums:
             known.held -= held[index]

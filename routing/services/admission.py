@@ -146,7 +146,11 @@ class Admissions:
 
     def forget(self, admission: "Admission") -> None:
         """The call has ended: whoever stands in line may ask again."""
-        if self._live.pop(admission.claim.id, None) is not None and admission.place[1]:
+        if (
+            self._live.pop(admission.claim.id, None) is not None
+            and self.lines.by_place
+            and admission.place[1]
+        ):
             self.lines.wake(admission.claim.tenant)
 
     def note_wait(self, admission: "Admission") -> float:
@@ -226,7 +230,7 @@ class Admission:
         if not self.place[1]:
             return await scheduler.acquire(ticket)
         lines, loop = self._all.lines, self._all.loop
-        if not self._running or lines.waits(self.place):
+        if not self._running or self.place in lines.by_place:
             return await self._acquire_in_line(scheduler, ticket, loop.time())
         began = self._all.note_wait(self)
         try:
@@ -315,11 +319,10 @@ def _dearest_stand_in(call: ModelCall, models: Mapping[str, ModelSpec]) -> str:
 def _estimate(call: ModelCall, models: Mapping[str, ModelSpec]) -> tuple[int, int]:
     """The tokens and nano-units that the call may use at most, as far as that is known: those of the dearest model."""
     prompt = estimate_tokens(call.prompt_chars)
+    embeds = call.surface is _EMBEDDINGS
     tokens = cost = 0
     for model in models.values():
-        answer = 0
-        if call.surface is not _EMBEDDINGS:
-            answer = estimate_answer(call.max_tokens, prompt, model.context_length)
+        answer = 0 if embeds else estimate_answer(call.max_tokens, prompt, model.context_length)
         price = prompt * model.input_price_nano + answer * model.output_price_nano
         if prompt + answer > tokens:
             tokens = prompt + answer

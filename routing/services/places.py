@@ -20,23 +20,19 @@ class Lines:
     """All lines of a process."""
 
     def __init__(self) -> None:
-        """Nobody waits."""
-        self._lines: dict[Place, deque[asyncio.Future[None]]] = {}
-
-    def waits(self, place: Place) -> bool:
-        """Whether anybody stands in line for `place`."""
-        return place in self._lines
+        """Nobody waits. `by_place` has the places that anybody stands in line for, and is theirs to look at."""
+        self.by_place: dict[Place, deque[asyncio.Future[None]]] = {}
 
     def wake(self, tenant: str) -> None:
         """A call of the tenant has ended: the first of each of its lines asks at once."""
-        for place, line in self._lines.items():
+        for place, line in self.by_place.items():
             if place[0] == tenant and not line[0].done():
                 line[0].set_result(None)
 
     async def wait(self, place: Place, take: Callable[[], Awaitable[bool]], deadline: float) -> bool:
         """Stand in line until `take` succeeds; False when that was not before `deadline` (of the loop's clock)."""
         loop = asyncio.get_running_loop()
-        line = self._lines.setdefault(place, deque())
+        line = self.by_place.setdefault(place, deque())
         turn: asyncio.Future[None] = loop.create_future()
         line.append(turn)
         try:
@@ -53,6 +49,6 @@ class Lines:
         finally:
             line.remove(turn)
             if not line:
-                self._lines.pop(place, None)
+                self.by_place.pop(place, None)
             elif not line[0].done():
                 line[0].set_result(None)

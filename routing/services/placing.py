@@ -292,8 +292,10 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
         raise NoReplica(retry_after_s=RETRY_AFTER_S)
     if not outlook.wanted:
         held = hold(call, candidate, progress.memory, lambda: not outlook.wanted)
+    admission = progress.admission
+    call_id = admission.claim.id if admission is not None else progress.call_id.hex
     ticket = Ticket(
-        id=f"{progress.call_id.hex}-{progress.attempts}-{len(avoid)}",
+        id=f"{call_id}-{progress.attempts}-{len(avoid)}",
         pool=candidate.pool,
         tenant=principal.tenant_name,
         priority=call.priority,
@@ -309,7 +311,6 @@ async def _slot(call: ModelCall, candidate: Candidate, avoid: set[str], progress
     )
     began = time.perf_counter()
     try:
-        admission = progress.admission
         lease = await (admission.acquire(scheduler, ticket) if admission else scheduler.acquire(ticket))
     except BaseException as error:
         outlook.over()
