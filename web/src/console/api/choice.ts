@@ -126,6 +126,8 @@ export interface Example {
 /** What rules may name. Lists that the reader may not see are empty. */
 export interface Names {
   models: string[];
+  /** Tiers of which a chat model is there that can be called. */
+  tiers: ("light" | "heavy")[];
   assistants: { slug: string; name: string }[];
   groups: { id: string; name: string }[];
   keys: { id: string; name: string }[];
@@ -171,13 +173,15 @@ export async function fetchNames(signal: AbortSignal): Promise<Names> {
       () => [] as T[],
     );
   const [models, assistants, groups, keys] = await Promise.all([
-    list<{ id: string; kind: string }>("/models?limit=200"),
+    list<{ id: string; kind: string; tier: "light" | "heavy"; state: string }>("/models?limit=200"),
     list<{ slug: string; name: string }>("/assistants?limit=200"),
     list<{ id: string; name: string }>("/groups?limit=200"),
     list<{ id: string; name: string; prefix: string }>("/api-keys?limit=200&state=valid,expiring"),
   ]);
+  const chat = models.filter((model) => model.kind === "chat");
   return {
-    models: models.filter((model) => model.kind === "chat").map((model) => model.id),
+    models: chat.map((model) => model.id),
+    tiers: [...new Set(chat.filter((model) => model.state === "in_service").map((model) => model.tier))],
     assistants,
     groups,
     keys: keys.map((key) => ({ id: key.id, name: `${key.name || key.prefix} (${key.prefix})` })),

@@ -18,6 +18,10 @@ export const choice: typeof english = {
     value: (percent: string) => `${percent} schwer`,
     how: "Die Schwelle folgt den letzten Aufrufen dieses Mandanten, sodass der Anteil der ist, den Sie einstellen.",
   },
+  oneTier: {
+    heavy: "Hier lässt sich kein Modell der schweren Stufe aufrufen, also antworten auf alles leichte. Zu welcher Stufe ein Modell gehört, sagen Betreiber auf seiner Seite.",
+    light: "Hier lässt sich kein Modell der leichten Stufe aufrufen, also antworten auf alles schwere. Zu welcher Stufe ein Modell gehört, sagen Betreiber auf seiner Seite.",
+  },
   examples: {
     title: "Leichte und schwere Beispiele",
     lead: "Eigene Fragen, die leicht sind, und solche, die schwer sind. Was gefragt wird, wird neben seinen Worten auch der Bedeutung nach mit ihnen verglichen, wenn die Schwierigkeit entscheidet.",

@@ -16,6 +16,10 @@ export const choice = {
     value: (percent: string) => `${percent} heavy`,
     how: "The threshold follows this tenant's own last calls, so that the share is the one that you set.",
   },
+  oneTier: {
+    heavy: "No model of the heavy tier can be called here, so light ones answer everything. Operators say on a model's page which tier it is of.",
+    light: "No model of the light tier can be called here, so heavy ones answer everything. Operators say on a model's page which tier it is of.",
+  },
   examples: {
     title: "Easy and hard examples",
     lead: "Questions of your own that are easy, and questions that are hard. What is asked is compared with them by meaning, beside its words, when complexity decides.",
