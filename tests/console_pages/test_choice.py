@@ -27,7 +27,9 @@ def nothing_said(installation: Any) -> Iterator[None]:
 def tiers_of(installation: Any) -> set[str]:
     """Tiers of which there is a chat model that can be called: other tests have models of theirs."""
     _, said = installation.request("GET", "/api/v1/models?limit=200", role="harbour")
-    return {each["tier"] for each in said["results"] if each["kind"] == "chat" and each["state"] == "in_service"}
+    return {
+        each["tier"] for each in said["results"] if each["kind"] == "chat" and each["state"] == "in_service"
+    }
 
 
 @pytest.mark.parametrize("width", [1280, 360])
