@@ -131,6 +131,15 @@ def test_an_owner_sets_what_is_below_the_tenant(open_console: OpenConsole, insta
     page.keyboard.press("Escape")
     set_limit(console, "Users", "Requests a minute", 600)
     expect(page.get_by_test_id("limit")).to_contain_text("600 for each")
+    # What that is for one person, and where it comes from.
+    holds = page.get_by_test_id("limits-of")
+    holds.get_by_role("combobox").fill("harbour@")
+    page.get_by_role("option", name="harbour@people.test").click()
+    holds.get_by_role("button", name="Show").click()
+    line = holds.get_by_test_id("limit-of")
+    expect(line).to_contain_text("Inherited from “Every user”")
+    expect(line).to_contain_text("of 600 used")
+    assert console.axe() == []
     remove_first(console)
     assert console.errors == []
 

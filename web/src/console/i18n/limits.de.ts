@@ -61,4 +61,13 @@ export const limits: typeof english = {
   onlyWarns: "Warnt nur",
   warnsAt: (amount: string) => `Warnt ab ${amount}. `,
   resets: (moment: string) => `Beginnt neu am ${moment}.`,
+  of: {
+    title: "Was für jemanden gilt",
+    lead: "Alle Grenzen einer Person oder eines Dienstkontos, was davon verbraucht ist, und woher jede kommt.",
+    person: "Person oder Dienstkonto",
+    ask: "Anzeigen",
+    none: "Für diese Person ist nichts begrenzt.",
+    inherited: (everyone: string) => `Geerbt von „${everyone}“`,
+    own: { tenant: "Des Mandanten", group: "Der Gruppe", user: "Eigene Grenze", key: "Des Schlüssels", model: "Des Modells" },
+  },
 };

@@ -58,4 +58,13 @@ export const limits = {
   onlyWarns: "Only warns",
   warnsAt: (amount: string) => `Warns at ${amount}. `,
   resets: (moment: string) => `Begins anew ${moment}.`,
+  of: {
+    title: "What holds for somebody",
+    lead: "All limits of a person or a service account, what is used of them, and where each comes from.",
+    person: "Person or service account",
+    ask: "Show",
+    none: "Nothing is limited for this person.",
+    inherited: (everyone: string) => `Inherited from “${everyone}”`,
+    own: { tenant: "The tenant's", group: "The group's", user: "Their own limit", key: "The key's", model: "The model's" },
+  },
 };
