@@ -234,7 +234,8 @@ class Embeddings:
 class ReplicaLoad:
     """What an engine says of itself. `kv_usage` is 0–1.
 
-    The others count tokens since the engine began: answered, of prompts, asked for in its prefix cache and found there.
+    The others count tokens since the engine began: answered, of prompts, asked for in its prefix cache and found there;
+    but `cache_tokens`, which is how many its cache holds, 0 where it does not say.
     """
 
     running: int
@@ -244,6 +245,7 @@ class ReplicaLoad:
     prompt_tokens: float = 0.0
     cache_asked: float = 0.0
     cache_hits: float = 0.0
+    cache_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,8 @@ class Vital:
     it where they may go elsewhere too. `speed` is `prefill_tps`, or the usual until it is learned. `load_s` is what the
     calls of this process cost another: the share of `slots` in use, times the time of the first tokens. `standing_s` is
     what it costs to go there whatever the call: cache pressure and distance, in seconds. `generation` grows when the
-    engine has lost its cache; `left_alone` counts how often it was. `firsts` and `gaps` are the last times to a first
-    token and between two tokens, in seconds, each with when it was.
+    engine has lost its cache, which holds `cache_tokens`, 0 until it said so; `left_alone` counts how often it was. `firsts`
+    and `gaps` are the last times to a first token and between two tokens, in seconds, each with when it was.
     """
 
     prefill_tps: float = 0.0
@@ -80,6 +80,7 @@ class Vital:
     standing_s: float = 0.0
     distance_s: float = 0.0
     generation: int = 0
+    cache_tokens: int = 0
     load: ReplicaLoad | None = None
     load_at: float = 0.0
     left_alone: int = 0
@@ -182,6 +183,7 @@ class Vital:
     def note_load(self, now: float, load: ReplicaLoad) -> None:
         """What the engine says of itself."""
         before, self.load, self.load_at = self.load, load, now
+        self.cache_tokens = load.cache_tokens or self.cache_tokens
         if before is not None:
             if load.made_tokens < before.made_tokens or load.prompt_tokens < before.prompt_tokens:
                 self.restarted()

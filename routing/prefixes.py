@@ -85,7 +85,7 @@ class PrefixIndex:
     """What each replica should have in its cache, by what this process sent there: the least used goes first."""
 
     def __init__(self, *, kept: int = KEPT_BLOCKS) -> None:
-        """`kept` blocks of each replica are remembered."""
+        """`kept` blocks of each replica are remembered at most."""
         self._kept = kept
         self._blocks: dict[str, OrderedDict[int, None]] = {}
         self._generations: dict[str, int] = {}
@@ -119,28 +119,35 @@ class PrefixIndex:
             found.append(low)
         return found
 
-    def note(self, replica: str, generation: int, chain: Sequence[int]) -> None:
-        """The replica reads the chain's text now. What its engine had before `generation` is forgotten."""
+    def note(self, replica: str, generation: int, chain: Sequence[int], *, tokens: int = 0) -> None:
+        """The replica reads the chain's text now. What its engine had before `generation` is forgotten.
+
+        Its cache holds `tokens`, 0 when that is not known: no more is remembered, for what the engine has driven out is
+        found there no longer, and who went there for it would read it anew and drive out something else.
+        """
         waiting = self._expected.get(chain[0]) if self._expected else None
         if waiting is not None:
             waiting.read = True
-        self._remember(replica, generation, chain)
+        self._remember(replica, generation, chain, min(self._kept, tokens // BLOCK_TOKENS or self._kept))
 
-    def _remember(self, replica: str, generation: int, chain: Sequence[int]) -> None:
+    def _remember(self, replica: str, generation: int, chain: Sequence[int], kept: int) -> None:
         blocks = self._blocks.get(replica)
         if blocks is None or self._generations[replica] != generation:
             blocks = self._blocks[replica] = OrderedDict()
             self._generations[replica] = generation
         # The beginning last, so that it is the most recently used: ends are forgotten before beginnings.
-        for block in reversed(chain[: self._kept]):
+        for block in reversed(chain[:kept]):
             blocks[block] = None
             blocks.move_to_end(block)
-        while len(blocks) > self._kept:
+        while len(blocks) > kept:
             blocks.popitem(last=False)
 
     def expect(self, replica: str, generation: int, chain: Sequence[int]) -> None:
-        """A call waits for the replica to read the chain's text, which nobody has: who comes meanwhile is to follow it."""
-        self._remember(replica, generation, chain)
+        """A call waits for the replica to read the chain's text, which nobody has: who comes meanwhile is to follow it.
+
+        Until it is read it drives nothing out.
+        """
+        self._remember(replica, generation, chain, self._kept)
         waiting = self._expected.setdefault(chain[0], _Expected(replica))
         waiting.count += 1
 

@@ -26,7 +26,7 @@ SAME_SPEED = 0.7
 # A replica has a prompt cached when it saves this part of the most that any saves; less than so many tokens is nothing.
 ENOUGH_OF_IT = 0.8
 TELLING_TOKENS = 256
-LEAST_PATIENCE, MOST_PATIENCE = 2.0, 32.0
+LEAST_PATIENCE, MOST_PATIENCE = 2.0, 100.0
 # A new prompt of so many tokens waits for one replica, so that others with its beginning can follow; a shorter one goes
 # wherever a slot comes free.
 SETTLED_TOKENS = 1024

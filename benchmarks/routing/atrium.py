@@ -6,7 +6,7 @@ What is left out is what needs a real process: sockets, limits, retries. `routin
 
 from collections.abc import Sequence as Many
 
-from benchmarks.routing.engine import Replica, Request, Sequence
+from benchmarks.routing.engine import BLOCK, Replica, Request, Sequence
 from benchmarks.routing.redis_core import RedisCore
 from benchmarks.routing.virtual import Timeline, VirtualClock
 from inference.health import HealthBook
@@ -159,7 +159,8 @@ class AtriumGateway:
 
     def _note(self, name: str, request: Request) -> None:
         if request.blocks:
-            self.index.note(name, self.vitals.of(name).generation, request.blocks)
+            vital = self.vitals.of(name)
+            self.index.note(name, vital.generation, request.blocks, tokens=vital.cache_tokens)
 
     def _send(self, ticket: Ticket, request: Request, name: str) -> None:
         timeline, core = self.timeline, self.queue.core
@@ -204,6 +205,7 @@ class AtriumGateway:
                     kv_usage=replica.kv_usage,
                     made_tokens=replica.made_tokens,
                     prompt_tokens=replica.prompt_tokens,
+                    cache_tokens=replica.profile.blocks * BLOCK,
                 )
                 self.vitals.of(name).note_load(now, load)
             else:

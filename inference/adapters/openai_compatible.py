@@ -55,6 +55,9 @@ _GAUGE = re.compile(
     r"|prefix_cache_queries_total|prefix_cache_hits_total)(?:\{[^}]*\})? (\S+)",
     re.M,
 )
+# What the engine's cache is made of is told in labels, in no certain order.
+_CACHE = re.compile(r"^vllm:cache_config_info\{([^}\n]*)\}", re.M)
+_BLOCKS = re.compile(r'\b(block_size|num_gpu_blocks)="(\d+)"')
 
 
 class OpenAICompatibleEngine:
@@ -136,6 +139,7 @@ class OpenAICompatibleEngine:
             prompt_tokens=sums["prompt_tokens_total"],
             cache_asked=sums["prefix_cache_queries_total"],
             cache_hits=sums["prefix_cache_hits_total"],
+            cache_tokens=sum(_cache_tokens(labels) for labels in _CACHE.findall(text)),
         )
 
     async def close(self) -> None:
@@ -287,6 +291,12 @@ def _broken(error: Exception, *, begun: bool, late: bool) -> UpstreamFailed:
     if isinstance(error, EventTooLong):
         return UpstreamFailed("The engine sent an event that is too long.")
     return EngineUnavailable("The engine is not reachable.")
+
+
+def _cache_tokens(labels: str) -> int:
+    """How many tokens the cache of one engine holds; 0 when it does not say."""
+    found = dict(_BLOCKS.findall(labels))
+    return int(found.get("block_size", 0)) * int(found.get("num_gpu_blocks", 0))
 
 
 def _number(text: str) -> float:

@@ -80,4 +80,5 @@ def note_chosen(
     if prefix is not None:
         figures.prompt_tokens += prompt_tokens
         figures.cached_tokens += terms.cached_tokens if terms is not None else 0
-        memory.prefixes.note(replica.id, vital_of(replica.id).generation, prefix.chain)
+        vital = vital_of(replica.id)
+        memory.prefixes.note(replica.id, vital.generation, prefix.chain, tokens=vital.cache_tokens)

@@ -170,6 +170,8 @@ class EngineServer:
             f'vllm:num_requests_running{{model_name="{name}",engine="0"}} {float(self.running)}',
             f'vllm:num_requests_waiting{{model_name="{name}",engine="0"}} 0.0',
             f'vllm:kv_cache_usage_perc{{model_name="{name}",engine="0"}} 0.25',
+            'vllm:cache_config_info{block_size="16",cache_dtype="auto",engine="0",num_gpu_blocks="500"} 1.0',
+            'vllm:cache_config_info{num_gpu_blocks="None",block_size="16",engine="1"} 1.0',
         ]
         return web.Response(text="\n".join(lines) + "\n")
 

@@ -341,7 +341,7 @@ async def test_vectors(server: EngineServer, engine: OpenAICompatibleEngine) -> 
 async def test_health_and_load(server: EngineServer, engine: OpenAICompatibleEngine) -> None:
     await engine.health(replica(server))
     load = await engine.load(replica(server))
-    assert (load.running, load.waiting, load.kv_usage) == (0, 0, 0.25)
+    assert (load.running, load.waiting, load.kv_usage, load.cache_tokens) == (0, 0, 0.25, 8_000)
     server.behaviour = Behaviour(healthy=False)
     with pytest.raises(EngineUnavailable):
         await engine.health(replica(server))

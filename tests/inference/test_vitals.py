@@ -182,5 +182,8 @@ def test_what_others_are_told() -> None:
     shown = book.sighting("r1", 2.0)
     assert shown == Sighting(firsts_ms=[250.0], gaps_ms=[20.0])
     assert book.sighting("r1", 2.0 + SEEN_S) == Sighting()
+    vital.note_load(2.0, ReplicaLoad(1, 0, 0.5, cache_tokens=4_096))
+    vital.note_load(3.0, ReplicaLoad(1, 0, 0.5))
+    assert vital.cache_tokens == 4_096, "what it holds does not change because it is not said"
     book.keep_only([])
     assert book.sighting("r1", 2.0) is None

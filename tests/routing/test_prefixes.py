@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from routing.prefixes import BLOCK_CHARS, PrefixIndex, preferred, prefix_of
+from routing.prefixes import BLOCK_CHARS, BLOCK_TOKENS, PrefixIndex, preferred, prefix_of
 
 SYSTEM = {"role": "system", "content": "s" * 2 * BLOCK_CHARS}
 
@@ -102,6 +102,27 @@ def test_ends_are_forgotten_before_beginnings() -> None:
     index.note("r1", 0, tuple(range(100, 120)))
     assert index.size("r1") == 4
     assert index.matched(["r1"], [0], tuple(range(100, 120))) == [4]
+
+
+def test_no_more_is_remembered_than_the_engine_s_cache_holds() -> None:
+    index = PrefixIndex(kept=8)
+    index.note("r1", 0, (1, 2, 3), tokens=4 * BLOCK_TOKENS)
+    index.note("r1", 0, (7, 8), tokens=4 * BLOCK_TOKENS)
+    assert index.matched(["r1"], [0], (1, 2, 3)) == [2]
+    index.note("r1", 0, (9, 10, 11))
+    assert index.size("r1") == 7, "what it holds is not known"
+    index.note("r1", 0, (20,), tokens=100 * BLOCK_TOKENS)
+    assert index.size("r1") == 8, "never more than its own bound"
+
+
+def test_what_waits_to_be_read_drives_nothing_out() -> None:
+    index = PrefixIndex()
+    index.note("r1", 0, (1, 2, 3), tokens=4 * BLOCK_TOKENS)
+    index.expect("r1", 0, [7, 8, 9])
+    assert index.matched(["r1"], [0], (1, 2, 3)) == [3]
+    assert index.matched(["r1"], [0], (7, 8, 9)) == [3]
+    index.note("r1", 0, (7, 8, 9), tokens=4 * BLOCK_TOKENS)
+    assert index.matched(["r1"], [0], (1, 2, 3)) == [1]
 
 
 def test_processes_agree_where_a_conversation_belongs() -> None:

@@ -49,8 +49,8 @@ def test_a_call_waits_longer_for_a_cache_the_busier_the_others_are() -> None:
     assert may_go_to(own=1.9, other=0.0) == ["r2"]
     assert may_go_to(own=2.1, other=0.0) == IDS[:2]
     assert may_go_to(own=4.0, other=0.05) == ["r2"]
-    assert may_go_to(own=31.0, other=0.5) == ["r2"]
-    assert may_go_to(own=33.0, other=0.5) == IDS[:2]
+    assert may_go_to(own=99.0, other=0.5) == ["r2"]
+    assert may_go_to(own=101.0, other=0.5) == IDS[:2]
 
 
 def test_a_replica_without_a_free_slot_is_left_while_the_others_have_little_to_do() -> None:
