@@ -29,7 +29,7 @@ export const scaling = {
     backlog: "work that waits",
     trend: "a steady rise",
     slo: "promises not kept",
-    wake: "calls for a pool that slept",
+    wake: "a call for a pool that slept",
     held: "needed not long ago",
     idle: "nothing to do",
     minimum: "the minimum",
