@@ -72,7 +72,7 @@ class Bound:
             tally.calls += change
 
 
-class Held(Struct):
+class Held(Struct, gc=False):
     """A call under way: what it holds, and until when."""
 
     claim: Claim

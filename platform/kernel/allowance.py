@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 
-class RateTold(Struct, frozen=True):
+class RateTold(Struct, frozen=True, gc=False):
     """The tightest limit of one kind: how much a minute, what remains, and milliseconds until it is whole again."""
 
     limit: int
@@ -11,7 +11,7 @@ class RateTold(Struct, frozen=True):
     reset_ms: int
 
 
-class Allowance(Struct, frozen=True):
+class Allowance(Struct, frozen=True, gc=False):
     """The rates that hold for a call, None where there is none. `warning` names the soft limits that are passed."""
 
     requests: RateTold | None = None
