@@ -30,7 +30,7 @@ class Awakening:
         """It does not wake."""
         self.over_at = -math.inf
         self._start: _Start | None = None
-        self._quiet_at = -math.inf
+        self._quiet_at = math.inf
 
     @property
     def on(self) -> bool:
@@ -43,7 +43,7 @@ class Awakening:
         if signals.provisioned == 0 and not signals.waiting:
             self._quiet_at, self._start = at, None
         elif signals.provisioned == 0 and self._start is None:
-            self._start = _Start(at, max(self._quiet_at, at - LEAST_LOOK_S))
+            self._start = _Start(at, min(self._quiet_at, at - LEAST_LOOK_S))
         start = self._start
         if start is None:
             return False

@@ -132,6 +132,14 @@ def test_a_crowd_is_one_until_it_is_served() -> None:
     assert not waking.on
 
 
+def test_a_few_calls_at_once_are_no_flood() -> None:
+    waking, said, load = Awakening(), policy(start_s=120), Load()
+    waking.follow(said, seen(4.95, 0, 0, 0, 0), most=6)
+    waking.follow(said, seen(5.0, 0, 0, 0, 3), most=6)
+    # As if they had come in five seconds: (3 − √3) / 5 a second.
+    assert waking.crowd(said, seen(5.0, 0, 0, 0, 3), load) == pytest.approx(3 + 120 * 0.2536, abs=0.1)
+
+
 def test_a_crowd_that_is_not_served_in_time_and_one_that_went_are_none() -> None:
     waking, said = Awakening(), policy(start_s=100, drain_s=60)
     waking.follow(said, seen(5, 0, 0, 0, 25), most=6)
