@@ -36,7 +36,8 @@ FOR_EVERYBODY = {
 }
 PAGES = ROOT / "web/src/console/pages.ts"
 # Pages that everybody who may open the console may open.
-OPEN_PAGES = {"home"}
+# Of limits everybody sees their own: `/quotas` names the right that all of them takes.
+OPEN_PAGES = {"home", "limits"}
 
 
 def patterns(found: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:

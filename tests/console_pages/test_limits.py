@@ -144,10 +144,19 @@ def test_an_owner_sets_what_is_below_the_tenant(open_console: OpenConsole, insta
     assert console.errors == []
 
 
-def test_members_see_and_set_none(open_console: OpenConsole) -> None:
+def test_members_see_their_own_and_set_none(open_console: OpenConsole, installation: Any) -> None:
+    status, made = installation.request(
+        "POST", "/api/v1/quotas", body={"level": "user", "measure": "tokens_per_month", "limit": 700_000}
+    )
+    assert status == 201
     console = open_console("member")
     console.go("/console/limits")
+    expect(console.page.get_by_test_id("limit")).to_contain_text("Inherited from “Every user”")
+    expect(console.page.get_by_test_id("limit")).to_contain_text("of 700,000 used")
     expect(console.page.get_by_test_id("new-limit")).to_have_count(0)
+    expect(console.page.get_by_role("button", name="Delete")).to_have_count(0)
+    expect(console.page.get_by_test_id("limits-of")).to_have_count(0)
+    assert installation.request("DELETE", f"/api/v1/quotas/{made['id']}")[0] == 204
     assert console.errors == []
 
 

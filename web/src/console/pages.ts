@@ -210,7 +210,8 @@ export const PAGES: readonly PageEntry[] = [
     area: "limits",
     icon: "gauge",
     group: "activity",
-    permission: "usage.read",
+    // Who does not administer sees their own.
+    permission: null,
     scope: "tenant",
     load: () => import("./limits/LimitsPage.svelte"),
   },

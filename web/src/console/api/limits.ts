@@ -54,6 +54,9 @@ export const fetchQuotas = (signal?: AbortSignal) =>
 /** What holds for a person: their own limits, those of their groups, of the tenant and of models. */
 export const fetchQuotasOf = (user: string) =>
   api.get<{ results: Quota[] }>(`/quotas?user=${encodeURIComponent(user)}`).then((page) => page.results);
+/** What holds for the caller. */
+export const fetchOwnQuotas = (signal?: AbortSignal) =>
+  api.get<{ results: Quota[] }>("/quotas", { signal }).then((page) => page.results);
 export const fetchQuota = (id: string) => api.get<QuotaRule>(`/quotas/${id}`);
 export const createQuota = (body: NewQuota) => api.post<QuotaRule>("/quotas", body);
 export const changeQuota = (id: string, body: Pick<NewQuota, "limit" | "soft_limit">, ifMatch?: string) =>

@@ -4,6 +4,7 @@ import type { limits as english } from "./limits.en";
 
 export const limits: typeof english = {
   lead: "Was verbraucht werden darf und was davon verbraucht ist. Ein Aufruf hält die Grenzen aller Ebenen zugleich ein.",
+  ownLead: "Was Sie verbrauchen dürfen, was davon verbraucht ist, und woher jede Grenze kommt.",
   create: "Neue Grenze",
   edit: (name: string, measure: string) => `${name}: ${measure}`,
   saved: "Gespeichert. Gilt überall innerhalb von zwei Sekunden.",

@@ -2,6 +2,7 @@
 
 export const limits = {
   lead: "What may be used, and what is used of it. A call keeps the limits of every level at once.",
+  ownLead: "What you may use, what is used of it, and where each limit comes from.",
   create: "New limit",
   edit: (name: string, measure: string) => `${name}: ${measure}`,
   saved: "Saved. In force everywhere within two seconds.",
