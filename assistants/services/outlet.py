@@ -57,10 +57,16 @@ class Outlet:
             if not pieces:
                 return
             text = "".join(pieces)
+            writing = asyncio.ensure_future(
+                self._log.append(self._run_id, {"type": "message.delta", "text": text})
+            )
             try:
-                await self._log.append(self._run_id, {"type": "message.delta", "text": text})
+                await asyncio.shield(writing)
             except BaseException:
-                self._waiting.insert(0, text)
+                # Who is cancelled meanwhile waits until it is known: what the log has taken must not be written twice.
+                await asyncio.wait([writing])
+                if writing.cancelled() or writing.exception() is not None:
+                    self._waiting.insert(0, text)
                 raise
 
     async def flush_often(self) -> None:

@@ -18,7 +18,7 @@ from benchmarks.routing.plots import line_plot
 from benchmarks.routing.redis_core import URL_VARIABLE, own_redis
 from benchmarks.routing.runs import ATRIUM, ORACLE
 from benchmarks.routing.scenarios import TABLES, Case, Figures, cases
-from benchmarks.routing.verdicts import as_markdown, judge
+from benchmarks.routing.verdicts import Verdict, as_markdown, judge
 
 # By arm, one value for each seed, in the order of the seeds.
 Values = dict[str, list[float]]
@@ -45,21 +45,35 @@ def main() -> int:
         found = _run_all(work, options.processes)
         costs = measure_costs(url)
     took = time.perf_counter() - began
+    # Kept before what follows, which may fail: an hour of runs would be lost with it.
+    tables = "\n".join(_table(name, rows) for name, rows in found.items())
+    text = f"{options.seeds} seeds, {len(work)} runs in {took:.0f} s. Means ± half of the 95 % interval.\n\n{tables}"
+    _keep_tables(options.out, found, text)
+    lines = [*judge(found), *costs]
+    verdicts = _keep_verdicts(options.out, lines)
     rest = beside(
         set(options.only or BESIDE), seeds=options.seeds, processes=options.processes, folder=options.public
     )
-    lines = [*judge(found), *rest]
-    verdicts = as_markdown([*lines, *costs])
-    (options.out / "results.json").write_text(json.dumps(found, indent=1))
-    (options.out / "verdicts.json").write_bytes(msgspec.json.format(msgspec.json.encode([*lines, *costs])))
-    (options.out / "verdicts.md").write_text(verdicts + "\n")
-    tables = "\n".join(_table(name, rows) for name, rows in found.items())
-    text = f"{options.seeds} seeds, {len(work)} runs in {took:.0f} s. Means ± half of the 95 % interval.\n\n{tables}"
-    (options.out / "tables.md").write_text(text)
-    for name, svg in _plots(found).items():
-        (options.out / name).write_text(svg)
+    if rest:
+        verdicts = _keep_verdicts(options.out, [*lines, *rest])
     print(f"{text}\n\n## Wanted and reached\n\n{verdicts}")
     return 0
+
+
+def _keep_tables(folder: Path, found: dict[str, dict[str, dict[str, Values]]], text: str) -> None:
+    """Write every figure of the simulated pools, the tables and the plots."""
+    (folder / "results.json").write_text(json.dumps(found, indent=1))
+    (folder / "tables.md").write_text(text)
+    for name, svg in _plots(found).items():
+        (folder / name).write_text(svg)
+
+
+def _keep_verdicts(folder: Path, lines: list[Verdict]) -> str:
+    """Write what was wanted and reached; as Markdown."""
+    verdicts = as_markdown(lines)
+    (folder / "verdicts.json").write_bytes(msgspec.json.format(msgspec.json.encode(lines)))
+    (folder / "verdicts.md").write_text(verdicts + "\n")
+    return verdicts
 
 
 def _run_all(work: list[Case], processes: int) -> dict[str, dict[str, dict[str, Values]]]:
