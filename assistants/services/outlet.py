@@ -62,12 +62,12 @@ class Outlet:
             )
             try:
                 await asyncio.shield(writing)
-            except BaseException:
+            finally:
                 # Who is cancelled meanwhile waits until it is known: what the log has taken must not be written twice.
-                await asyncio.wait([writing])
+                if not writing.done():
+                    await asyncio.wait([writing])
                 if writing.cancelled() or writing.exception() is not None:
                     self._waiting.insert(0, text)
-                raise
 
     async def flush_often(self) -> None:
         """Flush for ever, the first piece at once. A log that is away is tried again, one that is gone no more."""
