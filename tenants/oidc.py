@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 import jwt
 
-from kernel.errors import BadInput, NotSignedIn
+from kernel.errors import BadInput, NotSignedIn, PermissionDenied
 
 SCOPE = "openid email profile"
 # Asymmetric ones alone: a shared secret would let every client of the provider forge answers.
@@ -31,6 +31,12 @@ class ProviderRefused(NotSignedIn):
 
     code = "provider_refused"
     default_message = "The identity provider's answer is not valid."
+
+
+class NotAdmitted(PermissionDenied):
+    """The provider vouches for somebody who may not enter; `code` says why."""
+
+    code = "not_admitted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +132,25 @@ def read_id_token(
             options={"require": ["exp", "iat", "aud", "iss", "sub", "nonce"]},
         )
     except jwt.ExpiredSignatureError as error:
-        raise ProviderRefused("The answer has expired. Check the clocks of both servers.") from error
+        raise ProviderRefused(
+            "The answer has expired. Check the clocks of both servers.", code="expired"
+        ) from error
     except jwt.InvalidAudienceError as error:
-        raise ProviderRefused("The answer is meant for another client.") from error
+        raise ProviderRefused("The answer is meant for another client.", code="audience") from error
     except jwt.InvalidIssuerError as error:
-        raise ProviderRefused("The answer comes from another issuer.") from error
+        raise ProviderRefused("The answer comes from another issuer.", code="issuer") from error
+    except jwt.InvalidSignatureError as error:
+        raise ProviderRefused(
+            "The answer is signed with a key that the provider does not publish.", code="signature"
+        ) from error
     except jwt.PyJWTError as error:
         raise ProviderRefused(f"The answer is not valid: {error}.") from error
     if not hmac.compare_digest(str(claims["nonce"]).encode(), nonce.encode()):
-        raise ProviderRefused("The answer belongs to another sign-in.")
+        raise ProviderRefused("The answer belongs to another sign-in.", code="another_sign_in")
     if isinstance(claims["aud"], list) and len(claims["aud"]) > 1 and claims.get("azp") != client_id:
-        raise ProviderRefused("The answer is meant for another client.")
+        raise ProviderRefused("The answer is meant for another client.", code="audience")
     if now - datetime.fromtimestamp(claims["iat"], UTC) > FLOW_TIME:
-        raise ProviderRefused("The answer is too old.")
+        raise ProviderRefused("The answer is too old.", code="expired")
     return _claims(claims)
 
 
@@ -150,14 +162,16 @@ def _key(header: Mapping[str, Any], keys: Mapping[str, Any]) -> Any:
     named = [each for each in known if each.key_id == header.get("kid")]
     chosen = named if header.get("kid") else known
     if len(chosen) != 1:
-        raise ProviderRefused("The answer is signed with a key that the provider does not publish.")
+        raise ProviderRefused(
+            "The answer is signed with a key that the provider does not publish.", code="signature"
+        )
     return chosen[0].key
 
 
 def _claims(claims: Mapping[str, Any]) -> Claims:
     subject = claims["sub"]
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
-        raise ProviderRefused("The answer names nobody.")
+        raise ProviderRefused("The answer names nobody.", code="subject")
     email, name = claims.get("email"), claims.get("name")
     return Claims(
         subject=subject,

@@ -62,10 +62,19 @@ class ProviderInput(ProviderChange):
     protocol = serializers.ChoiceField(PROTOCOLS, required=False)
 
 
+class RefusedSignInOutput(serializers.Serializer[Any]):
+    """When and why a sign-in was refused last; `person` is whom an answer that was believed named, else empty."""
+
+    at = serializers.DateTimeField()
+    reason = serializers.CharField()
+    person = serializers.CharField()
+
+
 class ProviderOutput(serializers.Serializer[Any]):
     """An identity provider. Its secret is never shown. `sign_in_url` leads people to it, `redirect_uri` is what it must allow.
 
-    Of SAML alone: `acs_url`, where its answers go, and `metadata_url`, our side for it to take over.
+    Of SAML alone: `acs_url`, where its answers go, and `metadata_url`, our side for it to take over. `last_refused` is
+    the latest sign-in of the last 30 days that was refused.
     """
 
     id = serializers.CharField()
@@ -87,6 +96,7 @@ class ProviderOutput(serializers.Serializer[Any]):
     redirect_uri = serializers.CharField()
     acs_url = serializers.CharField()
     metadata_url = serializers.CharField()
+    last_refused = RefusedSignInOutput(allow_null=True)
     created_at = serializers.DateTimeField()
     version = serializers.CharField()
 

@@ -1,4 +1,4 @@
-"""Which refusals of a key were written down already: so that whoever repeats themselves writes once an hour."""
+"""Which refusals of a key, or of a provider's answers, were written down already: so that whoever repeats themselves writes once an hour."""
 
 import uuid
 
@@ -9,7 +9,7 @@ MOST = 10_000
 
 
 class RefusedKeys:
-    """What this process has noted lately, by key and reason. Bounded: the oldest is forgotten first.
+    """What this process has noted lately, by key or provider and reason. Bounded: the oldest is forgotten first.
 
     The audit itself says the same for all processes (`tenants.services.refusals`); this spares asking it each time.
     """

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import structlog
 import xmlsec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -24,6 +25,8 @@ from onelogin.saml2.settings import OneLogin_Saml2_Settings
 from kernel.errors import BadInput
 from tenants.oidc import Claims, ProviderRefused
 
+log = structlog.get_logger(__name__)
+
 LONGEST_ANSWER = 256 * 1024
 LONGEST_METADATA = 512 * 1024
 LEAST_KEY_BITS = 2048
@@ -33,6 +36,28 @@ _EMAIL_FORMAT = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
 _POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 _REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
 _NAMES = {"saml": "urn:oasis:names:tc:SAML:2.0:assertion", "samlp": "urn:oasis:names:tc:SAML:2.0:protocol"}
+_WRONG = OneLogin_Saml2_ValidationError
+_NOT_SIGNED = frozenset(
+    {
+        _WRONG.INVALID_SIGNATURE,
+        _WRONG.NO_SIGNATURE_FOUND,
+        _WRONG.NO_SIGNED_MESSAGE,
+        _WRONG.NO_SIGNED_ASSERTION,
+        _WRONG.WRONG_SIGNED_ELEMENT,
+        _WRONG.INVALID_SIGNED_ELEMENT,
+        _WRONG.UNEXPECTED_SIGNED_ELEMENTS,
+    }
+)
+_WEAKLY_SIGNED = frozenset({_WRONG.DEPRECATED_SIGNATURE_METHOD, _WRONG.DEPRECATED_DIGEST_METHOD})
+_OUT_OF_TIME = frozenset(
+    {
+        _WRONG.ASSERTION_TOO_EARLY,
+        _WRONG.ASSERTION_EXPIRED,
+        _WRONG.SESSION_EXPIRED,
+        _WRONG.RESPONSE_EXPIRED,
+    }
+)
+_ELSEWHERE = frozenset({_WRONG.WRONG_DESTINATION, _WRONG.EMPTY_DESTINATION, _WRONG.WRONG_SUBJECTCONFIRMATION})
 _CLAIMS = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/"
 EMAIL_ATTRIBUTES = (
     "email",
@@ -80,9 +105,10 @@ class SamlAnswer:
     claims: Claims
 
 
-def service_settings(provider: SamlProvider, *, entity_id: str, acs_url: str) -> Any:
-    """python3-saml's settings: strict, signed assertions alone, nothing signed by SHA-1. Raises BadInput."""
-    certificates = [_body(each) for each in split_certificates(provider.certificates)]
+def service_settings(provider: SamlProvider, *, entity_id: str, acs_url: str, alone: bool = False) -> Any:
+    """python3-saml's settings: strict, signed assertions alone, nothing signed by SHA-1. `alone` is our side without
+    the provider's. Raises BadInput."""
+    certificates = [] if alone else [_body(each) for each in split_certificates(provider.certificates)]
     found: dict[str, Any] = {
         "strict": True,
         "debug": False,
@@ -105,7 +131,8 @@ def service_settings(provider: SamlProvider, *, entity_id: str, acs_url: str) ->
         },
     }
     try:
-        return OneLogin_Saml2_Settings(found)
+        # What we say of ourselves needs nothing of the provider, whose own side may not be known yet.
+        return OneLogin_Saml2_Settings(found, sp_validation_only=alone)
     except OneLogin_Saml2_Error as error:
         raise BadInput(f"The provider's entry is not whole: {error}.") from error
 
@@ -141,11 +168,38 @@ def read_answer(text: str, *, settings: Any, entity_id: str, acs_url: str) -> Sa
         response.is_valid(asked, raise_exceptions=True)
         if response.encrypted:
             raise ProviderRefused(
-                "Encrypted answers are not supported: switch encryption off at the provider."
+                "Encrypted answers are not supported: switch encryption off at the provider.",
+                code="encrypted",
             )
         return _read(response, entity_id, acs_url)
     except _BROKEN as error:
-        raise ProviderRefused(f"The answer is not valid: {str(error)[:300]}") from error
+        # The library's own words hold texts of the answer, which anybody may have written.
+        log.warning("saml_answer_refused", entity_id=entity_id, error=str(error)[:300])
+        raise _refusal(error) from error
+
+
+def _refusal(error: Exception) -> ProviderRefused:
+    """What was wrong with an answer, for who sees the page and for who can mend it."""
+    code = error.code if isinstance(error, OneLogin_Saml2_ValidationError) else None
+    if code in _NOT_SIGNED:
+        return ProviderRefused(
+            "The answer is not signed with a certificate that is known of this provider.", code="signature"
+        )
+    if code in _WEAKLY_SIGNED:
+        return ProviderRefused("The answer is signed with SHA-1, which is not believed.", code="weak")
+    if code in _OUT_OF_TIME:
+        return ProviderRefused("The answer has expired. Check the clocks of both servers.", code="expired")
+    if code == _WRONG.WRONG_AUDIENCE:
+        return ProviderRefused("The assertion is meant for another service.", code="audience")
+    if code == _WRONG.WRONG_ISSUER:
+        return ProviderRefused("The answer comes from another issuer.", code="issuer")
+    if code in _ELSEWHERE:
+        return ProviderRefused(
+            "The answer is for another address or another sign-in, or came too late.", code="address"
+        )
+    if code == _WRONG.STATUS_CODE_IS_NOT_SUCCESS:
+        return ProviderRefused("The identity provider did not sign you in.", code="says_no")
+    return ProviderRefused("The identity provider's answer is not valid.", code="malformed")
 
 
 def _read(response: Any, entity_id: str, acs_url: str) -> SamlAnswer:
@@ -160,17 +214,19 @@ def _read(response: Any, entity_id: str, acs_url: str) -> SamlAnswer:
     ]
     if len(confirmed) != 1:
         raise ProviderRefused(
-            "The assertion does not say, once, for which place and which request it is, and until when."
+            "The assertion does not say, once, for which place and which request it is, and until when.",
+            code="unasked",
         )
     audiences = assertion.xpath(
         "./saml:Conditions/saml:AudienceRestriction/saml:Audience/text()", namespaces=_NAMES
     )
     if entity_id not in [each.strip() for each in audiences]:
-        raise ProviderRefused("The assertion is meant for another service.")
+        raise ProviderRefused("The assertion is meant for another service.", code="audience")
     subject, form = response.get_nameid(), response.get_nameid_format() or ""
     if form == _TRANSIENT or not subject or len(subject) > 255:
         raise ProviderRefused(
-            "The provider must name people by a lasting NameID (persistent or e-mail address)."
+            "The provider must name people by a lasting NameID (persistent or e-mail address).",
+            code="subject",
         )
     attributes: Mapping[str, Sequence[str]] = response.get_attributes()
     email = _first(attributes, EMAIL_ATTRIBUTES) or (subject if form == _EMAIL_FORMAT else "")

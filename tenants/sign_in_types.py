@@ -33,6 +33,15 @@ class SignInRules:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedSignIn:
+    """When a sign-in by a provider was refused last, and why; `person` is whom a believed answer named, else empty."""
+
+    at: datetime
+    reason: str
+    person: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderView:
     """A tenant's identity provider; its secret is never shown."""
 
@@ -51,6 +60,7 @@ class ProviderView:
     domains_verified: bool
     groups_claim: str
     mappings: tuple[Mapping[str, str], ...]
+    last_refused: RefusedSignIn | None
     created_at: datetime
     version: str
 

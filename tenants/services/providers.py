@@ -14,7 +14,7 @@ from django.db.models import Q
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import AtriumError, BadInput, Conflict, NotFound
-from substrate.audit import record_act
+from substrate.audit import record_act, values_of
 from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.keyring import keyring
@@ -27,12 +27,28 @@ from tenants.permissions import OPERATE, require, require_rank
 from tenants.ports import ProviderFetch
 from tenants.saml import read_provider_metadata, split_certificates
 from tenants.services.claim_mapping import checked_rules
-from tenants.services.saml_sign_in import SAML, check_address, examine_saml
+from tenants.services.refused_sign_ins import last_refused
+from tenants.services.saml_sign_in import SAML, check_address, examine_saml, is_whole
 from tenants.sign_in_types import ExaminedStep, ProviderView
 from tenants.types import Principal, Role, TenantState
 
 MOST_PROVIDERS = 20
 MOST_DOMAINS = 50
+# What the record of a change tells of, before and after: the secret masked, certificates by their digest.
+TOLD = (
+    "name",
+    "issuer",
+    "client_id",
+    "client_secret",
+    "sso_url",
+    "certificates",
+    "enabled",
+    "create_members",
+    "default_role",
+    "domains",
+    "groups_claim",
+    "mappings",
+)
 DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 
 
@@ -67,7 +83,7 @@ def create_provider(*, principal: Principal, values: dict[str, Any]) -> Provider
         _fill(row, values, principal)
         if IdentityProvider.objects.count() >= MOST_PROVIDERS:
             raise Conflict(f"A tenant has at most {MOST_PROVIDERS} identity providers.")
-        return _saved(row, "created")
+        return _saved(row, "created", before={})
 
 
 def change_provider(
@@ -81,11 +97,11 @@ def change_provider(
     with tenant_scope(principal.tenant_id):
         row = _row(provider_id, lock=True)
         check_version(row.updated_at, expected)
-        before = _whose(row)
+        whose, before = _whose(row), values_of(row, *TOLD)
         _fill(row, values, principal)
-        if before != _whose(row):
+        if whose != _whose(row):
             row.domains_verified_at = None
-        return _saved(row, "changed")
+        return _saved(row, "changed", before=before)
 
 
 def verify_domains(
@@ -212,6 +228,11 @@ def _fill(row: IdentityProvider, values: dict[str, Any], principal: Principal) -
 
 def _check_whole(row: IdentityProvider) -> None:
     if row.protocol == SAML:
+        if not is_whole(row):
+            # The provider wants to know of us before it says anything of itself: so it is made without, and off.
+            if row.enabled:
+                raise BadInput("Give the provider's metadata before you switch it on.", param="metadata")
+            return
         if not row.issuer.strip():
             raise BadInput("Give the provider's entity id.", param="issuer")
         check_address(row.sso_url)
@@ -235,19 +256,29 @@ def _domains(given: Sequence[str]) -> list[str]:
     return found
 
 
-def _saved(row: IdentityProvider, act: str) -> ProviderView:
+def _saved(row: IdentityProvider, act: str, *, before: dict[str, Any] | None = None) -> ProviderView:
+    """Kept, and on record: with the values that are not as `before`, where that is given."""
     try:
         with transaction.atomic():
             row.save()
     except IntegrityError as error:
         raise Conflict("There is an identity provider of this name already.", param="name") from error
-    _record(act, row)
+    _record(act, row, before)
     return _view(row)
 
 
-def _record(act: str, row: IdentityProvider) -> None:
+def _record(act: str, row: IdentityProvider, before: dict[str, Any] | None = None) -> None:
+    after = None if before is None else values_of(row, *TOLD)
     record_change(kind="identity_provider", object_id=row.id, tenant_id=row.tenant_id)
-    record_act(act=act, kind="identity_provider", object_id=row.id, label=row.name, tenant_id=row.tenant_id)
+    record_act(
+        act=act,
+        kind="identity_provider",
+        object_id=row.id,
+        label=row.name,
+        tenant_id=row.tenant_id,
+        before=before,
+        after=after,
+    )
 
 
 def _row(provider_id: uuid.UUID, *, lock: bool = False) -> IdentityProvider:
@@ -275,6 +306,7 @@ def _view(row: IdentityProvider) -> ProviderView:
         groups_claim=row.groups_claim,
         mappings=tuple(row.mappings),
         domains_verified=row.domains_verified_at is not None,
+        last_refused=last_refused(row.id),
         created_at=row.created_at,
         version=version_of(row.updated_at),
     )

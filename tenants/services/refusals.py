@@ -49,42 +49,45 @@ def note_refusal(principal: Principal, reason: str, *, clock: Clock = SYSTEM_CLO
     Never raises for a database that is away or held by somebody else: the refusal stands without its record, and the next
     one tries again.
     """
-    if _is_first(principal, reason):
-        with _forgotten_unless_written(principal, reason):
+    if principal.api_key_id is None:
+        return
+    with noted_once(principal.api_key_id, reason) as first:
+        if first:
             _write(principal, reason, clock)
 
 
 async def note_refusal_soon(principal: Principal, reason: str, *, clock: Clock = SYSTEM_CLOCK) -> None:
     """As `note_refusal`, for the data plane."""
-    if _is_first(principal, reason):
-        with _forgotten_unless_written(principal, reason):
+    if principal.api_key_id is None:
+        return
+    with noted_once(principal.api_key_id, reason) as first:
+        if first:
             await run_unit(_write, principal, reason, clock)
+
+
+@contextmanager
+def noted_once(thing_id: uuid.UUID, reason: str) -> Iterator[bool]:
+    """Whether this refusal is the first of its hour in this process; what is written inside counts as noted only when
+    it was: else the thing would be silent for an hour."""
+    noted: RefusedKeys = backends["refused_keys"]
+    if not noted.is_first(thing_id, reason):
+        yield False
+        return
+    written = False
+    try:
+        yield True
+        written = True
+    except AtriumError as error:
+        log.warning("refusal_not_noted", reason=reason, error=str(error))
+    finally:
+        if not written:
+            noted.forget(thing_id, reason)
 
 
 def key_in(query: str) -> str | None:
     """What looks like a key in the query of an address, else None."""
     found = _IN_TEXT.search(query[:LONGEST_QUERY])
     return found[0] if found else None
-
-
-def _is_first(principal: Principal, reason: str) -> bool:
-    noted: RefusedKeys = backends["refused_keys"]
-    return principal.api_key_id is not None and noted.is_first(principal.api_key_id, reason)
-
-
-@contextmanager
-def _forgotten_unless_written(principal: Principal, reason: str) -> Iterator[None]:
-    """What is written inside counts as noted only when it was: else the key would be silent for an hour."""
-    written = False
-    try:
-        yield
-        written = True
-    except AtriumError as error:
-        log.warning("refusal_not_noted", reason=reason, error=str(error))
-    finally:
-        if not written and principal.api_key_id is not None:
-            noted: RefusedKeys = backends["refused_keys"]
-            noted.forget(principal.api_key_id, reason)
 
 
 def _write(principal: Principal, reason: str, clock: Clock) -> None:

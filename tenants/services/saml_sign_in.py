@@ -32,6 +32,8 @@ from tenants.saml import (
 from tenants.sign_in_types import ExaminedStep, Flow
 
 SAML = "saml"
+# What comes back beside the answer to a dry sign-in. Not signed: it chooses what a page offers, and nothing else.
+DRY = "trial"
 KEPT_S = 300
 _KEY = "saml_answer:{}"
 
@@ -56,7 +58,7 @@ def begin_saml(
     """Where to send the browser, and what its session must remember. Raises BadInput."""
     place = saml_place(base=base, tenant_id=provider.tenant_id, provider_id=provider.id)
     address, request_id = authentication_request(
-        _settings(provider, place), sso_url=provider.sso_url, relay=str(provider.id)
+        _settings(provider, place), sso_url=provider.sso_url, relay=DRY if trial else str(provider.id)
     )
     flow = Flow(
         provider_id=provider.id,
@@ -81,7 +83,7 @@ def take_answer(*, provider: IdentityProvider, base: str, text: str) -> str:
         text, settings=_settings(provider, place), entity_id=place.entity_id, acs_url=place.acs_url
     )
     name = secrets.token_urlsafe(32)
-    cache.set(_KEY.format(name), (str(provider.id), answer), KEPT_S)
+    cache.set(_KEY.format(name), (provider.tenant_id, provider.id, answer), KEPT_S)
     return name
 
 
@@ -90,28 +92,38 @@ def finish_saml(*, flow: Flow, name: str, clock: Clock = SYSTEM_CLOCK) -> Claims
 
     The caller has forgotten the flow already, so that it works once. Raises ProviderRefused.
     """
-    key = _KEY.format(name[:100])
-    kept: tuple[str, SamlAnswer] | None = cache.get(key)
-    cache.delete(key)
+    kept = _used_up(name)
     if kept is None:
-        raise ProviderRefused("There is no such answer any more. Begin again.")
-    provider_id, answer = kept
+        raise ProviderRefused("There is no such answer any more. Begin again.", code="used_up")
+    _, provider_id, answer = kept
     same = hmac.compare_digest(answer.in_response_to.encode(), flow.state.encode())
-    if not same or provider_id != str(flow.provider_id):
-        raise ProviderRefused("The answer belongs to another sign-in. Begin again.")
+    if not same or provider_id != flow.provider_id:
+        raise ProviderRefused("The answer belongs to another sign-in. Begin again.", code="another_sign_in")
     if clock.now() - datetime.fromtimestamp(flow.began_at, UTC) > FLOW_TIME:
-        raise ProviderRefused("Signing in took too long. Begin again.")
+        raise ProviderRefused("Signing in took too long. Begin again.", code="too_late")
     return answer.claims
+
+
+def answering_provider(name: str) -> tuple[uuid.UUID, uuid.UUID] | None:
+    """Tenant and provider of an answer that no sign-in of this browser waits for. It is used up by asking."""
+    kept = _used_up(name)
+    return kept[:2] if kept is not None else None
 
 
 def our_metadata(*, provider: IdentityProvider, base: str) -> bytes:
     """Our side as XML, for the provider to take over. Raises BadInput."""
     place = saml_place(base=base, tenant_id=provider.tenant_id, provider_id=provider.id)
-    return service_metadata(_settings(provider, place))
+    return service_metadata(_settings(provider, place, alone=True))
 
 
 def examine_saml(provider: IdentityProvider, *, clock: Clock = SYSTEM_CLOCK) -> Sequence[ExaminedStep]:
     """What can be said without a sign-in: whether the entry is whole, and what its certificates are worth."""
+    if not is_whole(provider):
+        return [
+            ExaminedStep(
+                "configuration", False, "What the provider says of itself is missing: give its metadata."
+            )
+        ]
     try:
         check_address(provider.sso_url)
         steps = [ExaminedStep("configuration", True, f"People are sent to {provider.sso_url}.")]
@@ -122,6 +134,11 @@ def examine_saml(provider: IdentityProvider, *, clock: Clock = SYSTEM_CLOCK) -> 
     except BadInput as error:
         return [*steps, ExaminedStep("keys", False, error.message)]
     return [*steps, ExaminedStep("keys", not weak, " ".join(weak) or "The certificates are good.")]
+
+
+def is_whole(provider: IdentityProvider) -> bool:
+    """Whether the provider's side is known: before, it can be given ours, and nobody signs in by it."""
+    return bool(provider.issuer.strip() or provider.sso_url.strip() or provider.certificates.strip())
 
 
 def check_address(url: str) -> None:
@@ -140,6 +157,13 @@ def require_saml(provider: IdentityProvider) -> None:
         raise NotFound("There is no such sign-in.")
 
 
-def _settings(provider: IdentityProvider, place: SamlPlace) -> Any:
+def _used_up(name: str) -> tuple[uuid.UUID, uuid.UUID, SamlAnswer] | None:
+    key = _KEY.format(name[:100])
+    kept: tuple[uuid.UUID, uuid.UUID, SamlAnswer] | None = cache.get(key)
+    cache.delete(key)
+    return kept
+
+
+def _settings(provider: IdentityProvider, place: SamlPlace, *, alone: bool = False) -> Any:
     known = SamlProvider(provider.issuer, provider.sso_url, provider.certificates)
-    return service_settings(known, entity_id=place.entity_id, acs_url=place.acs_url)
+    return service_settings(known, entity_id=place.entity_id, acs_url=place.acs_url, alone=alone)

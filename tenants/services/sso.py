@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 from kernel.actors import Actor, acting
 from kernel.backends import backends
 from kernel.clock import SYSTEM_CLOCK, Clock
-from kernel.errors import NotFound, PermissionDenied, TenantSuspended
+from kernel.errors import NotFound, TenantSuspended
 from substrate.audit import record_act
 from substrate.changes import record_change
 from substrate.keyring import keyring
@@ -27,6 +27,7 @@ from tenants.oidc import (
     FLOW_TIME,
     Claims,
     Metadata,
+    NotAdmitted,
     ProviderRefused,
     authorization_url,
     fresh_secret,
@@ -40,12 +41,6 @@ from tenants.services.saml_sign_in import SAML, begin_saml
 from tenants.services.users import normal_address
 from tenants.sign_in_types import Flow
 from tenants.types import NAME_LENGTH, TenantState, normal_email
-
-
-class NotAdmitted(PermissionDenied):
-    """The provider vouches for somebody who may not enter; `code` says why."""
-
-    code = "not_admitted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +100,15 @@ def finish_flow(
     TenantSuspended, UpstreamFailed.
     """
     if not hmac.compare_digest(flow.state.encode(), state.encode()):
-        raise ProviderRefused("The answer belongs to another sign-in. Begin again.")
+        raise ProviderRefused("The answer belongs to another sign-in. Begin again.", code="another_sign_in")
     if clock.now() - datetime.fromtimestamp(flow.began_at, UTC) > FLOW_TIME:
-        raise ProviderRefused("Signing in took too long. Begin again.")
+        raise ProviderRefused("Signing in took too long. Begin again.", code="too_late")
     provider = usable_provider(flow.provider_id, flow.tenant_id, trial=flow.trial)
     if provider.protocol == SAML:
         raise ProviderRefused("The answer belongs to another kind of sign-in.")
     metadata = load_metadata(provider.issuer)
     if issuer and issuer != metadata.issuer:
-        raise ProviderRefused("The answer comes from another issuer.")
+        raise ProviderRefused("The answer comes from another issuer.", code="issuer")
     fetch: ProviderFetch = backends["provider_fetch"]
     answer = _exchange(fetch, provider, metadata, flow, code, redirect_uri)
     token = answer.get("id_token")

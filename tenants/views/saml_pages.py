@@ -15,9 +15,16 @@ from kernel.ids import parse_uuid
 from tenants.lockout import may_look
 from tenants.oidc import ProviderRefused
 from tenants.saml import LONGEST_ANSWER
-from tenants.services.saml_sign_in import finish_saml, our_metadata, require_saml, take_answer
+from tenants.services.saml_sign_in import (
+    DRY,
+    answering_provider,
+    finish_saml,
+    our_metadata,
+    require_saml,
+    take_answer,
+)
 from tenants.services.sso import usable_provider
-from tenants.views.sso_pages import SESSION_FLOW, refused, remembered_flow, signed_in
+from tenants.views.sso_pages import SESSION_FLOW, Way, refused, remembered_flow, signed_in
 
 
 @never_cache
@@ -36,15 +43,18 @@ def saml_metadata(request: HttpRequest, tenant_id: str, provider_id: str) -> Htt
 @require_POST
 def saml_answer(request: HttpRequest, tenant_id: str, provider_id: str) -> HttpResponse:
     """The provider's answer, by a form of its own site: checked, kept for a moment, used where the cookie is sent."""
+    way = None
     try:
         if not may_look(request):
             raise LimitReached("Too many tries. Wait a minute.")
+        provider = _provider(tenant_id, provider_id)
+        way = Way(provider.tenant_id, provider.id, trial=request.POST.get("RelayState") == DRY)
         text = request.POST.get("SAMLResponse", "")
         if not text or len(text) > LONGEST_ANSWER:
-            raise ProviderRefused("There is no answer of an identity provider here.")
-        name = take_answer(provider=_provider(tenant_id, provider_id), base=_base(request), text=text)
+            raise ProviderRefused("There is no answer of an identity provider here.", code="malformed")
+        name = take_answer(provider=provider, base=_base(request), text=text)
     except AtriumError as error:
-        return refused(request, error)
+        return refused(request, error, way)
     response = redirect(f"{reverse('saml_finish')}?answer={name}")
     response.status_code = 303
     return response
@@ -55,14 +65,19 @@ def saml_answer(request: HttpRequest, tenant_id: str, provider_id: str) -> HttpR
 def saml_finish(request: HttpRequest) -> HttpResponse:
     """The way in: the answer is believed once, for the sign-in that this very browser began."""
     kept: dict[str, Any] | None = request.session.pop(SESSION_FLOW, None)
+    way, name = None, request.GET.get("answer", "")
     try:
         if kept is None:
-            raise ProviderRefused("No sign-in is under way here, or it was finished already. Begin again.")
+            sender = answering_provider(name)
+            way = Way(*sender) if sender is not None else None
+            raise ProviderRefused(
+                "No sign-in is under way here, or it was finished already. Begin again.", code="unasked"
+            )
         flow = remembered_flow(kept)
-        claims = finish_saml(flow=flow, name=request.GET.get("answer", ""))
-        return signed_in(request, flow, claims)
+        way = Way(flow.tenant_id, flow.provider_id, trial=flow.trial)
+        return signed_in(request, flow, finish_saml(flow=flow, name=name), way)
     except AtriumError as error:
-        return refused(request, error)
+        return refused(request, error, way)
 
 
 def _provider(tenant_id: str, provider_id: str) -> Any:

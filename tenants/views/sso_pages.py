@@ -1,6 +1,7 @@
 """Pages of signing in by an organisation's own provider, below `/accounts/sso/`."""
 
-from dataclasses import asdict
+import uuid
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.conf import settings
@@ -20,6 +21,7 @@ from tenants.oidc import Claims, ProviderRefused
 from tenants.permissions import require
 from tenants.selectors import principal_of_membership
 from tenants.services.providers import offered_providers
+from tenants.services.refused_sign_ins import note_refused_sign_in
 from tenants.services.sessions import note_browser
 from tenants.services.sign_in import (
     SESSION_MEMBERSHIP,
@@ -34,6 +36,16 @@ from tenants.types import TenantState
 
 SESSION_FLOW = "atrium_sso"
 SHOWN_CLAIMS = 40
+
+
+@dataclass(slots=True)
+class Way:
+    """The sign-in that a page is about; `person` is whom its answer names, once that is believed."""
+
+    tenant_id: uuid.UUID
+    provider_id: uuid.UUID
+    trial: bool = False
+    person: str = ""
 
 
 @never_cache
@@ -57,10 +69,12 @@ def find_provider(request: HttpRequest) -> HttpResponse:
 def start(request: HttpRequest, tenant_id: str, provider_id: str) -> HttpResponse:
     """Send the browser to the provider. `?trial=1` is the owner's dry sign-in."""
     trial = request.GET.get("trial") == "1"
+    way = None
     try:
         tenant, provider = parse_uuid(tenant_id), parse_uuid(provider_id)
         if tenant is None or provider is None:
             raise NotFound("There is no such sign-in.")
+        way = Way(tenant, provider, trial=trial)
         if not may_look(request):
             raise LimitReached("Too many tries. Wait a minute.")
         if trial:
@@ -74,7 +88,7 @@ def start(request: HttpRequest, tenant_id: str, provider_id: str) -> HttpRespons
             trial=trial,
         )
     except AtriumError as error:
-        return refused(request, error)
+        return refused(request, error, way)
     request.session[SESSION_FLOW] = {
         name: str(value) if name.endswith("_id") else value for name, value in asdict(flow).items()
     }
@@ -86,13 +100,15 @@ def start(request: HttpRequest, tenant_id: str, provider_id: str) -> HttpRespons
 def come_back(request: HttpRequest) -> HttpResponse:
     """The provider's answer: believed once, for the sign-in that this very browser began."""
     kept = request.session.pop(SESSION_FLOW, None)
+    way = None
     try:
         if kept is None:
             raise ProviderRefused("No sign-in is under way here, or it was finished already. Begin again.")
         flow = remembered_flow(kept)
+        way = Way(flow.tenant_id, flow.provider_id, trial=flow.trial)
         if "error" in request.GET:
             said = request.GET.get("error_description") or request.GET["error"]
-            raise ProviderRefused(f"The identity provider says no: {said[:200]}")
+            raise ProviderRefused(f"The identity provider says no: {said[:200]}", code="says_no")
         claims = finish_flow(
             flow=flow,
             state=request.GET.get("state", ""),
@@ -100,19 +116,20 @@ def come_back(request: HttpRequest) -> HttpResponse:
             issuer=request.GET.get("iss", ""),
             redirect_uri=_callback(request),
         )
-        return signed_in(request, flow, claims)
+        return signed_in(request, flow, claims, way)
     except AtriumError as error:
-        return refused(request, error)
+        return refused(request, error, way)
 
 
-def signed_in(request: HttpRequest, flow: Flow, claims: Claims) -> HttpResponse:
+def signed_in(request: HttpRequest, flow: Flow, claims: Claims, way: Way) -> HttpResponse:
     """The end of a sign-in whose answer is believed: a session of the tenant, or for a dry one what came.
 
     Raises NotAdmitted, TenantSuspended, NotFound.
     """
     if flow.trial:
-        shown = sorted((name, str(value)[:300]) for name, value in claims.all.items())[:SHOWN_CLAIMS]
+        shown = sorted((name, _in_words(value)) for name, value in claims.all.items())[:SHOWN_CLAIMS]
         return render(request, "account/sso_trial.html", {"claims": shown, "email": claims.email})
+    way.person = claims.email or claims.subject
     membership = admit(flow=flow, claims=claims).membership
     # Whoever was signed in here before: nothing of their session goes over.
     request.session.flush()
@@ -190,7 +207,17 @@ def _safe(request: HttpRequest, url: str) -> str:
     return url if url_has_allowed_host_and_scheme(url, {request.get_host()}) else ""
 
 
-def refused(request: HttpRequest, error: AtriumError) -> HttpResponse:
-    """The page that says why nobody came in."""
-    words = {"reason": for_reader(error.message), "code": error.code}
+def _in_words(value: object) -> str:
+    """A claim as people read it; a list by what is in it."""
+    several = value if isinstance(value, list | tuple) else [value]
+    return ", ".join(str(each) for each in several)[:300]
+
+
+def refused(request: HttpRequest, error: AtriumError, way: Way | None = None) -> HttpResponse:
+    """The page that says why nobody came in; the administrators of the tenant whose sign-in it was find it on record."""
+    if way is not None:
+        note_refused_sign_in(
+            tenant_id=way.tenant_id, provider_id=way.provider_id, error=error, person=way.person
+        )
+    words = {"reason": for_reader(error.message), "way": way}
     return render(request, "account/sso_refused.html", words, status=error.status)

@@ -62,6 +62,24 @@ def test_a_provider_is_connected_tested_and_tried(open_console: OpenConsole) -> 
     assert console.foreign == []
 
 
+def test_a_saml_provider_is_made_before_it_says_anything(open_console: OpenConsole) -> None:
+    """It asks for our metadata first; the list then has it, and says what comes next."""
+    console = open_console("owner")
+    console.go("/console/sign-in")
+    by(console.page, "add-provider").click()
+    drawer = by(console.page, "provider-drawer")
+    drawer.locator("[name=name]").fill("Okta")
+    drawer.locator("[name=protocol]").select_option("saml")
+    by(drawer, "save").click()
+    row = by(console.page, "provider")
+    expect(by(row, "provider-next")).to_be_visible()
+    expect(row).to_contain_text("/metadata/")
+    sound(console, "sign-in-saml-draft")
+    by(row, "remove-provider").click()
+    console.page.get_by_role("button", name="Remove").last.click()
+    expect(by(console.page, "provider")).to_have_count(0)
+
+
 def test_nobody_locks_themselves_out_by_the_rules(open_console: OpenConsole) -> None:
     console = open_console("owner")
     console.go("/console/sign-in")

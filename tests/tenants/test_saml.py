@@ -13,6 +13,7 @@ from django.core.cache import cache
 from django.test import Client
 from factories.tenants import key_client, make_membership, make_tenant, make_user, session_client
 from fakes.saml_idp import ENTITY_ID, NAMES, SSO_URL, WRAPPINGS, SamlIdp, certificate, stamp, wrapped
+from fakes.saml_walk import away, back, go, post, set_up
 
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
@@ -39,48 +40,6 @@ def idp(keys: SamlIdp) -> SamlIdp:
 @pytest.fixture
 def acme() -> Tenant:
     return make_tenant("acme")
-
-
-def set_up(idp: SamlIdp, tenant: Tenant, **values: Any) -> dict[str, Any]:
-    body = {
-        "name": "Acme SAML",
-        "protocol": "saml",
-        "issuer": ENTITY_ID,
-        "sso_url": SSO_URL,
-        "certificates": certificate(idp.key),
-        "enabled": True,
-        "create_members": True,
-        **values,
-    }
-    answer = key_client(tenant, role=Role.OWNER).post(PATH, json.dumps(body), content_type=JSON)
-    assert answer.status_code == 201, answer.content
-    made: dict[str, Any] = answer.json()
-    return made
-
-
-def away(
-    client: Client, idp: SamlIdp, tenant: Tenant, made: dict[str, Any], query: str = ""
-) -> tuple[str, str]:
-    sent = client.get(f"/accounts/sso/{tenant.id}/{made['id']}/{query}")
-    assert sent.status_code == 302, sent.content
-    return idp.request(sent["Location"])
-
-
-def post(acs_url: str, text: str) -> Any:
-    """The form of the provider's own site: no cookie of ours comes with it, and no CSRF token."""
-    return Client(enforce_csrf_checks=True).post(
-        urlsplit(acs_url).path, {"SAMLResponse": text, "RelayState": "x"}
-    )
-
-
-def back(client: Client, acs_url: str, text: str) -> Any:
-    taken = post(acs_url, text)
-    return client.get(taken["Location"]) if taken.status_code == 303 else taken
-
-
-def go(client: Client, idp: SamlIdp, tenant: Tenant, made: dict[str, Any], **how: Any) -> Any:
-    request_id, acs_url = away(client, idp, tenant, made)
-    return back(client, acs_url, idp.answer(request_id, acs_url, **how))
 
 
 def signed_in(client: Client) -> bool:

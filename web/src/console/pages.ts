@@ -178,6 +178,7 @@ export const PAGES: readonly PageEntry[] = [
     id: "signin",
     path: "/console/sign-in",
     area: "signin",
+    also: ["audit"],
     icon: "shield",
     group: "access",
     permission: "tenant.write",

@@ -49,6 +49,8 @@ export interface Provider {
   /** Of SAML alone. */
   acs_url: string;
   metadata_url: string;
+  /** The latest sign-in of the last 30 days that was refused; `person` is whom an answer that was believed named. */
+  last_refused: { at: string; reason: string; person: string } | null;
   created_at: string;
   version: string;
 }
