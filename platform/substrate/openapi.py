@@ -71,6 +71,9 @@ PAGE_PARAMETERS = [
     ),
 ]
 
+# For a view with several renderers: its answer is one of them whatever is asked for.
+NO_FORMAT = OpenApiParameter("format", exclude=True)
+
 TENANT_HEADER = OpenApiParameter(
     "X-Atrium-Tenant",
     OpenApiTypes.STR,

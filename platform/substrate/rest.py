@@ -25,6 +25,7 @@ from kernel.errors import AtriumError, BadInput, TooLarge, Unavailable
 from kernel.hops import note_error
 from kernel.ids import parse_uuid
 from substrate.idempotency import begin_once, finish_once, forget_once
+from substrate.queries import refuse_unknown_parameters
 from substrate.wording import all_for_reader, for_reader
 
 log = structlog.get_logger(__name__)
@@ -166,6 +167,8 @@ class JsonAlone(BaseContentNegotiation):
 class AtriumView(APIView):
     """Base of all REST views. A POST with an `Idempotency-Key` runs once; the same key answers the same again.
 
+    A query parameter that the operation's `extend_schema` does not declare is refused.
+
     A view whose answer is a secret says `idempotent = False`: it is kept nowhere, and every POST is a request of its own.
     """
 
@@ -182,8 +185,9 @@ class AtriumView(APIView):
         return super().dispatch(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """After authentication and permissions: claim the idempotency key, or answer from its record."""
+        """After authentication and permissions: check the query's names; claim the idempotency key, or answer from it."""
         super().initial(request, *args, **kwargs)
+        refuse_unknown_parameters(type(self), request)
         key = getattr(self, "_idempotency_key", None)
         if key is None or request.auth is None:
             return

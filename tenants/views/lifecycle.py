@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from kernel.errors import NotFound
 from kernel.ids import parse_uuid
-from substrate.openapi import PAGE_PARAMETERS, answers, page_of
+from substrate.openapi import NO_FORMAT, PAGE_PARAMETERS, answers, page_of
 from substrate.rest import AtriumView
 from substrate.versions import expected_version
 from tenants.lifecycle_serializers import (
@@ -126,7 +126,9 @@ class OwnArchiveView(AtriumView):
     required_permission: ClassVar[str] = "tenant.export"
     renderer_classes = (JSONRenderer, ArchiveRenderer)
 
-    @extend_schema(operation_id="own_exports_download", responses=answers(ARCHIVE, 409, 503))
+    @extend_schema(
+        operation_id="own_exports_download", parameters=[NO_FORMAT], responses=answers(ARCHIVE, 409, 503)
+    )
     def get(self, request: Request, export_id: str) -> HttpResponseBase:
         """Download it; that is written down."""
         return _file(request, _id(export_id), None)
@@ -182,7 +184,9 @@ class TenantArchiveView(AtriumView):
     required_permission: ClassVar[str] = OPERATE
     renderer_classes = (JSONRenderer, ArchiveRenderer)
 
-    @extend_schema(operation_id="tenant_exports_download", responses=answers(ARCHIVE, 409, 503))
+    @extend_schema(
+        operation_id="tenant_exports_download", parameters=[NO_FORMAT], responses=answers(ARCHIVE, 409, 503)
+    )
     def get(self, request: Request, tenant_id: str, export_id: str) -> HttpResponseBase:
         """Download it; the tenant's audit says so."""
         return _file(request, _id(export_id), _id(tenant_id))

@@ -19,7 +19,7 @@ from console.api.keyring import GivenKeyringInput, given_keyring
 from console.keeping import BackupCatalogue, Keeper
 from kernel.backends import backends
 from kernel.errors import BadInput
-from substrate.openapi import PAGE_PARAMETERS, answers, page_of
+from substrate.openapi import NO_FORMAT, PAGE_PARAMETERS, answers, page_of
 from substrate.rest import AtriumView, StrictSerializer, ToldField
 from substrate.wording import all_for_reader
 from tenants.permissions import OPERATE
@@ -203,12 +203,13 @@ class BackupFileView(AtriumView):
     @extend_schema(
         operation_id="backups_download",
         parameters=[
+            NO_FORMAT,
             OpenApiParameter(
                 "Range",
                 OpenApiTypes.STR,
                 OpenApiParameter.HEADER,
                 description="`bytes=from-[to]`: a part of it.",
-            )
+            ),
         ],
         responses=answers(FILE_ANSWERS, 503),
     )
