@@ -9,11 +9,16 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template.loader import render_to_string
+from django.utils.http import escape_leading_slashes
 
 from kernel.context import RequestContext, request_context
 from kernel.ids import accept_request_id, new_trace_id, parse_traceparent
 
 log = structlog.get_logger("atrium.access")
+
+# The pool of connections has tried twice by then.
+RETRY_AFTER_S = 5
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
@@ -68,7 +73,7 @@ def _finish(
 
 
 class DatabaseAwayMiddleware:
-    """Pages answer 503 while the database is away, instead of looking like a bug. The REST API has its own form."""
+    """Pages say that the database is away, and what to do, instead of looking like a bug. The REST API has its own form."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         """Wrap the rest of the chain."""
@@ -83,8 +88,16 @@ class DatabaseAwayMiddleware:
         if not isinstance(exception, OperationalError | InterfaceError):
             return None
         log.warning("database_failed", error=str(exception))
-        text = "The database is not available at the moment. Try again in a few seconds.\n"
-        return HttpResponse(text, status=503, content_type="text/plain", headers={"Retry-After": "5"})
+        asks_again = request.method in ("GET", "HEAD")
+        # Without the request: what it would add to the page asks the database who is signed in.
+        words = {
+            "asks_again": asks_again,
+            "retry_after_s": RETRY_AFTER_S,
+            "path": escape_leading_slashes(request.get_full_path()),
+        }
+        page = render_to_string("account/away.html", words)
+        headers = {"Retry-After": str(RETRY_AFTER_S), "Cache-Control": "no-store"}
+        return HttpResponse(page, status=503, headers=headers)
 
 
 class AdminContentPolicyMiddleware:

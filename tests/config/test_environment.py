@@ -235,7 +235,9 @@ def test_postgresql_runs_as_the_bound_role_with_a_pool(tmp_path: Path) -> None:
     )
     assert "role=atrium_app" in database["OPTIONS"]["options"]
     assert database["OPTIONS"]["sslmode"] == "require"
-    assert database["OPTIONS"]["pool"]
+    # What waits for a database that is away; how soon it is noticed that it is back.
+    pool = database["OPTIONS"]["pool"]
+    assert (pool["timeout"], pool["reconnect_timeout"]) == (5, 2)
 
 
 def test_postgresql_needs_a_database(tmp_path: Path) -> None:

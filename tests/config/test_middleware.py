@@ -7,6 +7,7 @@ import pytest
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
+from django.utils.translation import override
 
 from config.middleware import AdminContentPolicyMiddleware, DatabaseAwayMiddleware, RequestContextMiddleware
 from kernel.context import RequestContext, current_request
@@ -72,11 +73,27 @@ async def test_an_async_chain_is_the_same() -> None:
 
 @pytest.mark.parametrize("error", [OperationalError("server closed"), InterfaceError("connection closed")])
 def test_a_page_says_503_while_the_database_is_away(error: Exception) -> None:
-    middleware = DatabaseAwayMiddleware(view)
-    answered = middleware.process_exception(request_with(), error)
+    with override("en"):
+        answered = DatabaseAwayMiddleware(view).process_exception(RequestFactory().get("/console/"), error)
     assert answered is not None
     assert (answered.status_code, answered["Retry-After"]) == (503, "5")
-    assert b"closed" not in answered.content
+    page = answered.content.decode()
+    assert "The database does not answer." in page
+    assert '<meta http-equiv="refresh" content="5">' in page
+    assert "closed" not in page
+
+
+def test_what_was_sent_while_the_database_is_away_is_not_sent_again_by_itself() -> None:
+    request = RequestFactory().post("/accounts/login/?next=/console/")
+    request.path = "//elsewhere.test/"
+    with override("de"):
+        answered = DatabaseAwayMiddleware(view).process_exception(request, OperationalError())
+    assert answered is not None
+    page = answered.content.decode()
+    assert "Die Datenbank antwortet nicht." in page
+    assert "noch einmal ab" in page
+    assert "refresh" not in page
+    assert 'href="/%2Felsewhere.test/?next=/console/"' in page
 
 
 def test_any_other_error_of_a_page_is_a_bug() -> None:

@@ -51,7 +51,15 @@ def _postgresql(environment: Environment) -> dict[str, Any]:
             **dict(parse_qsl(parts.query)),
             "options": f"-c role={APP_ROLE} -c statement_timeout={STATEMENT_TIMEOUT_MS}",
             "connect_timeout": 5,
-            "pool": {"min_size": 1, "max_size": 16, "timeout": 10},
+            "pool": {
+                "min_size": 1,
+                "max_size": 16,
+                "timeout": 5,
+                # The pool doubles its pause after each attempt that fails, and meanwhile nothing else connects: of a
+                # database that was away for two minutes it would hear two minutes later. An attempt that is given up
+                # leaves its place to the next who asks.
+                "reconnect_timeout": 2,
+            },
         },
     }
 
