@@ -1,6 +1,7 @@
 """Celery in the full profile: one task that runs one job of the job table, and the sweep that finds stranded ones.
 
-Jobs are coroutines. Each worker process keeps one event loop in a thread, so that connections outlive a job.
+Jobs are coroutines. Each worker process keeps one event loop in a thread, so that connections outlive a job; what the
+process tells by itself runs there between jobs too.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, worker_init, worker_process_shutdown
+from celery.signals import beat_init, worker_init, worker_process_init, worker_process_shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -42,10 +43,17 @@ def _loop() -> LoopThread:
 
 
 @cache
-def _heartbeat() -> Any:
-    from config.heartbeat import CeleryHeartbeat
+def _beat() -> Any:
+    from config.heartbeat import BeatHeartbeat
 
-    return CeleryHeartbeat()
+    return BeatHeartbeat()
+
+
+@cache
+def _beside() -> Any:
+    from config.background import BesideJobs
+
+    return BesideJobs()
 
 
 @app.task(name="atrium.run_job")
@@ -58,11 +66,11 @@ def run_job(job_id: str) -> None:
 
 @app.task(name="atrium.sweep_jobs")
 def sweep_jobs() -> None:
-    """Tell workers again of jobs that are due and that nobody runs; and that this worker and beat are there."""
+    """Tell workers again of jobs that are due and that nobody runs; and that beat is there, who asked for it."""
     from config.background import tell_stranded
 
     tell_stranded()
-    _loop().run(_heartbeat().tell())
+    _loop().run(_beat().tell())
 
 
 def _refuse_other_schema(**kwargs: Any) -> None:
@@ -75,15 +83,21 @@ def _refuse_other_schema(**kwargs: Any) -> None:
         sys.exit(f"atrium: {error.message}")
 
 
+def _begin(**kwargs: Any) -> None:
+    _loop().run(_beside().start())
+
+
 def _close(**kwargs: Any) -> None:
     from config.background import close_connections
     from config.heartbeat import take_leave
 
     if _loop.cache_info().currsize:
+        _loop().run(_beside().close())
         _loop().run(take_leave())
         _loop().run(close_connections())
 
 
 worker_init.connect(_refuse_other_schema, weak=False)
 beat_init.connect(_refuse_other_schema, weak=False)
+worker_process_init.connect(_begin, weak=False)
 worker_process_shutdown.connect(_close, weak=False)

@@ -32,8 +32,8 @@ async def take_leave() -> None:
         log.warning("leave_not_taken", error=str(error))
 
 
-class CeleryHeartbeat:
-    """Of one worker process of Celery's: it tells at the sweeps that beat asks for, and so speaks for beat as well."""
+class BeatHeartbeat:
+    """Of Celery's beat, which runs nothing of ours: the worker that it asks to sweep speaks for it."""
 
     def __init__(self) -> None:
         """Nothing was told yet."""
@@ -45,7 +45,6 @@ class CeleryHeartbeat:
             return
         self._due = monotonic() + EVERY_S
         try:
-            await run_unit(note_process, role=settings.ATRIUM.role, version=version("atrium"))
             await run_unit(note_process, role="beat", version=version("atrium"), host="", pid=0)
         except AtriumError as error:
             log.warning("heartbeat_failed", error=str(error))

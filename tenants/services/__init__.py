@@ -39,7 +39,7 @@ from tenants.services.keys import (
     revoke_key,
     rotate_key,
 )
-from tenants.services.limit_watching import tell_sightings_forever, watch_limits_forever
+from tenants.services.limit_watching import tell_sightings, tell_sightings_forever, watch_limits_forever
 from tenants.services.limits import Plans, limited_tenants, seed_counters
 from tenants.services.needs import ending_keys, has_other_tenants, name_tenants, suspended_tenants
 from tenants.services.opening import open_tenant
@@ -232,6 +232,7 @@ __all__ = [
     "summarise_platform",
     "suspended_tenants",
     "switched_session",
+    "tell_sightings",
     "tell_sightings_forever",
     "timezone_of",
     "until_refused",

@@ -111,6 +111,11 @@ async def watch_limits_forever() -> None:
     await _look_forever(LimitWatch().look)
 
 
+async def tell_sightings() -> None:
+    """Tell once what calls have passed since somebody looked. Raises Unavailable."""
+    await SightingWatch().look()
+
+
 async def tell_sightings_forever() -> None:
     """Look every minute at what calls have passed. A database or counters that are away are tried again."""
     await _look_forever(SightingWatch().look)

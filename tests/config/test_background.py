@@ -10,17 +10,21 @@ import pytest
 from factories.tenants import make_tenant
 from fakes import job_handlers
 
-from config import lifespan
-from config.background import run_one, tell_stranded
+from config import celery, lifespan
+from config.background import BesideJobs, run_one, tell_stranded
 from config.lifespan import keep_running
 from config.settings.adapters import background_work
 from config.settings.environment import read_environment
 from kernel.backends import backends
+from kernel.errors import Unavailable
 from substrate import jobs
 from substrate.crossing import system_scope
 from substrate.jobs import enqueue_job
 from substrate.models import Job
+from substrate.processes import list_processes
 from substrate.units import close_units, run_unit
+from tenants.services import limit_watching
+from tenants.services.limit_watching import SightingWatch
 
 
 async def test_work_that_fails_is_started_again_after_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +54,50 @@ async def test_work_that_is_cancelled_stays_ended() -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_worker_tells_of_itself_and_of_limits_between_its_jobs_and_of_limits_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[bool] = []
+    noticed = asyncio.Event()
+
+    async def look(self: SightingWatch) -> int:
+        looks.append(noticed.is_set())
+        noticed.set()
+        return 0
+
+    monkeypatch.setattr(limit_watching, "EVERY_S", 0.01)
+    monkeypatch.setattr(SightingWatch, "look", look)
+    beside = BesideJobs()
+    await beside.start()
+    async with asyncio.timeout(5):
+        await noticed.wait()
+        while not await run_unit(list_processes):  # noqa: ASYNC110 - a row of the database is waited for
+            await asyncio.sleep(0.01)
+    before = len(looks)
+    monkeypatch.setattr(limit_watching, "EVERY_S", 100)
+    await beside.close()
+    assert len(looks) > before
+    after = len(looks)
+    await asyncio.sleep(0.05)
+    assert len(looks) == after
+
+
+@pytest.mark.parametrize("error", [Unavailable(), TimeoutError()])
+async def test_a_worker_ends_although_its_last_look_fails(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def look(self: SightingWatch) -> int:
+        raise error
+
+    monkeypatch.setattr(SightingWatch, "look", look)
+    await BesideJobs().close()
+
+
+def test_each_process_of_a_worker_begins_with_it() -> None:
+    assert celery._begin in [receiver for _, receiver in celery.worker_process_init.receivers]
 
 
 def test_somebody_drains_the_spool_in_every_profile(tmp_path: Any) -> None:

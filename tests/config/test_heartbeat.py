@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from config import heartbeat
-from config.heartbeat import CeleryHeartbeat, take_leave, tell_forever
+from config.heartbeat import BeatHeartbeat, take_leave, tell_forever
 from kernel.errors import Unavailable
 from substrate.processes import ProcessView, list_processes
 from substrate.units import close_units, run_unit
@@ -56,10 +56,10 @@ async def test_a_database_that_is_away_is_told_later(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_worker_speaks_for_beat_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    heart = CeleryHeartbeat()
+    heart = BeatHeartbeat()
     await heart.tell()
     first = {each.role: each.seen_at for each in await told()}
     await heart.tell()
 
-    assert set(first) == {"all", "beat"}
+    assert set(first) == {"beat"}
     assert {each.role: each.seen_at for each in await told()} == first

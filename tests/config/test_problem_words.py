@@ -69,7 +69,11 @@ NOT_OURS = {
     "reason",
     "' '.join(weak)",
     "told",
+    "connection.vendor",
+    "type(store).__name__",
 }
+# What a look at a part of the installation found is told by (state, words).
+OUTCOME = "Outcome"
 
 
 def templates(node: ast.expr, constants: dict[str, str]) -> Iterator[str]:
@@ -129,6 +133,10 @@ def messages() -> dict[str, str]:
 
 def raised(node: ast.AST, constants: dict[str, str]) -> list[str]:
     """The messages of an error that is made here; of a ValueError, when a list says what it expected."""
+    if isinstance(node, ast.AsyncFunctionDef) and node.returns and ast.unparse(node.returns) == OUTCOME:
+        answers = [each.value for each in ast.walk(node) if isinstance(each, ast.Return)]
+        found = [each.elts[1] for each in answers if isinstance(each, ast.Tuple)]
+        return [text for each in found for text in templates(each, constants) if text]
     if not isinstance(node, ast.Call):
         return []
     place = TOLD.get(ast.unparse(node.func))

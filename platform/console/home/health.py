@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection
 
 from inference.services import ensure_models, get_model, replica_available
 from kernel.backends import backends
-from kernel.errors import AtriumError, NotFound
+from kernel.errors import AtriumError, NotFound, Unavailable
 from kernel.ids import uuid7
 from knowledge.ports import VectorStore
 from knowledge.types import Collection
@@ -153,7 +153,12 @@ async def _worker() -> Outcome:
 
 async def _usage_spool() -> Outcome:
     spool: UsageSpool = backends["usage_spool"]
-    waiting = (await spool.backlog()).entries
+    try:
+        waiting = (await spool.backlog()).entries
+    except Unavailable:
+        if not settings.ATRIUM.redis_url:
+            raise
+        return SLOW, "Redis is away: usage waits in files and is booked later"
     return (
         OK if waiting < MOST_WAITING_CALLS else SLOW
     ), f"about {waiting:,} calls are not in the ledger yet"
@@ -164,9 +169,9 @@ async def _counters() -> Outcome:
     counters: WatchedCounters = backends["counters"]
     counted = await counters.check()
     if not counted.reachable:
-        return SLOW, "Redis is away: each process keeps limits within a share of its own until it is back"
+        return SLOW, "Redis is away: each process keeps limits within a share of its own"
     if not counted.exact:
-        return SLOW, "Redis was emptied: budgets are counted anew from the ledger, which takes a few seconds"
+        return SLOW, "Redis was emptied: budgets are counted anew, for a few seconds"
     drifted = await run_unit(drifted_lines)
     if drifted:
         return (
