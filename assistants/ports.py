@@ -15,9 +15,10 @@ MOST_TENANT_SHELVES = 64
 class RunLog(Protocol):
     """The events of Runs, for every process to read. Bounded per run; kept for ten minutes after the end."""
 
-    async def append(self, run_id: uuid.UUID, body: Mapping[str, Any]) -> int:
-        """Add an event; returns its `seq`.
+    async def append(self, run_id: uuid.UUID, body: Mapping[str, Any], *, mark: str = "") -> int:
+        """Add an event; returns its `seq`. With the `mark` of the last event that had one, nothing is added again.
 
+        So who does not know whether a write has arrived repeats it with its mark before writing anything else.
         Raises RunFinished, RunTooLong, NotFound when the run was never claimed or its log is gone, Unavailable.
         """
         ...

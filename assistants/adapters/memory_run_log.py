@@ -28,6 +28,8 @@ class _Log:
     events: list[RunEvent] = field(default_factory=list)
     size: int = 0
     finished_at: float | None = None
+    # Of the last event that had one: its mark and its seq.
+    marked: tuple[str, int] = ("", 0)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     grown: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -59,15 +61,20 @@ class MemoryRunLog:
         self._logs: dict[uuid.UUID, _Log] = {}
         self._total = 0
 
-    async def append(self, run_id: uuid.UUID, body: Mapping[str, Any]) -> int:
-        """Add an event; returns its `seq`. Raises RunFinished, RunTooLong, NotFound."""
+    async def append(self, run_id: uuid.UUID, body: Mapping[str, Any], *, mark: str = "") -> int:
+        """Add an event, unless it has the last mark; returns its `seq`. Raises RunFinished, RunTooLong, NotFound."""
         log = self._found(run_id)
+        if mark and mark == log.marked[0]:
+            return log.marked[1]
         if log.finished_at is not None:
             raise RunFinished
         size = len(orjson.dumps(body))
         if log.size + size > self._run_bytes:
             raise RunTooLong
-        return self._add(log, body, size)
+        seq = self._add(log, body, size)
+        if mark:
+            log.marked = (mark, seq)
+        return seq
 
     async def read_from(self, run_id: uuid.UUID, last_seq: int) -> AsyncGenerator[RunEvent, None]:
         """The events after `last_seq` and those to come. Raises NotFound when the log is gone."""

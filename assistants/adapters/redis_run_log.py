@@ -1,7 +1,7 @@
 """The run log of the full profile: a Redis stream per run, read, stopped and taken over by any process.
 
 Keys of a run share the hash tag `{run id}`: `…:log` is the stream, whose entry ids are `<seq>-0`; `…:meta` holds
-`seq`, `bytes`, `stop` and `end`; `…:lease` names the owner and expires. Each step is one script, so that `seq` has no
+`seq`, `bytes`, `stop`, `end`, and `mark` and `marked`, the last write that had a mark and its seq; `…:lease` names the owner and expires. Each step is one script, so that `seq` has no
 gaps and nothing follows the end. A run's keys expire ten minutes after its end, or half an hour after its last sign of
 life.
 """
@@ -30,15 +30,18 @@ ORPHANED_S = 10.0
 POLL_S = 1.0
 BATCH = 100
 
-# KEYS log, meta, lease; ARGV body, is_end, run_bytes, keep_s, channel. Returns seq, or -1 finished, -2 full, -3 gone.
+# KEYS log, meta, lease; ARGV body, is_end, run_bytes, keep_s, channel, mark.
+# Returns seq, or -1 finished, -2 full, -3 gone.
 _ADD = """
-local state = redis.call('HMGET', KEYS[2], 'seq', 'bytes', 'end')
+local state = redis.call('HMGET', KEYS[2], 'seq', 'bytes', 'end', 'mark', 'marked')
 if not state[1] then return -3 end
+if ARGV[6] ~= '' and state[4] == ARGV[6] then return tonumber(state[5]) end
 if state[3] then if ARGV[2] == '1' then return tonumber(state[1]) end return -1 end
 if ARGV[2] ~= '1' and tonumber(state[2]) + #ARGV[1] > tonumber(ARGV[3]) then return -2 end
 local seq = redis.call('HINCRBY', KEYS[2], 'seq', 1)
 redis.call('HINCRBY', KEYS[2], 'bytes', #ARGV[1])
 redis.call('XADD', KEYS[1], seq .. '-0', 'b', ARGV[1], 'e', ARGV[2])
+if ARGV[6] ~= '' then redis.call('HSET', KEYS[2], 'mark', ARGV[6], 'marked', seq) end
 if ARGV[2] == '1' then
   redis.call('HSET', KEYS[2], 'end', '1')
   redis.call('DEL', KEYS[3])
@@ -109,9 +112,12 @@ class RedisRunLog:
         self._claims: WeakValueDictionary[uuid.UUID, RedisRunClaim] = WeakValueDictionary()
         self._bells = Bells(redis.asyncio.Redis.from_url(url, socket_connect_timeout=2), self._stop_claim)
 
-    async def append(self, run_id: uuid.UUID, body: Mapping[str, Any]) -> int:
-        """Add an event; returns its `seq`. Raises RunFinished, RunTooLong, NotFound, Unavailable."""
-        return await self._add(run_id, body, end="0")
+    async def append(self, run_id: uuid.UUID, body: Mapping[str, Any], *, mark: str = "") -> int:
+        """Add an event, unless it has the last mark; returns its `seq`.
+
+        Raises RunFinished, RunTooLong, NotFound, Unavailable: then it is there or not.
+        """
+        return await self._add(run_id, body, end="0", mark=mark)
 
     async def finish(self, run_id: uuid.UUID, body: Mapping[str, Any]) -> int:
         """Add the last event and close the log; returns its `seq`. Raises NotFound, Unavailable."""
@@ -189,13 +195,14 @@ class RedisRunLog:
             for entry_id, fields in found
         ]
 
-    async def _add(self, run_id: uuid.UUID, body: Mapping[str, Any], *, end: str) -> int:
+    async def _add(self, run_id: uuid.UUID, body: Mapping[str, Any], *, end: str, mark: str = "") -> int:
         arguments: list[bytes | str | int] = [
             orjson.dumps(body),
             end,
             self._run_bytes,
             KEEP_S if end == "1" else ALIVE_S,
             f"{GROWN_CHANNEL}{run_id}",
+            mark,
         ]
         with _talking():
             seq = int(await self._add_script(keys=_keys(run_id), args=arguments))

@@ -18,7 +18,10 @@ RETRY_AFTER_S = 0.5
 
 
 class Outlet:
-    """Gathers text and appends it each 25 ms; text that the log does not take now is kept and tried again."""
+    """Gathers text and appends it each 25 ms; text that the log does not take now is kept and tried again.
+
+    A write whose answer was lost may have arrived: it is repeated as it was, with the mark by which the log knows it.
+    """
 
     def __init__(self, run_log: RunLog, run_id: uuid.UUID) -> None:
         """Writes into the log of `run_id`."""
@@ -26,6 +29,8 @@ class Outlet:
         self._run_id = run_id
         self._said: list[str] = []
         self._waiting: list[str] = []
+        # The mark and the text of a write of which it is not known whether the log has taken it.
+        self._unsure: tuple[str, str] | None = None
         self._dirty = asyncio.Event()
         self._writing = asyncio.Lock()
         self._refused: AtriumError | None = None
@@ -52,22 +57,25 @@ class Outlet:
     async def flush(self) -> None:
         """Append what waits. Raises AtriumError; the text then still waits."""
         async with self._writing:
+            while self._unsure is not None or self._waiting:
+                await self._write()
+
+    async def _write(self) -> None:
+        if self._unsure is None:
             pieces, self._waiting = self._waiting, []
             self._dirty.clear()
-            if not pieces:
-                return
-            text = "".join(pieces)
-            writing = asyncio.ensure_future(
-                self._log.append(self._run_id, {"type": "message.delta", "text": text})
-            )
-            try:
-                await asyncio.shield(writing)
-            finally:
-                # Who is cancelled meanwhile waits until it is known: what the log has taken must not be written twice.
-                if not writing.done():
-                    await asyncio.wait([writing])
-                if writing.cancelled() or writing.exception() is not None:
-                    self._waiting.insert(0, text)
+            self._unsure = (uuid.uuid4().hex, "".join(pieces))
+        mark, text = self._unsure
+        body = {"type": "message.delta", "text": text}
+        writing = asyncio.ensure_future(self._log.append(self._run_id, body, mark=mark))
+        try:
+            await asyncio.shield(writing)
+        finally:
+            # Who is cancelled meanwhile waits until it is known: what the log has taken must not be written twice.
+            if not writing.done():
+                await asyncio.wait([writing])
+            if not writing.cancelled() and writing.exception() is None:
+                self._unsure = None
 
     async def flush_often(self) -> None:
         """Flush for ever, the first piece at once. A log that is away is tried again, one that is gone no more."""

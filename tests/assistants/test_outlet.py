@@ -12,20 +12,23 @@ from kernel.errors import Unavailable
 
 
 class SlowLog:
-    """Takes text at once and says so when it is `let`; `away` it takes nothing."""
+    """Takes text at once and says so when it is `let`; `away` it takes nothing, `mute` it takes it and cannot say so."""
 
-    def __init__(self, *, away: bool = False) -> None:
+    def __init__(self, *, away: bool = False, mute: bool = False) -> None:
         self.away = away
+        self.mute = mute
         self.taken: list[str] = []
+        self.mark = ""
         self.began = asyncio.Event()
         self.let = asyncio.Event()
 
-    async def append(self, run_id: uuid.UUID, body: Mapping[str, Any]) -> int:
-        if not self.away:
+    async def append(self, run_id: uuid.UUID, body: Mapping[str, Any], *, mark: str = "") -> int:
+        if not self.away and (not mark or mark != self.mark):
             self.taken.append(body.get("text", body["type"]))
+            self.mark = mark or self.mark
         self.began.set()
         await self.let.wait()
-        if self.away:
+        if self.away or self.mute:
             raise Unavailable
         return len(self.taken)
 
@@ -52,9 +55,21 @@ async def test_text_that_the_log_has_taken_is_not_written_again() -> None:
     assert log.taken == ["one ", "two", "message.completed"]
 
 
-async def test_text_that_the_log_has_not_taken_is_written_with_the_next() -> None:
+async def test_text_that_the_log_has_not_taken_is_written_before_the_next() -> None:
     log = SlowLog(away=True)
     outlet = await interrupted(log)
     log.away = False
     await outlet.tell({"type": "message.completed"})
-    assert log.taken == ["one two", "message.completed"]
+    assert log.taken == ["one ", "two", "message.completed"]
+
+
+async def test_text_whose_receipt_was_lost_is_not_written_again() -> None:
+    log = SlowLog(mute=True)
+    outlet = await interrupted(log)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await outlet.flush()
+    log.mute = False
+    await outlet.tell({"type": "message.completed"})
+    assert log.taken == ["one ", "two", "message.completed"]
+    assert outlet.text == "one two"

@@ -54,6 +54,20 @@ async def test_events_are_numbered_and_replayed(run_log: RunLog) -> None:
     assert events == [text(2), {"type": "message.completed"}]
 
 
+async def test_a_write_that_is_repeated_with_its_mark_is_there_once(run_log: RunLog) -> None:
+    """Also when others without a mark came between, and when the run has ended meanwhile."""
+    run_id = uuid7()
+    await run_log.claim(run_id, "me")
+    assert [await run_log.append(run_id, text(1), mark="a") for _ in range(3)] == [1, 1, 1]
+    assert await run_log.append(run_id, text(2)) == 2
+    assert await run_log.append(run_id, text(1), mark="a") == 1
+    assert [await run_log.append(run_id, text(3), mark="b") for _ in range(2)] == [3, 3]
+    await run_log.finish(run_id, {"type": "message.completed"})
+    assert await run_log.append(run_id, text(3), mark="b") == 3
+    assert [event.body async for event in run_log.read_from(run_id, 0)][:3] == [text(1), text(2), text(3)]
+    assert await collect(run_log, run_id) == [1, 2, 3, 4]
+
+
 async def test_readers_follow_live(run_log: RunLog) -> None:
     """Readers that came before, amid and after see the same; none waits a poll interval for a word."""
     run_id = uuid7()

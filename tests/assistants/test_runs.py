@@ -403,11 +403,11 @@ class FlakyLog(MemoryRunLog):
         super().__init__()
         self.away = False
 
-    async def append(self, run_id: uuid.UUID, body: Any) -> int:
+    async def append(self, run_id: uuid.UUID, body: Any, *, mark: str = "") -> int:
         """Refused while away."""
         if self.away:
             raise Unavailable
-        return await super().append(run_id, body)
+        return await super().append(run_id, body, mark=mark)
 
 
 @pytest.fixture
