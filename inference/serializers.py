@@ -44,7 +44,12 @@ REGION = r"^[A-Za-z0-9._-]*$"
 
 def _price(*, required: bool = False) -> serializers.DecimalField:
     return serializers.DecimalField(
-        max_digits=12, decimal_places=3, min_value=0, required=required, help_text="per million tokens"
+        max_digits=12,
+        decimal_places=3,
+        min_value=0,
+        required=required,
+        help_text="per million tokens",
+        error_messages={"invalid": "Give a number, with a point before its decimals: 1.5."},
     )
 
 

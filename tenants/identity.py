@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from kernel.actors import Actor, acting
 from substrate.changes import record_change
+from substrate.wording import for_reader
 from tenants.lockout import Attempts
 from tenants.models import User
 from tenants.second_factors import ACTS
@@ -23,9 +24,11 @@ class TooManyAttempts(ValidationError):
     def __init__(self, wait_s: int) -> None:
         """Says how long to wait."""
         minutes = -(-wait_s // 60)
-        wait = f"{wait_s} seconds" if wait_s < 60 else f"{minutes} minute{'s' if minutes > 1 else ''}"
+        wait = f"{wait_s} seconds" if wait_s < 60 else "1 minute" if minutes == 1 else f"{minutes} minutes"
         super().__init__(
-            f"Too many failed sign-ins. Try again in {wait}; until then even the right password is refused here.",
+            for_reader(
+                f"Too many failed sign-ins. Try again in {wait}; until then even the right password is refused here."
+            ),
             code="too_many_attempts",
         )
         self.wait_s = wait_s

@@ -33,7 +33,7 @@ from gateway.frames import (
     request_id_of,
 )
 from gateway.sockets import Credential, ForeignOrigin, chosen_subprotocol, credential_of, offered_trace
-from kernel.context import RequestContext, ensure_request, request_context
+from kernel.context import RequestContext, address_of, ensure_request, request_context
 from kernel.errors import (
     AtriumError,
     BadInput,
@@ -114,7 +114,15 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._language = ""
 
     async def connect(self) -> None:
-        """Accept who is signed in; refuse pages of other sites; tell the others by the close code why."""
+        """Accept who is signed in; refuse pages of other sites; tell the others by an error and the close code why."""
+        self._trace_id, self._parent = offered_trace(self.scope)
+        with request_context(self._context()):
+            await self._open()
+
+    def _context(self) -> RequestContext:
+        return RequestContext(new_request_id(), self._trace_id or new_trace_id(), address_of(self.scope))
+
+    async def _open(self) -> None:
         try:
             await self._doors.refuse_key_in_address(self.scope.get("query_string", b""))
             self._credential = credential_of(
@@ -135,7 +143,6 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await self.accept(chosen_subprotocol(self.scope))
         self._counted = True
         meters().level("websockets", 1)
-        self._trace_id, self._parent = offered_trace(self.scope)
         if await self._check_caller() and self._principal is not None:
             self._tasks.start("guard", self._see_out(self._principal))
             log.info(
@@ -152,7 +159,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         ):
             await self._end(TOO_LONG)
             return
-        with request_context(RequestContext(new_request_id(), self._trace_id or new_trace_id())):
+        with request_context(self._context()):
             try:
                 self._spend_token()
                 await self._act(read_frame(raw))
@@ -190,7 +197,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _create(self, principal: Principal, frame: MessageCreate) -> None:
         """The frame's request id is the request's, where it is well formed; its Run ends the trail."""
-        context = RequestContext(accept_request_id(frame.request_id), ensure_request().trace_id)
+        outer = ensure_request()
+        context = RequestContext(accept_request_id(frame.request_id), outer.trace_id, outer.address)
         trail = Trail("ws", context.request_id, context.trace_id)
         trail.route, trail.parent, trail.asker = "message.create", self._parent, principal
         trail.model, trail.assistant = frame.model or "", frame.assistant or ""
@@ -333,10 +341,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self._checked_at = time.monotonic()
         try:
             self._principal = await self._authenticate()
-        except NotSignedIn:
-            await self._end(NOT_SIGNED_IN)
-        except PermissionDenied:
-            await self._end(NOT_ALLOWED)
+        except (NotSignedIn, PermissionDenied) as error:
+            # The code alone does not say whether a tenant is suspended or a factor is missing.
+            await self._tell_error(error)
+            await self._end(NOT_SIGNED_IN if isinstance(error, NotSignedIn) else NOT_ALLOWED)
         except Unavailable:
             if self._principal is None:
                 await self._end(TRY_LATER)

@@ -8,6 +8,7 @@ from typing import Any
 from gateway.attendance import Attendance, Receive, UntilRefused
 from gateway.errors import Header
 from gateway.limits import GatewayLimits
+from kernel.context import address_of
 from kernel.errors import BadInput, TooLarge
 from kernel.hops import Trail
 from kernel.ids import (
@@ -34,7 +35,7 @@ EVENTS: tuple[Header, ...] = (
 class Exchange:
     """The request at hand. What becomes known on the way (tenant, model, times) is noted for the access log."""
 
-    __slots__ = ("_attendance", "_receive", "_send", "arrived", "assistant", "body_ms", "ended", "error", "first_byte_at",
+    __slots__ = ("_attendance", "_receive", "_send", "address", "arrived", "assistant", "body_ms", "ended", "error", "first_byte_at",
                  "headers", "key_prefix", "limits", "method", "model", "path", "query", "queue_ms", "replica", "request_id",
                  "status", "stream", "tenant", "trace_id", "traceparent", "trail", "until_refused")  # fmt: skip
 
@@ -45,6 +46,7 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
+        self.address = address_of(scope)
         self.limits = limits
         self._receive = receive
         self._send = send

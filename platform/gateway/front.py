@@ -66,7 +66,8 @@ class Gateway:
         """Answer one HTTP request."""
         exchange = Exchange(scope, receive, send, self._limits)
         trail = exchange.trail
-        with request_context(RequestContext(exchange.request_id, exchange.trace_id)), on_trail(trail):
+        context = RequestContext(exchange.request_id, exchange.trace_id, exchange.address)
+        with request_context(context), on_trail(trail):
             state = "failed"
             try:
                 await self._serve(exchange)

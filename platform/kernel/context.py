@@ -1,7 +1,8 @@
 """What is true for the request or job at hand: its request id and trace id, carried to every log line and hop."""
 
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kernel.ids import new_request_id, new_trace_id
 
@@ -26,6 +27,12 @@ def current_request() -> RequestContext | None:
 def ensure_request() -> RequestContext:
     """The context at hand, or a fresh one for work that nobody asked for (a timer, a shell)."""
     return _current.get() or RequestContext(new_request_id(), new_trace_id())
+
+
+def address_of(scope: Mapping[str, Any]) -> str:
+    """The client's address in an ASGI scope, as trusted proxies tell it; "" where the server knows none."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 class request_context:

@@ -93,15 +93,15 @@ class UsageView(AtriumView):
         form.is_valid(raise_exception=True)
         values = form.validated_data
         kind = values.get("format", "json")
-        report = report_usage(
-            principal=principal(request),
-            asked=_asked(values, most=None if kind == "json" else MOST_EXPORTED),
-        )
+        asked = _asked(values, most=None if kind == "json" else MOST_EXPORTED)
+        report = report_usage(principal=principal(request), asked=asked)
+        # Several lie in one folder: each says what it is of.
+        name = f"usage-by-{asked.group_by}-{asked.first}-{asked.last}.{kind}"
         if kind == "csv":
-            return _file(_comma_separated(report.groups), "usage.csv", "text/csv; charset=utf-8")
+            return _file(_comma_separated(report.groups), name, "text/csv; charset=utf-8")
         if kind == "jsonl":
             lines = b"".join(orjson.dumps(flat(each)) + b"\n" for each in report.groups)
-            return _file(lines, "usage.jsonl", "application/x-ndjson")
+            return _file(lines, name, "application/x-ndjson")
         return Response(UsageReportOutput(report).data)
 
 

@@ -118,6 +118,7 @@ class SocketClient:
         self.stalled = asyncio.Event()
         self._scope = {
             "type": "websocket",
+            "client": ("192.0.2.7", 50_000),
             "path": "/ws/chat",
             "query_string": query.encode(),
             "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],

@@ -108,6 +108,15 @@ async def test_refusals_have_a_close_code(runs: FakeRuns, error: Exception, code
     await client.leave()
 
 
+async def test_who_is_refused_is_told_why_before_the_close(runs: FakeRuns) -> None:
+    runs.refuse = TenantSuspended()
+    client = SocketClient(runs)
+    assert (await client.open())["type"] == "websocket.accept"
+    assert (await client.frame())["code"] == "tenant_suspended"
+    assert await client.close_code() == 4403
+    await client.leave()
+
+
 async def test_nobody_is_not_signed_in(runs: FakeRuns) -> None:
     """No key, no cookie: 4401."""
     client = SocketClient(
@@ -262,6 +271,7 @@ async def test_a_revoked_key_reads_no_further(runs: FakeRuns) -> None:
     runs.refuse = NotSignedIn()
     await asyncio.sleep(0.15)
     runs.tell(message_id, {"type": "message.delta", "text": "secret"})
+    assert (await client.frame())["type"] == "error"
     message = await client.message()
     assert message == {"type": "websocket.close", "code": 4401}
     await client.leave()

@@ -1,5 +1,6 @@
 """Guessing locks out who guesses, and nobody else."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -46,6 +47,16 @@ def test_five_wrong_passwords_lock_that_address_for_that_account(person: User) -
     assert try_to_sign_in(person.email, PASSWORD, "198.51.100.2").status_code == 302
     other = make_membership(make_tenant(), password=PASSWORD).user
     assert try_to_sign_in(other.email, PASSWORD, "198.51.100.1").status_code == 302
+
+
+def test_who_is_locked_out_reads_it_in_their_language(person: User) -> None:
+    for _ in range(5):
+        try_to_sign_in(person.email, "wrong", "198.51.100.1")
+    refused = Client(REMOTE_ADDR="198.51.100.1", HTTP_ACCEPT_LANGUAGE="de").post(
+        "/accounts/login/", {"login": person.email, "password": PASSWORD}
+    )
+    assert refused.status_code == 429
+    assert re.search(r"Versuchen Sie es in \d+ (Minuten|Sekunden) wieder", refused.content.decode())
 
 
 def test_case_and_spaces_are_no_way_around(person: User) -> None:

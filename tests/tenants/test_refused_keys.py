@@ -182,6 +182,7 @@ async def test_a_key_in_an_address_opens_no_socket_and_no_stream() -> None:
     assert runs.keys == []
     await socket.leave()
     assert await sync_to_async(reasons)(tenant) == ["in_address"]
+    assert [each.address for each in await sync_to_async(refusals)(tenant)] == ["192.0.2.7"]
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -189,6 +190,7 @@ async def test_a_key_in_an_address_opens_no_socket_and_no_stream() -> None:
 
     scope = {
         "method": "GET",
+        "client": ("192.0.2.8", 50_000),
         "query_string": f"key={other.key}".encode(),
         "headers": [(b"authorization", f"Bearer {good.key}".encode())],
     }
@@ -196,6 +198,7 @@ async def test_a_key_in_an_address_opens_no_socket_and_no_stream() -> None:
         await Live()(scope, _nothing, send)
     assert sent[0]["status"] == 401
     assert await sync_to_async(reasons)(tenant) == ["in_address", "in_address"]
+    assert {each.address for each in await sync_to_async(refusals)(tenant)} == {"192.0.2.7", "192.0.2.8"}
 
 
 async def _nothing() -> Any:

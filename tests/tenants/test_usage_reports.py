@@ -147,7 +147,7 @@ def test_files_have_safe_cells_and_all_rows() -> None:
     )
     client = key_client(tenant, role=Role.ADMIN)
     answer = client.get(f"/api/v1/usage?{SPAN}&group_by=model&format=csv")
-    assert answer["Content-Disposition"] == 'attachment; filename="usage.csv"'
+    assert answer["Content-Disposition"] == 'attachment; filename="usage-by-model-2026-11-19-2026-11-21.csv"'
     table = list(csv.DictReader(io.StringIO(answer.content.decode())))
     assert {each["group"] for each in table} == {"'=cmd()", "plain"}
     assert {each["cost"] for each in table} == {"0.000000001"}

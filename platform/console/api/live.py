@@ -27,8 +27,9 @@ from console.live_hub import OPERATE, Listener, LiveHub
 from console.scopes import SCOPE_PARAMETER
 from gateway.sockets import ForeignOrigin, is_own_origin
 from kernel.backends import backends
+from kernel.context import RequestContext, address_of, request_context
 from kernel.errors import AtriumError, BadInput, NotSignedIn, PermissionDenied, Unavailable
-from kernel.ids import accept_request_id
+from kernel.ids import accept_request_id, new_trace_id
 from kernel.streams import PeerGone, run_until
 from substrate.openapi import answers
 from substrate.rest import AtriumView
@@ -106,12 +107,14 @@ class Live:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}
         request_id = accept_request_id(headers.get(b"x-request-id"))
         hub: LiveHub = backends["live_changes"]
+        context = RequestContext(request_id, new_trace_id(), address_of(scope))
         try:
             if scope["method"] != "GET":
                 raise MethodNotAllowed
-            await refuse_key_in_address(scope.get("query_string", b""))
-            credential, platform = _asked(scope, headers)
-            principal = await self._who_is(credential)
+            with request_context(context):
+                await refuse_key_in_address(scope.get("query_string", b""))
+                credential, platform = _asked(scope, headers)
+                principal = await self._who_is(credential)
             if platform:
                 require(principal, OPERATE)
             listener = hub.admit(principal, platform=platform)

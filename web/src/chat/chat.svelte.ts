@@ -33,6 +33,8 @@ const PAGES_AT_MOST = 40;
 class Chat {
   socketState = $state<SocketState>("closed");
   refused = $state(false);
+  /** What the server said before it closed the connection; "" where it said nothing. */
+  refusal = $state("");
   thread = $state.raw<Thread>(new Thread());
   private readonly threads = new Map<string, Thread>();
   private readonly byRequest = new Map<string, Run>();
@@ -46,10 +48,14 @@ class Chat {
     this.socket ??= new ChatSocket(browserSocket(() => session.tenantSlug), {
       state: (state) => (this.socketState = state),
       ready: () => this.catchUp(),
-      frame: (frame) => this.batch.add(frame),
+      frame: (frame) => {
+        if (frame.type === "error" && frame.message_id === undefined && !("request_id" in frame)) this.refusal = frame.message;
+        this.batch.add(frame);
+      },
       refused: (code) => (code === 4401 ? goToLogin() : (this.refused = true)),
     });
     this.refused = false;
+    this.refusal = "";
     this.socket.connect();
   }
 

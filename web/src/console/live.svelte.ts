@@ -103,7 +103,11 @@ class Live {
         });
       } catch (cause) {
         // Not allowed, or not there: trying again changes nothing until the scope does.
-        if (cause instanceof ApiProblem && [400, 401, 403, 404].includes(cause.status)) return;
+        if (cause instanceof ApiProblem && [400, 401, 403, 404].includes(cause.status)) {
+          // Nothing here is theirs to see any more: the page that opens anew says so.
+          if (cause.code === "tenant_suspended" && !session.visiting) location.reload();
+          return;
+        }
       }
       this.connected = false;
       if (run.signal.aborted) return;
