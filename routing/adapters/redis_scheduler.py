@@ -46,12 +46,14 @@ LEASE_MS = 4_000
 BEAT_EVERY_S = 1.0
 TIMEOUT_S = 2.0
 CHARGE_EVERY_S = 0.1
-# Until Redis answers again it is not asked for this long: every call would wait for the timeout.
+# Who asks how busy a pool is, and Redis does not answer, may ask again after so long.
 AWAY_S = 2.0
 SHARE_WHILE_AWAY = 4
 # Tickets that one script looks at: it holds up every other one.
 MOST_IN_A_BEAT = 200
 SERVER_CLOCK = ""
+# A pool that nobody has: asked about it, Redis shows that it is there.
+NO_POOL = "health"
 
 
 class RedisScheduler:
@@ -87,12 +89,13 @@ class RedisScheduler:
         self._charged = asyncio.Event()
         self._background = Supervisor(limit=4, on_error=_report)
         self._started = False
-        self._away_until = 0.0
+        # Redis did not answer, and no beat has found it again: nobody else waits for its timeout meanwhile.
+        self._away = False
 
     async def acquire(self, ticket: Ticket) -> Lease:
         """Wait for a slot. Raises ServerOverloaded, QueueShareFull, NoReplica."""
         ticket = without_avoided(ticket)
-        if not self._redis_is_away():
+        if not self._away:
             self._start()
             try:
                 return await self._acquire(ticket)
@@ -171,8 +174,12 @@ class RedisScheduler:
                 await self._give_back(ticket.pool, ticket.id, unused=True)
                 raise error.told from error
             raise
+        except Unreachable:
+            # Whether a slot was given meanwhile is not known: the first beat that is heard gives it back.
+            self._untold[ticket.id] = ticket.pool
+            raise
         except BaseException:
-            # Cancelled, or Redis went away: whether a slot was given meanwhile is not known.
+            # Cancelled: whether a slot was given meanwhile is not known.
             await asyncio.shield(self._give_back(ticket.pool, ticket.id, unused=True))
             raise
         finally:
@@ -218,6 +225,9 @@ class RedisScheduler:
     async def _give_back(
         self, pool: str, ticket: str, *, unused: bool = False, written: int = 0, read: int = 0
     ) -> None:
+        if self._away:
+            self._untold[ticket] = pool
+            return
         try:
             await self._call(RELEASE, pool, ticket, "1" if unused else "0", written, read)
         except Unreachable as error:
@@ -228,9 +238,12 @@ class RedisScheduler:
         while True:
             await asyncio.sleep(BEAT_EVERY_S)
             try:
+                if self._away:
+                    await self._call(SNAPSHOT, NO_POOL)
                 await self._beat()
+                self._away = False
             except Unreachable as error:
-                log.warning("scheduler_heartbeat_lost", error=str(error) or type(error).__name__)
+                self._note_away(error)
 
     async def _beat(self) -> None:
         """Say that this process lives, and hear what happened to its tickets; tell what could not be told before."""
@@ -266,7 +279,7 @@ class RedisScheduler:
         while True:
             more = False
             try:
-                more = await self._look_again()
+                more = not self._away and await self._look_again()
             except Unreachable as error:
                 log.warning("scheduler_looks_lost", error=str(error) or type(error).__name__)
             await asyncio.sleep(PAUSE_S if more else LOOK_EVERY_S)
@@ -299,7 +312,7 @@ class RedisScheduler:
         while True:
             await self._charged.wait()
             await asyncio.sleep(CHARGE_EVERY_S)
-            if not self._redis_is_away():
+            if not self._away:
                 self._charged.clear()
                 await self._tell_charges()
 
@@ -323,11 +336,9 @@ class RedisScheduler:
                     self._charges[pool].setdefault(lease, [0, 0])
                     self._charged.set()
 
-    def _redis_is_away(self) -> bool:
-        return asyncio.get_running_loop().time() < self._away_until
-
     def _note_away(self, error: BaseException) -> None:
-        self._away_until = asyncio.get_running_loop().time() + AWAY_S
+        # Where nothing beats, as in a process that only asks how busy pools are, nobody would find it again.
+        self._away = self._started
         log.warning("scheduler_without_redis", error=str(error) or type(error).__name__)
 
 

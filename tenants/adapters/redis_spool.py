@@ -5,6 +5,7 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import redis.asyncio
 import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError, ResponseError
 
 from kernel.errors import Unavailable
@@ -33,8 +35,6 @@ RESEND_BATCH = 500
 RESEND_EVERY_S = 1.0
 # Entries read at once by who only looks.
 LOOK_BATCH = 2_000
-# After a failure Redis is not asked again for this long: files take what comes meanwhile.
-AWAY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class RedisUsageSpool:
             protocol=2,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 1),
+            # A connection that was closed meanwhile is made anew; who has waited for the timeout does not wait again.
+            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
         )
         self._consumer = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._files = SpoolWriter(Path(fallback_directory))
@@ -69,7 +70,8 @@ class RedisUsageSpool:
         self._sending: asyncio.Task[None] | None = None
         self._resending: asyncio.Task[None] | None = None
         self._checked_leftovers = False
-        self._away_until = 0.0
+        # Redis did not take it, and no resending has found it again: entries go into files at once meanwhile.
+        self._away = False
         self._held: StreamBatch | None = None
         self._group_made = False
 
@@ -158,7 +160,7 @@ class RedisUsageSpool:
                     _resolve(future, Unavailable("The usage spool was closed."))
 
     async def _send(self, waiting: Sequence[tuple[bytes, asyncio.Future[None]]]) -> None:
-        if await self._to_redis([line for line, _ in waiting]):
+        if not self._away and await self._to_redis([line for line, _ in waiting]):
             for _, future in waiting:
                 _resolve(future, None)
         else:
@@ -176,19 +178,22 @@ class RedisUsageSpool:
         return None
 
     async def _to_redis(self, lines: Sequence[bytes]) -> bool:
-        now = asyncio.get_running_loop().time()
-        if now < self._away_until:
-            return False
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for line in lines:
                     pipe.xadd(STREAM, {FIELD: line})
                 await pipe.execute()
         except (RedisError, OSError) as error:
-            self._away_until = asyncio.get_running_loop().time() + AWAY_S
+            self._away = True
             log.warning("usage_stream_away", error=str(error), entries=len(lines))
             return False
+        self._away = False
         return True
+
+    async def _look_for_redis(self) -> None:
+        with suppress(RedisError, OSError):
+            await self._redis.ping()
+            self._away = False
 
     def _start_resending(self) -> None:
         if self._resending is None or self._resending.done():
@@ -202,7 +207,10 @@ class RedisUsageSpool:
                 batch = await asyncio.to_thread(self._leftovers.take, RESEND_BATCH)
                 if not batch.busy and not batch.offsets:
                     return
-                if not batch.busy and await self._to_redis([encode_entry(each) for each in batch.entries]):
+                if batch.busy:
+                    # Another process of this machine sends them.
+                    await self._look_for_redis()
+                elif await self._to_redis([encode_entry(each) for each in batch.entries]):
                     # Our own open file is let go of, so that it can be finished and deleted.
                     self._files.close()
                     await asyncio.to_thread(self._leftovers.confirm, batch)

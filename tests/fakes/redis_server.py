@@ -1,6 +1,7 @@
 """A Redis of a test's own, which the test may end and start again."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -39,6 +40,16 @@ class RedisServer:
                     return
             time.sleep(0.02)
         raise RuntimeError("redis-server did not start")
+
+    def hang(self) -> None:
+        """It takes connections and says nothing, as when its machine is out of breath."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """It answers again, also what it was asked meanwhile."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End it at once, as a crash would."""

@@ -12,7 +12,7 @@ import redis.asyncio
 from fakes.redis_server import REDIS, RedisServer
 
 from kernel.errors import ServerOverloaded
-from routing.adapters.redis_scheduler import LEASE_MS, RedisScheduler
+from routing.adapters.redis_scheduler import LEASE_MS, TIMEOUT_S, RedisScheduler
 from routing.types import ReplicaSlots, Ticket
 from tenants.types import PriorityClass
 
@@ -132,6 +132,33 @@ async def test_without_redis_a_share_is_handed_out_and_its_return_is_noticed(
     server.start()
     await asyncio.sleep(2.5)
     again = [await scheduler.acquire(ticket(slots=8, wait_s=1)) for _ in range(8)]
+    assert dict((await scheduler.snapshot("pool")).running) == {"a": 8}
+    for lease in again:
+        await scheduler.release(lease)
+
+
+async def test_a_redis_that_hangs_holds_up_the_first_calls_and_not_each(
+    server: RedisServer, scheduler: RedisScheduler
+) -> None:
+    await scheduler.release(await scheduler.acquire(ticket(slots=8)))
+    held = await scheduler.acquire(ticket(slots=8))
+    server.hang()
+    began = time.monotonic()
+    await scheduler.release(await scheduler.acquire(ticket(slots=8, wait_s=5)))
+    # One timeout, behind that of a beat.
+    assert time.monotonic() - began < TIMEOUT_S * 2 + 0.5
+    for _ in range(30):
+        began = time.monotonic()
+        await scheduler.release(await scheduler.acquire(ticket(slots=8, wait_s=5)))
+        assert time.monotonic() - began < 0.3
+        await asyncio.sleep(0.2)
+    began = time.monotonic()
+    await scheduler.release(held)
+    assert time.monotonic() - began < 0.3
+    server.go_on()
+    await asyncio.sleep(TIMEOUT_S + 2)
+    again = [await scheduler.acquire(ticket(slots=8, wait_s=2)) for _ in range(8)]
+    # Of those that were asked for while it hung none has kept a slot.
     assert dict((await scheduler.snapshot("pool")).running) == {"a": 8}
     for lease in again:
         await scheduler.release(lease)

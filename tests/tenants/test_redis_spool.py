@@ -6,6 +6,7 @@ Runs when ATRIUM_TEST_REDIS_URL is set, as the other tests against a real Redis 
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
@@ -58,6 +59,16 @@ class OwnRedis:
                 await asyncio.sleep(0.05)
         await client.aclose()
 
+    def hang(self) -> None:
+        """It takes connections and says nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """It answers again, also what it was asked meanwhile."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """End it at once."""
         if self._process is not None:
@@ -99,13 +110,34 @@ async def test_what_came_while_redis_was_away_is_sent_later(server: OwnRedis, tm
     assert asyncio.get_running_loop().time() - started < 3
     assert list((tmp_path / "spool").glob("usage-*.jsonl"))
     await server.start()
-    await asyncio.sleep(redis_spool.AWAY_S)
+    await asyncio.sleep(redis_spool.RESEND_EVERY_S)
     for entry in entries[20:]:
         await spool.append(entry)
     found = await take_all(spool, 30)
     assert set(found) == {str(each.record_id) for each in entries}
     await asyncio.sleep(0.2)
     assert list((tmp_path / "spool").glob("usage-*.jsonl")) == []
+    await spool.close()
+
+
+async def test_a_redis_that_hangs_holds_up_one_call_and_not_each(server: OwnRedis, tmp_path: Path) -> None:
+    spool = RedisUsageSpool(url=server.url, fallback_directory=str(tmp_path / "spool"))
+    entries = [make_entry() for _ in range(40)]
+    await spool.append(entries[0])
+    loop = asyncio.get_running_loop()
+    server.hang()
+    began = loop.time()
+    await spool.append(entries[1])
+    # Redis' own timeout, once.
+    assert loop.time() - began < 1.8
+    for entry in entries[2:]:
+        began = loop.time()
+        await spool.append(entry)
+        assert loop.time() - began < 0.5
+        await asyncio.sleep(0.1)
+    server.go_on()
+    found = await take_all(spool, 40)
+    assert set(found) == {str(each.record_id) for each in entries}
     await spool.close()
 
 
