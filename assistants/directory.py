@@ -1,15 +1,19 @@
 """Assistants in memory: loaded at first use, dropped when the change log says that one was edited."""
 
 import uuid
+from collections.abc import Sequence
 
-from assistants.selectors import load_assistant
+from assistants.selectors import load_assistants
 from assistants.types import AssistantView
 from kernel.clock import SYSTEM_CLOCK, Clock
-from substrate.changes import EVERYTHING, EntryCache
+from substrate.changes import EVERYTHING
+from substrate.entries import EntryCache
 from substrate.ports import ChangeEvent
 from substrate.units import run_unit
 
 CHANGE_KIND = "assistant"
+# Of one load: each tenant takes a scope of its own.
+AT_ONCE = 10
 
 
 class AssistantDirectory:
@@ -18,7 +22,7 @@ class AssistantDirectory:
     def __init__(self, *, size: int = 10_000, clock: Clock = SYSTEM_CLOCK) -> None:
         """Holds at most `size` assistants, unknown names included."""
         self._entries: EntryCache[tuple[uuid.UUID, str], AssistantView] = EntryCache(
-            _load, size=size, clock=clock
+            _load, size=size, at_once=AT_ONCE, clock=clock
         )
 
     async def start(self) -> None:
@@ -37,5 +41,5 @@ class AssistantDirectory:
         return await self._entries.get((tenant_id, slug))
 
 
-async def _load(key: tuple[uuid.UUID, str]) -> AssistantView | None:
-    return await run_unit(load_assistant, *key)
+async def _load(keys: Sequence[tuple[uuid.UUID, str]]) -> dict[tuple[uuid.UUID, str], AssistantView]:
+    return await run_unit(load_assistants, keys)

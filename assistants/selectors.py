@@ -1,7 +1,7 @@
 """Reads of assistants and conversations. All expect an open scope, but those that say otherwise."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -79,9 +79,20 @@ def citation_rows(citations: Sequence[Citation]) -> list[dict[str, Any]]:
 
 def load_assistant(tenant_id: uuid.UUID, slug: str) -> AssistantView | None:
     """The assistant of this name; opens its own scope."""
-    with tenant_scope(tenant_id, read_only=True):
-        row = assistants().filter(slug=slug).first()
-        return assistant_view(row) if row is not None else None
+    return load_assistants([(tenant_id, slug)]).get((tenant_id, slug))
+
+
+def load_assistants(keys: Iterable[tuple[uuid.UUID, str]]) -> dict[tuple[uuid.UUID, str], AssistantView]:
+    """Those of the assistants that there are, by tenant and name; opens the scope of each tenant."""
+    slugs: dict[uuid.UUID, list[str]] = {}
+    for tenant_id, slug in keys:
+        slugs.setdefault(tenant_id, []).append(slug)
+    found = {}
+    for tenant_id, wanted in slugs.items():
+        with tenant_scope(tenant_id, read_only=True):
+            for row in assistants().filter(slug__in=wanted):
+                found[tenant_id, row.slug] = assistant_view(row)
+    return found
 
 
 def assistants() -> QuerySet[Assistant]:

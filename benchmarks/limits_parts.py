@@ -43,7 +43,14 @@ from routing.types import ModelCall  # noqa: E402
 from substrate.scoping import tenant_scope  # noqa: E402
 from tenants.limit_types import Level, Measure  # noqa: E402
 from tenants.models import Membership, Quota, Tenant, User  # noqa: E402
-from tenants.services import authenticate_key, create_tenant, create_user, issue_api_key, set_tenant_limits  # noqa: E402
+from tenants.services import (  # noqa: E402
+    authenticate_key,
+    change_tenant,
+    create_tenant,
+    create_user,
+    issue_api_key,
+    set_tenant_limits,
+)
 
 MUCH = 5_000_000_000
 STEPS = 3_000
@@ -52,6 +59,12 @@ EDITS_PER_S = 50
 # Of one load, and how many of each kind take turns.
 SERVED_S = 3.0
 SERVED_TURNS = 6
+# How long each of those that take turns is asked at a time.
+TURN_S = 1.5
+SIZES = {
+    "small": {"tenants": 10, "users": 100, "keys": 1_000},
+    "large": {"tenants": 10_000, "users": 100_000, "keys": 1_000_000},
+}
 LEVELS = (Level.TENANT, Level.USER, Level.KEY, Level.MODEL)
 MEASURES = (
     Measure.REQUESTS_PER_MINUTE,
@@ -195,53 +208,104 @@ async def over_redis(rounds: int) -> dict[str, Any]:
     return {**compared, "p50_ms": found["waited_ms"], **found, "lines": len(LEVELS) * len(MEASURES)}
 
 
-async def callers(keys: Sequence[str], rounds: int, edits: bool) -> dict[str, Any]:
-    """Calls of many keys in turn, first each once, then in rounds; then, with `edits`, while limits are edited."""
+async def take_turns(keys: Sequence[str]) -> None:
+    """Calls of many keys in turn: each once, then for as many seconds as each line of the input says, a line of figures each.
+
+    Processor time counts from the end of one turn to that of the next, so what the process does between them is told too.
+    """
     requests = [request_bytes(key, stream=False) for key in keys]
     async with Process() as config:
         clients = ManyCallers(config, requests)
         first = await clients.run(max(len(keys), ROUND)) * 1e6 / max(len(keys), ROUND)
-        quiet = sorted([await clients.run(ROUND) * 1e6 / ROUND for _ in range(rounds)])
-        found = {
-            "first_use_us": round(first, 1),
-            "least_us": round(quiet[0], 1),
-            "median_us": round(quiet[rounds // 2], 1),
-        }
-        if edits:
-            found |= await _while_edited(clients, rounds)
-        found["memory_mb"] = round(resident_bytes(os.getpid()) / 1e6)
-    return found
+        await clients.run(ROUND)
+        _say({"first_use_us": round(first, 1)})
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            began, made = time.process_time(), 0
+            until = time.monotonic() + float(line)
+            while time.monotonic() < until:
+                await clients.run(ROUND)
+                made += ROUND
+            memory = round(resident_bytes(os.getpid()) / 1e6)
+            _say({"us": (time.process_time() - began) * 1e6 / made, "memory_mb": memory})
 
 
-async def _while_edited(clients: Clients, rounds: int) -> dict[str, Any]:
-    editor = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, "edits", stdout=asyncio.subprocess.PIPE
-    )
-    assert editor.stdout is not None
-    taken = []
-    try:
-        if not await editor.stdout.readline():
-            raise RuntimeError("the process that edits limits ended at once")
-        began = time.monotonic()
-        # Long enough for edits to be heard of: the change log is read once a second.
-        while len(taken) < rounds or time.monotonic() - began < 12:
-            taken.append(await clients.run(ROUND) * 1e6 / ROUND)
-            await asyncio.sleep(0.02)
-    finally:
-        # It edits until it is told to end.
-        with contextlib.suppress(ProcessLookupError):
-            editor.terminate()
-        told, _ = await editor.communicate()
-    taken.sort()
+def _say(found: dict[str, Any]) -> None:
+    print(json.dumps(found), flush=True)
+
+
+class Turns:
+    """A process that takes turns."""
+
+    def __init__(self, part: str) -> None:
+        """Ready once each caller has called."""
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, part],
+            env=_environment(part),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.first_use_us: float = self._heard()["first_use_us"]
+        self.memory_mb = 0
+
+    def run(self) -> float:
+        """Microseconds of processor time a request, of one turn."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{TURN_S}\n")
+        self._process.stdin.flush()
+        found = self._heard()
+        self.memory_mb = int(found["memory_mb"])
+        return float(found["us"])
+
+    def end(self) -> None:
+        """It ends with its input."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+
+    def _heard(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the process that takes turns ended at once")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+def _compared(small: Turns, large: Turns, rounds: int) -> dict[str, Any]:
+    pairs = [(small.run(), large.run()) for _ in range(rounds)]
+    ten, all_of_them = ([each[which] for each in pairs] for which in (0, 1))
     return {
-        "edits_least_us": round(taken[0], 1),
-        "edits_median_us": round(taken[len(taken) // 2], 1),
-        "edits_per_s": float(told.split()[-1]),
+        "share": round(statistics.median(a / b for a, b in pairs), 3),
+        "share_of_medians": round(statistics.median(ten) / statistics.median(all_of_them), 3),
+        "share_of_leasts": round(min(ten) / min(all_of_them), 3),
+        "median_us": [round(statistics.median(each), 1) for each in (ten, all_of_them)],
     }
 
 
+class Editor:
+    """A process that edits the large home until it is told to end."""
+
+    def __enter__(self) -> "Editor":
+        """Editing."""
+        self.per_s = 0.0
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "edits"], env=_environment("edits"), stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise RuntimeError("the process that edits ended at once")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ended; it says how many edits a second it made."""
+        self._process.terminate()
+        told, _ = self._process.communicate(timeout=30)
+        self.per_s = float(told.split()[-1])
+
+
 def make_edits() -> None:
-    """Change limits of tenants, fifty a second, until terminated; the last line says how many a second there were."""
+    """Edit limits and tenants and make keys, fifty a second in all, until terminated; the last line says how many."""
     ids = list(Tenant.objects.filter(slug__startswith="scale-").values_list("id", flat=True))
     dice, made = random.Random(1), 0
     print("editing", flush=True)
@@ -249,9 +313,14 @@ def make_edits() -> None:
     with contextlib.suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         while True:
-            set_tenant_limits(
-                tenant_id=dice.choice(ids), limits={Measure.REQUESTS_PER_MINUTE: MUCH - made % 1000}
-            )
+            tenant_id, kind = dice.choice(ids), made % 5
+            if kind == 0:
+                change_tenant(tenant_id=tenant_id, weight=1 + made % 100)
+            elif kind == 1:
+                issue_api_key(tenant_id=tenant_id, name=f"edit {made}")
+            else:
+                limits = {Measure.REQUESTS_PER_MINUTE: MUCH - made % 1000}
+                set_tenant_limits(tenant_id=tenant_id, limits=limits)
             made += 1
             time.sleep(max(0.0, began + made / EDITS_PER_S - time.monotonic()))
     print(round(made / (time.monotonic() - began), 1))
@@ -264,38 +333,45 @@ def scale_home(*, tenants: int, users: int, keys: int) -> Seeded:
 
 
 def scale(rounds: int) -> dict[str, Any]:
-    """Beside ten tenants, in a home and a process of their own, measured before and after."""
+    """Beside ten tenants, in a home and a process of their own, in turns."""
     began = time.monotonic()
-    seeded = scale_home(tenants=10_000, users=100_000, keys=1_000_000)
+    scale_home(**SIZES["large"])
     seed_s = time.monotonic() - began
-    small = [_other("small", rounds)]
-    large = uvloop.run(callers(seeded.keys, rounds, edits=True))
-    small.append(_other("small", rounds))
-    least = min(each["least_us"] for each in small)
-    median = statistics.mean(each["median_us"] for each in small)
+    small, large, turns = Turns("small"), Turns("large"), max(3, rounds // 4)
+    try:
+        quiet = _compared(small, large, turns)
+        with Editor() as editor:
+            edited = _compared(small, large, turns)
+    finally:
+        small.end()
+        large.end()
     began_at = time.time()
     start = _other("start", rounds)["ready_at"] - began_at
     lists = _other("lists", rounds)
     return {
-        "share": round(least / large["least_us"], 3),
-        "share_edits": round(least / large["edits_least_us"], 3),
-        "share_median": round(median / large["median_us"], 3),
-        "share_edits_median": round(median / large["edits_median_us"], 3),
-        "memory_mb": large["memory_mb"],
+        "share": quiet["share"],
+        "share_edits": edited["share"],
+        "memory_mb": large.memory_mb,
         "start_s": round(start, 2),
         "list_ms": max(lists.values()),
         "seed_s": round(seed_s, 1),
-        "ten_tenants": small,
-        "all_tenants": large,
+        "first_use_us": [small.first_use_us, large.first_use_us],
+        "quiet": quiet,
+        "edited": edited,
+        "edits_per_s": editor.per_s,
         "lists": lists,
     }
 
 
-def _other(part: str, rounds: int) -> dict[str, Any]:
+def _environment(part: str) -> dict[str, str]:
     home = str(HOME) + ("-ten" if part == "small" else "")
+    return {**os.environ, "ATRIUM_HOME": home, "PROMETHEUS_MULTIPROC_DIR": f"{home}/series"}
+
+
+def _other(part: str, rounds: int) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, __file__, part, "--rounds", str(rounds)],
-        env={**os.environ, "ATRIUM_HOME": home, "PROMETHEUS_MULTIPROC_DIR": f"{home}/series"},
+        env=_environment(part),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -329,7 +405,7 @@ def lists() -> dict[str, float]:
     make_user, session_client = (
         import_object(f"factories.tenants.{name}") for name in ("make_user", "session_client")
     )
-    seeded = scale_home(tenants=10_000, users=100_000, keys=1_000_000)
+    seeded = scale_home(**SIZES["large"])
     user = User.objects.filter(email="operator@scale.test").first() or make_user(
         "operator@scale.test", is_operator=True
     )
@@ -411,35 +487,33 @@ def main() -> None:
     """Measure one part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "part", choices=("cost", "redis", "served", "scale", "small", "edits", "start", "lists")
+        "part", choices=("cost", "redis", "served", "scale", "small", "large", "edits", "start", "lists")
     )
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
     if options.part == "edits":
         make_edits()
         return
+    (HOME / "series").mkdir(parents=True, exist_ok=True)
     shutil.rmtree(HOME / "spool", ignore_errors=True)
     if options.part in ("cost", "redis"):
         prepare_sync.free, prepare_sync.limited = prepare(), limited_key()
     with (HOME / f"{options.part}.log").open("wb") as log:
         # The access log goes where standard error does.
         os.dup2(log.fileno(), 2)
+        if options.part in SIZES:
+            uvloop.run(take_turns(scale_home(**SIZES[options.part]).keys))
+            return
         parts: dict[str, Callable[[], dict[str, Any]]] = {
             "cost": lambda: uvloop.run(cost(options.rounds)),
             "redis": lambda: uvloop.run(over_redis(options.rounds)),
             "served": served,
             "scale": lambda: scale(options.rounds),
-            "small": lambda: _small(options.rounds),
             "start": lambda: uvloop.run(start()),
             "lists": lists,
         }
         found = parts[options.part]()
     print(json.dumps(found))
-
-
-def _small(rounds: int) -> dict[str, Any]:
-    seeded = scale_home(tenants=10, users=100, keys=1_000)
-    return uvloop.run(callers(seeded.keys, rounds, edits=False))
 
 
 if __name__ == "__main__":

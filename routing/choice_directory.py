@@ -4,11 +4,13 @@ While the platform has a default, every tenant has a policy; it is kept as that 
 """
 
 import uuid
+from collections.abc import Sequence
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from routing.choice_types import TenantPolicy
-from routing.selectors import load_policy, platform_says, tenants_with_policy
-from substrate.changes import EVERYTHING, EntryCache
+from routing.selectors import load_policies, platform_says, tenants_with_policy
+from substrate.changes import EVERYTHING
+from substrate.entries import EntryCache
 from substrate.ports import ChangeEvent
 from substrate.units import run_unit
 
@@ -55,5 +57,5 @@ class ChoiceDirectory:
         known, found = self._entries.peek(tenant_id)
         return found if known else await self._entries.get(tenant_id)
 
-    async def _load(self, tenant_id: uuid.UUID) -> TenantPolicy | None:
-        return await run_unit(load_policy, tenant_id)
+    async def _load(self, tenant_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, TenantPolicy]:
+        return await run_unit(load_policies, tenant_ids)

@@ -1,6 +1,7 @@
 """Reads of routing."""
 
 import uuid
+from collections.abc import Sequence
 
 import msgspec
 import structlog
@@ -17,7 +18,7 @@ from routing.choice_types import (
 from routing.examples import Bank, read_bank
 from routing.models import ChoiceDefault, ChoicePolicy
 from substrate.crossing import system_scope
-from tenants.services import timezone_of
+from tenants.services import timezones_of
 
 log = structlog.get_logger(__name__)
 
@@ -35,14 +36,24 @@ def tenants_with_policy() -> set[uuid.UUID]:
 
 def load_policy(tenant_id: uuid.UUID) -> TenantPolicy | None:
     """What holds for a tenant by its own words and the platform's, None when neither says anything. Opens a system scope."""
-    with system_scope("load what a tenant says of models", read_only=True):
-        found = ChoicePolicy.objects.filter(tenant_id=tenant_id).values_list("document", "vectors").first()
+    return load_policies([tenant_id]).get(tenant_id)
+
+
+def load_policies(tenant_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, TenantPolicy]:
+    """What holds for those of the tenants for whom anything does. Opens a system scope."""
+    with system_scope("load what tenants say of models", read_only=True):
+        rows = ChoicePolicy.objects.filter(tenant_id__in=tenant_ids)
+        said = {row.tenant_id: (row.document, row.vectors) for row in rows}
         default = load_default()
-        timezone = timezone_of(tenant_id=tenant_id)
-    own = policy_of(found[0], tenant_id) if found is not None else NOTHING_SAID
-    bank = read_bank(found[1], own.examples) if found is not None else None
-    policy = in_force(own, bank, *default, timezone=timezone)
-    return None if policy.policy.empty else policy
+        zones = timezones_of(tenant_ids=tenant_ids)
+    found = {}
+    for each in tenant_ids:
+        own = policy_of(said[each][0], each) if each in said else NOTHING_SAID
+        bank = read_bank(said[each][1], own.examples) if each in said else None
+        policy = in_force(own, bank, *default, timezone=zones[each])
+        if not policy.policy.empty:
+            found[each] = policy
+    return found
 
 
 def load_default() -> tuple[Policy, Bank | None]:

@@ -7,6 +7,9 @@ from django.db.models import Exists, OuterRef, Q
 
 from tenants.access_models import Grant, Restriction
 
+# One for all who have nothing shut to them: processes keep them by ten thousands.
+NOTHING_SHUT: frozenset[str] = frozenset()
+
 
 def closed_to(
     *, tenant_id: uuid.UUID, membership_id: uuid.UUID | None, group_ids: Collection[uuid.UUID]
@@ -20,4 +23,10 @@ def closed_to(
         granted |= Q(membership_id=membership_id)
     mine = Grant.objects.filter(granted, restriction=OuterRef("pk"))
     rows = Restriction.objects.filter(~Exists(mine), tenant_id=tenant_id).values_list("kind", "object_id")
-    return frozenset(f"{kind}:{object_id}" for kind, object_id in rows)
+    return frozenset(f"{kind}:{object_id}" for kind, object_id in rows) or NOTHING_SHUT
+
+
+def tenants_that_shut(tenant_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of the tenants that restrict anything. Needs a scope that sees them."""
+    rows = Restriction.objects.filter(tenant_id__in=tenant_ids).order_by()
+    return set(rows.values_list("tenant_id", flat=True).distinct())

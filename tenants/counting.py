@@ -29,6 +29,8 @@ REMEMBER_MS = 300_000
 _NEVER_MS = 1 << 62
 # Callers of one tenant whose lines are looked up once.
 _MOST_BOUND = 1_024
+# Old periods, and lines that were replaced, are let go of so often.
+_TIDY_MS = 3_600_000
 _RATE, _RUNNING = LineKind.RATE, LineKind.RUNNING
 _ADMITTED = Outcome.ADMITTED
 
@@ -50,19 +52,20 @@ class _Refusal:
 class TenantCount:
     """All counters of one tenant. Each method is one step that nothing else comes between; times are Unix ms."""
 
-    __slots__ = ("_bound", "_calls", "_done", "_rates", "_running", "_soonest_ms", "_sums")
+    __slots__ = ("_bound", "_calls", "_done", "_rates", "_running", "_soonest_ms", "_sums", "_tidy_ms")
 
-    def __init__(self) -> None:
-        """Nothing is counted and nothing seeded."""
+    def __init__(self, done: Done | None = None) -> None:
+        """Nothing is counted and nothing seeded. `done` may be one for many tenants: ids of calls are unique."""
         self._rates: dict[str, Bucket] = {}
         self._sums: dict[tuple[LineKind, int, str], Sum] = {}
         self._running: dict[str, Tally] = {}
         self._calls: dict[str, Held] = {}
-        self._done = Done(REMEMBER_MS)
+        self._done = done or Done(REMEMBER_MS)
         # By the identity of the lines, which are kept with it.
         self._bound: dict[int, Bound] = {}
         # No reservation expires before this.
         self._soonest_ms = _NEVER_MS
+        self._tidy_ms = 0
 
     def reserve(self, claim: Claim, *, now_ms: int, lease_ms: int) -> Verdict:
         """Hold all that `claim` asks for, or nothing."""
@@ -123,6 +126,8 @@ class TenantCount:
             self._book_late(settlement)
         else:
             _free(call, settlement.values, now_ms)
+        if not self._calls:
+            self._soonest_ms = _NEVER_MS
         return True
 
     def read(self, lines: Sequence[Line], *, now_ms: int) -> tuple[Standing, ...]:
@@ -139,8 +144,9 @@ class TenantCount:
             elif replace:
                 known.settled, known.seeded_ms = seed.used, seed.at_ms
 
-    def forget_before(self, now_ms: int) -> None:
+    def _tidy(self, now_ms: int) -> None:
         """Let go of days and months that are long over."""
+        self._tidy_ms = now_ms + _TIDY_MS
         # A month and a week: nothing under way reaches back so far.
         oldest = now_ms - 40 * 86_400_000
         for key in [key for key in self._sums if key[1] < oldest]:
@@ -149,6 +155,8 @@ class TenantCount:
 
     def _bind(self, lines: tuple[Line, ...], now_ms: int) -> Bound:
         """The counters that `lines` mean now."""
+        if now_ms >= self._tidy_ms:
+            self._tidy(now_ms)
         rates, running, sums, unseeded = [], [], [], []
         from_ms, until_ms = -_NEVER_MS, _NEVER_MS
         for index, line in enumerate(lines):

@@ -1,14 +1,16 @@
 """Limits in memory, fed by the change log: a tenant without any costs a look into a set and nothing else."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
 from kernel.clock import SYSTEM_CLOCK, Clock
-from substrate.changes import EVERYTHING, EntryCache
+from substrate.changes import EVERYTHING
+from substrate.entries import EntryCache
 from substrate.ports import ChangeEvent
 from substrate.units import run_unit
 from tenants.limit_types import TenantLimits
-from tenants.services.limits import limited_tenants, load_limits
+from tenants.services.limits import limited_tenants, load_limits_of
 
 
 class LimitDirectory:
@@ -48,18 +50,22 @@ class LimitDirectory:
 
     def peek(self, tenant: str) -> tuple[bool, TenantLimits | None]:
         """As the port says."""
-        return self._entries.peek(tenant) if tenant in self._limited else (True, None)
+        known, limits = self._entries.peek(tenant)
+        if known or tenant in self._limited:
+            return known, limits
+        return True, None
 
     async def find(self, tenant_id: uuid.UUID) -> TenantLimits | None:
         """The limits of a tenant, None when it has none. Raises Unavailable when they cannot be loaded."""
         tenant = str(tenant_id)
         return await self._entries.get(tenant) if tenant in self._limited else None
 
-    async def _load(self, tenant: str) -> TenantLimits | None:
-        found = await run_unit(load_limits, uuid.UUID(tenant))
-        if found is not None and tenant in self._recount:
+    async def _load(self, tenants: Sequence[str]) -> dict[str, TenantLimits]:
+        rows = await run_unit(load_limits_of, [uuid.UUID(each) for each in tenants])
+        found = {str(tenant_id): limits for tenant_id, limits in rows.items()}
+        for tenant in self._recount.intersection(found):
             self._recount.discard(tenant)
-            return replace(found, recount=True)
+            found[tenant] = replace(found[tenant], recount=True)
         return found
 
 

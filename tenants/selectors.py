@@ -1,7 +1,7 @@
 """Reads of tenants. Each says which scope it needs, or opens its own."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from substrate.versions import version_of
 from tenants.break_glass_types import OpenGrant
-from tenants.closing import closed_to
+from tenants.closing import NOTHING_SHUT, closed_to, tenants_that_shut
 from tenants.models import ApiKey, BreakGlass, CustomRole, Invitation, Membership, Tenant, User
 from tenants.permissions import BREAK_GLASS, EVERYTHING, VISIT, permissions_of
 from tenants.types import (
@@ -34,27 +34,52 @@ from tenants.types import (
 
 # A key that ends within this time is about to expire.
 EXPIRING = timedelta(days=14)
+# One for all: processes keep principals by ten thousands.
+NO_GROUPS: frozenset[uuid.UUID] = frozenset()
 
 
 def load_key_entry(prefix: str) -> KeyEntry | None:
     """The entry of a key, of a revoked one too, which it refuses; None where there is none. Opens a system scope."""
-    with system_scope("look up an API key", read_only=True):
-        key = ApiKey.objects.filter(prefix=prefix).select_related("tenant", "user", "custom_role").first()
-        if key is None:
-            return None
-        return _key_entry(key, *_membership_of_key(key))
+    return load_key_entries([prefix]).get(prefix)
 
 
-def _membership_of_key(key: ApiKey) -> tuple[Membership | None, frozenset[uuid.UUID]]:
-    """The open membership a key is bound to, and its groups, by one query: this is on the way of a first request."""
-    if key.user_id is None:
-        return None, frozenset()
-    mine = Membership.objects.filter(tenant_id=key.tenant_id, user_id=key.user_id, disabled_at=None)
-    rows = list(mine.select_related("custom_role").annotate(group=F("in_groups__group_id")))
-    return (rows[0] if rows else None), frozenset(each.group for each in rows if each.group)
+def load_key_entries(prefixes: Sequence[str]) -> dict[str, KeyEntry]:
+    """The same of those of the keys that there are, by prefix: three questions however many they are."""
+    with system_scope("look up API keys", read_only=True):
+        keys = list(
+            ApiKey.objects.filter(prefix__in=prefixes).select_related("tenant", "user", "custom_role")
+        )
+        memberships = _memberships_of_keys(keys)
+        shutting = tenants_that_shut({key.tenant_id for key in keys})
+        found = {}
+        for key in keys:
+            membership, group_ids = memberships.get((key.tenant_id, key.user_id), (None, NO_GROUPS))
+            found[key.prefix] = _key_entry(key, membership, group_ids, shuts=key.tenant_id in shutting)
+    return found
 
 
-def _key_entry(key: ApiKey, membership: Membership | None, group_ids: frozenset[uuid.UUID]) -> KeyEntry:
+def _memberships_of_keys(
+    keys: Collection[ApiKey],
+) -> dict[tuple[uuid.UUID, uuid.UUID | None], tuple[Membership, frozenset[uuid.UUID]]]:
+    """The open memberships that keys are bound to, and their groups, by one query."""
+    bound = {(key.tenant_id, key.user_id) for key in keys if key.user_id is not None}
+    if not bound:
+        return {}
+    users = {user for _, user in bound}
+    tenants = {tenant for tenant, _ in bound}
+    rows = Membership.objects.filter(tenant_id__in=tenants, user_id__in=users, disabled_at=None)
+    found: dict[tuple[uuid.UUID, uuid.UUID | None], tuple[Membership, frozenset[uuid.UUID]]] = {}
+    for row in rows.select_related("custom_role").annotate(group=F("in_groups__group_id")):
+        mine = row.tenant_id, row.user_id
+        if mine in bound:
+            membership, groups = found.get(mine, (row, NO_GROUPS))
+            found[mine] = membership, groups | {row.group} if row.group else groups
+    return found
+
+
+def _key_entry(
+    key: ApiKey, membership: Membership | None, group_ids: frozenset[uuid.UUID], *, shuts: bool
+) -> KeyEntry:
     refusal = ""
     if key.revoked_at is not None:
         refusal = "revoked"
@@ -81,7 +106,7 @@ def _key_entry(key: ApiKey, membership: Membership | None, group_ids: frozenset[
         priority_cap=PriorityClass(key.priority_class).clamped(PriorityClass(key.tenant.priority_class)),
         permissions=permissions,
         group_ids=group_ids,
-        closed=_closed(key.tenant_id, membership, group_ids, permissions),
+        closed=_closed(key.tenant_id, membership, group_ids, permissions) if shuts else NOTHING_SHUT,
         custom_role=custom.name if custom else "",
         weight=key.tenant.weight,
         service_account=name_of_account(key.user),
@@ -146,7 +171,7 @@ def _closed(
 ) -> frozenset[str]:
     """Needs a scope; asks nothing for those to whom nothing is shut."""
     if EVERYTHING in permissions:
-        return frozenset()
+        return NOTHING_SHUT
     mine = membership.id if membership else None
     return closed_to(tenant_id=tenant_id, membership_id=mine, group_ids=group_ids)
 

@@ -1,17 +1,15 @@
 """The change log: how an edit in one process reaches the memory of all others within two seconds.
 
 `record_change` writes a row in the edit's own transaction. Each process runs one `ChangeTail`, which reads new rows
-(nudged by Redis where there is one, else once a second) and tells the listeners. `EntryCache` is the usual listener:
-a bounded cache of entries loaded at first use, with negative entries.
+(nudged by Redis where there is one, else once a second) and tells the listeners. What they usually keep is an
+`EntryCache` (`substrate.entries`).
 """
 
 import asyncio
 import uuid
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
 
 import structlog
 from django.db import transaction
@@ -26,9 +24,6 @@ from substrate.units import run_unit
 
 log = structlog.get_logger(__name__)
 
-K = TypeVar("K")
-V = TypeVar("V")
-
 # The kind of the one change after which nothing in memory can be trusted: a restored backup. Every listener that keeps
 # entries forgets them all.
 EVERYTHING = "everything"
@@ -38,6 +33,8 @@ GAP_PATIENCE = timedelta(seconds=60)
 KEEP_CHANGES = timedelta(hours=2)
 # How far below a new sequence number others may still be on their way to their commit.
 WIDEST_GAP = 1_000
+# Edits that come by the dozen are read together, so many seconds apart at least.
+REST_S = 0.1
 
 
 Listener = Callable[[ChangeEvent], None]
@@ -89,9 +86,10 @@ def newest_changes(
 class ChangeTail:
     """Reads the change log of the database and tells listeners. One per process, run by the lifespan."""
 
-    def __init__(self, *, poll_s: float = 1.0, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Polls each `poll_s` seconds, sooner when nudged."""
+    def __init__(self, *, poll_s: float = 1.0, rest_s: float = REST_S, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Polls each `poll_s` seconds, sooner when nudged, but never within `rest_s` of the last time."""
         self._poll_s = poll_s
+        self._rest_s = rest_s
         self._clock = clock
         self._listeners: list[Listener] = []
         self._high = 0
@@ -116,6 +114,7 @@ class ChangeTail:
                 await self.catch_up()
             except Unavailable as error:
                 log.warning("change_log_unavailable", error=str(error))
+            await asyncio.sleep(self._rest_s)
             await nudge.wait(self._poll_s)
 
     async def catch_up(self) -> None:
@@ -151,80 +150,3 @@ def forget_old_changes(*, clock: Clock = SYSTEM_CLOCK) -> int:
     """Delete changes older than two hours; returns how many. Every process has long read them."""
     deleted, _ = Change.objects.filter(created_at__lt=clock.now() - KEEP_CHANGES).delete()
     return deleted
-
-
-def _heard(task: "asyncio.Task[V]") -> None:
-    """When everybody who waited has left, nobody else asks for the error of a load."""
-    if not task.cancelled():
-        task.exception()
-
-
-class EntryCache(Generic[K, V]):
-    """A bounded cache of entries loaded by units of work at first use; None results are kept too.
-
-    `forget` is called on a change. A load that was under way when its entry changed is not kept.
-    """
-
-    def __init__(
-        self,
-        load: Callable[[K], Awaitable[V | None]],
-        *,
-        size: int = 10_000,
-        keep_s: float = 300.0,
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
-        """Holds `size` entries, the least recently used leave first; each is reloaded after `keep_s` seconds."""
-        self._load = load
-        self._size = size
-        # Who was used last matters once some must leave soon: until then their order is not worth the cold memory of
-        # their neighbours, at each look.
-        self._crowded = size * 3 // 4
-        self._keep_s = keep_s
-        self._clock = clock
-        self._entries: OrderedDict[K, tuple[V | None, float]] = OrderedDict()
-        self._loading: dict[K, asyncio.Task[V | None]] = {}
-
-    def peek(self, key: K) -> tuple[bool, V | None]:
-        """(known, entry) without loading."""
-        entry = self._entries.get(key)
-        if entry is None or entry[1] < self._clock.monotonic():
-            return False, None
-        if len(self._entries) > self._crowded:
-            self._entries.move_to_end(key)
-        return True, entry[0]
-
-    async def get(self, key: K) -> V | None:
-        """The entry of `key`, loaded if need be; None when there is none. Concurrent callers share one load."""
-        known, value = self.peek(key)
-        if known:
-            return value
-        task = self._loading.get(key)
-        if task is None:
-            task = asyncio.ensure_future(self._fetch(key))
-            task.add_done_callback(_heard)
-            self._loading[key] = task
-        return await asyncio.shield(task)
-
-    def forget(self, key: K) -> None:
-        """Drop the entry of `key`; a load under way is not kept."""
-        self._entries.pop(key, None)
-        self._loading.pop(key, None)
-
-    def clear(self) -> None:
-        """Drop everything."""
-        self._entries.clear()
-        self._loading.clear()
-
-    async def _fetch(self, key: K) -> V | None:
-        this = asyncio.current_task()
-        try:
-            value = await self._load(key)
-        finally:
-            current = self._loading.get(key) is this
-            if current:
-                del self._loading[key]
-        if current:
-            self._entries[key] = (value, self._clock.monotonic() + self._keep_s)
-            while len(self._entries) > self._size:
-                self._entries.popitem(last=False)
-        return value

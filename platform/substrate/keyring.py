@@ -18,7 +18,8 @@ from django.conf import settings
 
 from kernel.errors import Internal
 
-FINGERPRINTS_KEPT = 4096
+# More than the keys that a process remembers, so that who calls in turn finds theirs.
+FINGERPRINTS_KEPT = 32_768
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from kernel.clock import SYSTEM_CLOCK, Clock, unix_ms
-from tenants.counting import TenantCount
+from tenants.counted import Done
+from tenants.counting import REMEMBER_MS, TenantCount
 from tenants.limit_types import LEASE_MS, Claim, CountersState, Line, Seed, Settlement, Standing, Verdict
-
-# Old periods are let go of after so many claims.
-TIDY_EVERY = 10_000
 
 
 class MemoryCounters:
@@ -18,15 +16,12 @@ class MemoryCounters:
         self._lease_ms = lease_ms
         self._clock = clock
         self._tenants: dict[str, TenantCount] = {}
-        self._claims = 0
+        # One of all tenants: of ten thousand that call in turn each would find its own cold.
+        self._done = Done(REMEMBER_MS)
 
     async def reserve(self, claim: Claim) -> Verdict:
         """As the port says."""
         now_ms = unix_ms(self._clock)
-        self._claims += 1
-        if self._claims % TIDY_EVERY == 0:
-            for each in self._tenants.values():
-                each.forget_before(now_ms)
         count = self._tenants.get(claim.tenant) or self._of(claim.tenant)
         return count.reserve(claim, now_ms=now_ms, lease_ms=self._lease_ms)
 
@@ -70,7 +65,7 @@ class MemoryCounters:
     def _of(self, tenant: str) -> TenantCount:
         found = self._tenants.get(tenant)
         if found is None:
-            found = self._tenants[tenant] = TenantCount()
+            found = self._tenants[tenant] = TenantCount(self._done)
         return found
 
     def _now_ms(self) -> int:

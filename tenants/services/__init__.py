@@ -84,6 +84,7 @@ from tenants.services.tenants import (
     find_tenant,
     get_tenant,
     timezone_of,
+    timezones_of,
 )
 from tenants.services.traces import (
     count_traces,
@@ -235,6 +236,7 @@ __all__ = [
     "tell_sightings",
     "tell_sightings_forever",
     "timezone_of",
+    "timezones_of",
     "until_refused",
     "usage_figures",
     "user_of_session",

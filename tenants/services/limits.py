@@ -192,12 +192,17 @@ def _limits_after(measures: Collection[Measure], after: uuid.UUID | None) -> lis
 
 def load_limits(tenant_id: uuid.UUID) -> TenantLimits | None:
     """All limits of a tenant, None when there is none. Opens a system scope."""
-    with system_scope("load the limits of a tenant", read_only=True):
-        rows = list(Quota.objects.filter(tenant_id=tenant_id))
-        zone = Tenant.objects.filter(id=tenant_id).values_list("timezone", flat=True).first()
-    if not rows or zone is None:
-        return None
-    return TenantLimits(tenant_id, zone, rules_by_level(rows))
+    return load_limits_of([tenant_id]).get(tenant_id)
+
+
+def load_limits_of(tenant_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, TenantLimits]:
+    """All limits of those of the tenants that have any. Opens a system scope."""
+    with system_scope("load the limits of tenants", read_only=True):
+        rows: dict[uuid.UUID, list[Quota]] = {}
+        for row in Quota.objects.filter(tenant_id__in=tenant_ids):
+            rows.setdefault(row.tenant_id, []).append(row)
+        zones = dict(Tenant.objects.filter(id__in=rows).values_list("id", "timezone"))
+    return {each: TenantLimits(each, zones[each], rules_by_level(mine)) for each, mine in rows.items()}
 
 
 def rules_by_level(rows: Iterable[Quota]) -> dict[Level, dict[str, tuple[Limit, ...]]]:

@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Sequence
 
 from django.db import IntegrityError, transaction
 
@@ -151,8 +152,13 @@ def get_tenant(*, tenant_id: uuid.UUID, clock: Clock = SYSTEM_CLOCK) -> TenantVi
 
 def timezone_of(*, tenant_id: uuid.UUID) -> str:
     """The name of the tenant's timezone; UTC, as that of a new one, for a tenant that is gone."""
-    found = Tenant.objects.filter(id=tenant_id).values_list("timezone", flat=True).first()
-    return found or "UTC"
+    return timezones_of(tenant_ids=[tenant_id])[tenant_id]
+
+
+def timezones_of(*, tenant_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """The same of each of the tenants."""
+    found = dict(Tenant.objects.filter(id__in=tenant_ids).values_list("id", "timezone"))
+    return {each: found.get(each) or "UTC" for each in tenant_ids}
 
 
 def change_own_tenant(

@@ -168,6 +168,24 @@ async def test_the_tail_runs_on_nudges_and_outlives_a_database_that_is_away() ->
         running.cancel()
 
 
+async def test_edits_that_come_by_the_dozen_are_read_together() -> None:
+    waker = Waker()
+    backends.replace("change_nudge", waker)
+    tail, reads = ChangeTail(poll_s=0.001, rest_s=0.05, clock=FrozenClock()), 0
+    waker.wake()
+
+    async def counted() -> None:
+        nonlocal reads
+        reads += 1
+        waker.wake()
+
+    tail.catch_up = counted  # type: ignore[method-assign]
+    running = asyncio.ensure_future(tail.run())
+    await asyncio.sleep(0.22)
+    running.cancel()
+    assert 1 <= reads <= 5
+
+
 def edit(waker: Waker, *, fail: bool) -> int:
     with transaction.atomic():
         record_change(kind="model", object_id="m")

@@ -1,6 +1,7 @@
 """EntryCache: one load for all who wait, nothing stale kept, bounded, absent entries known too."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from fakes.clocks import FrozenClock
@@ -8,26 +9,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.errors import Unavailable
-from substrate.changes import EntryCache
+from substrate.entries import EntryCache
 
 
 class Source:
-    """What the entries are loaded from; a load may be held at either end."""
+    """What the entries are loaded from; a load may be held at either end. A key in `broken` cannot be read."""
 
     def __init__(self, **rows: int) -> None:
         self.rows = rows
         self.loads: list[str] = []
         self.gate: asyncio.Event | None = None
         self.fails = False
+        self.broken: set[str] = set()
 
-    async def load(self, key: str) -> int | None:
-        self.loads.append(key)
-        value = self.rows.get(key)
+    async def load(self, keys: Sequence[str]) -> dict[str, int]:
+        self.loads.append("".join(keys))
+        found = {key: self.rows[key] for key in keys if key in self.rows}
         if self.gate is not None:
             await self.gate.wait()
         if self.fails:
             raise Unavailable("away")
-        return value
+        if self.broken.intersection(keys):
+            raise ValueError("not readable")
+        return found
 
 
 async def turn() -> None:
@@ -160,6 +164,95 @@ async def test_the_least_used_leave_first() -> None:
     assert [cache.peek(key)[0] for key in "abc"] == [True, False, True]
 
 
+async def test_those_who_miss_in_one_turn_share_a_load() -> None:
+    source = Source(a=1, b=2, c=3)
+    cache = EntryCache(source.load)
+    assert await asyncio.gather(*map(cache.get, "abcx")) == [1, 2, 3, None]
+    assert source.loads == ["abcx"]
+
+
+async def test_one_load_is_bounded() -> None:
+    source = Source(a=1, b=2, c=3)
+    cache = EntryCache(source.load, at_once=2)
+    assert await asyncio.gather(*map(cache.get, "abc")) == [1, 2, 3]
+    assert source.loads == ["ab", "c"]
+
+
+async def test_what_changed_is_loaded_with_the_next_that_is_missed() -> None:
+    source = Source(a=1, b=2, c=3, d=4)
+    cache = EntryCache(source.load)
+    await asyncio.gather(*map(cache.get, "abcd"))
+    for key in "abc":
+        cache.peek(key)
+        source.rows[key] += 10
+        cache.forget(key)
+    cache.forget("d")  # nobody used it since it was loaded: nobody may ask again
+    assert await cache.get("b") == 12
+    assert [cache.peek(key) for key in "abcd"] == [(True, 11), (True, 12), (True, 13), (False, None)]
+    assert source.loads == ["abcd", "bac"]
+
+
+async def test_what_is_used_and_ages_soon_is_loaded_with_the_next_that_is_missed() -> None:
+    source, clock = Source(a=1, b=2, c=3), FrozenClock()
+    cache = EntryCache(source.load, keep_s=100, clock=clock)
+    await asyncio.gather(*map(cache.get, "ab"))
+    cache.peek("a")
+    clock.advance(81)
+    source.rows["a"] = 10
+    await cache.get("c")
+    assert source.loads == ["ab", "ca"]
+    clock.advance(30)
+    assert cache.peek("a") == (True, 10)
+    assert cache.peek("b") == (False, None)
+
+
+async def test_an_entry_that_comes_along_is_served_until_its_load_has_ended() -> None:
+    source, clock = Source(a=1, b=2), FrozenClock()
+    cache = EntryCache(source.load, keep_s=100, clock=clock)
+    await cache.get("a")
+    cache.peek("a")
+    clock.advance(90)
+    source.gate = asyncio.Event()
+    missed = asyncio.ensure_future(cache.get("b"))
+    await turn()
+    assert cache.peek("a") == (True, 1)
+    clock.advance(20)
+    joined = asyncio.ensure_future(cache.get("a"))
+    await turn()
+    source.gate.set()
+    assert (await missed, await joined) == (2, 1)
+    assert source.loads == ["a", "ba"]
+
+
+async def test_one_that_cannot_be_read_keeps_no_other_from_theirs() -> None:
+    source = Source(a=1, b=2)
+    source.broken = {"b"}
+    cache = EntryCache(source.load)
+    first, second = await asyncio.gather(cache.get("a"), cache.get("b"), return_exceptions=True)
+    assert first == 1
+    assert isinstance(second, ValueError)
+    assert cache.peek("b") == (False, None)
+
+
+async def test_a_database_that_is_away_is_not_asked_for_each() -> None:
+    source = Source(a=1, b=2)
+    source.fails = True
+    cache = EntryCache(source.load)
+    await asyncio.gather(cache.get("a"), cache.get("b"), return_exceptions=True)
+    assert source.loads == ["ab"]
+
+
+async def test_asked_for_before_a_change_and_loaded_after_it_is_kept() -> None:
+    source = Source(a=1)
+    cache = EntryCache(source.load)
+    asked = asyncio.ensure_future(cache.get("a"))
+    await asyncio.sleep(0)
+    cache.forget("a")
+    source.rows["a"] = 2
+    assert await asked == 2
+    assert cache.peek("a") == (True, 2)
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("get"), st.sampled_from("ab")),
@@ -179,12 +272,12 @@ class Interleaved:
         self.cache: EntryCache[str, int] = EntryCache(self.load)
         self.gets: list[tuple[int, asyncio.Future[int | None]]] = []
 
-    async def load(self, key: str) -> int:
-        value = self.versions[key]
+    async def load(self, keys: Sequence[str]) -> dict[str, int]:
+        found = {key: self.versions[key] for key in keys}
         gate = asyncio.Event()
         self.held.append(gate)
         await gate.wait()
-        return value
+        return found
 
     async def play(self, steps: list[tuple[str, str | int]]) -> None:
         for act, what in steps:

@@ -1,6 +1,7 @@
 """The key directory: a known key costs no load, and a change is in effect at its next use."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from factories.tenants import make_key, make_membership, make_tenant, make_user
@@ -10,10 +11,13 @@ from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import NotSignedIn, PermissionDenied, TenantSuspended
 from substrate.changes import ChangeTail
 from substrate.crossing import system_scope_uses
+from substrate.scoping import tenant_scope
 from substrate.units import run_unit
+from tenants.access_models import Grant, Group, GroupMember, Restriction
 from tenants.directory import KeyDirectory
 from tenants.keys import checksum
 from tenants.keys import make_key as make_key_text
+from tenants.selectors import load_key_entries, load_key_entry
 from tenants.services import (
     authenticate_key,
     change_tenant,
@@ -25,7 +29,7 @@ from tenants.services.users import change_member
 from tenants.types import IssuedKey, Principal, PriorityClass, Role, TenantState
 
 pytestmark = pytest.mark.django_db(transaction=True)
-LOOKUP = "look up an API key"
+LOOKUP = "look up API keys"
 
 
 class LaterClock:
@@ -78,6 +82,55 @@ async def test_a_known_key_costs_no_load(process: Process) -> None:
     assert (principal.tenant_id, principal.role, principal.user_id) == (tenant.id, Role.ADMIN, None)
     assert principal.api_key_prefix == key.prefix
     assert "users.write" in principal.permissions
+
+
+def test_keys_that_are_loaded_together_know_what_each_knows_alone() -> None:
+    """Two tenants that restrict a thing, one that restricts nothing, and a user who is in two of them."""
+    both = make_user("both@example.com")
+    keys: list[str] = []
+    for slug in ("one", "two", "free"):
+        tenant = make_tenant(slug)
+        alone = make_membership(tenant, make_user(f"{slug}@example.com"))
+        mine = make_membership(tenant, both, role=Role.VIEWER) if slug != "free" else alone
+        with tenant_scope(tenant.id):
+            group = Group.objects.create(name=slug)
+            GroupMember.objects.create(group=group, membership=mine)
+            if slug != "free":
+                thing = Restriction.objects.create(kind="model", object_id=slug)
+                Grant.objects.create(restriction=thing, group=group)
+        users = (None, alone.user, mine.user)
+        keys += [make_key(tenant, user=user).prefix for user in users]
+    singly = {prefix: load_key_entry(prefix) for prefix in keys}
+    assert load_key_entries([*keys, "unknown000"]) == singly
+    closed = [sorted(entry.principal.closed) for entry in singly.values() if entry is not None]
+    assert closed == [["model:one"], ["model:one"], [], ["model:two"], ["model:two"], [], [], [], []]
+    assert [len(entry.principal.group_ids) for entry in singly.values() if entry is not None] == [
+        *(0, 0, 1),
+        *(0, 0, 1),
+        *(0, 1, 1),
+    ]
+
+
+def test_more_keys_take_no_more_questions(django_assert_max_num_queries: Any) -> None:
+    keys = [
+        make_key(tenant, user=make_membership(tenant).user).prefix for tenant in map(make_tenant, "abcdef")
+    ]
+    with django_assert_max_num_queries(5):
+        assert len(load_key_entries(keys)) == 6
+
+
+async def test_marks_that_do_not_concern_a_key_are_looked_through_once(process: Process) -> None:
+    tenant, other = await run_unit(make_tenant, "mine"), await run_unit(make_tenant, "other")
+    key = await run_unit(make_key, tenant)
+    await process.tail.catch_up()
+    await authenticate_key(key.key)
+    known = process.directory._entries.peek(key.prefix)[1]
+    assert known is not None
+    await run_unit(change_tenant, tenant_id=other.id, weight=7)
+    await process.tail.catch_up()
+    assert known.number < process.directory._count
+    assert await process.loads_for(key.key) == 0
+    assert known.number == process.directory._count
 
 
 async def test_an_unknown_key_is_loaded_once(process: Process) -> None:

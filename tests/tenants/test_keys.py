@@ -72,10 +72,10 @@ def test_hit_and_miss_take_the_same_path(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.django_db
 def test_a_wrong_check_never_reaches_the_database() -> None:
-    before = system_scope_uses["look up an API key"]
+    before = system_scope_uses["look up API keys"]
     with pytest.raises(NotSignedIn):
         authenticate_key_now(make_key().key[:-1] + "_")
-    assert system_scope_uses["look up an API key"] == before
+    assert system_scope_uses["look up API keys"] == before
 
 
 @pytest.mark.django_db

@@ -9,6 +9,8 @@ import structlog
 log = structlog.get_logger(__name__)
 
 CHANNEL = "atrium:changes"
+# Nudges that one look at the log answers together.
+MOST_TOGETHER = 1_000
 
 
 class RedisChangeNudge:
@@ -29,10 +31,13 @@ class RedisChangeNudge:
             log.warning("change_nudge_failed", error=str(error))
 
     async def wait(self, timeout_s: float) -> None:
-        """Return at the next message, at the latest after `timeout_s`."""
+        """Return at the next message, at the latest after `timeout_s`; those that came with it are taken too."""
         try:
             subscription = await self._subscribed()
             await subscription.get_message(ignore_subscribe_messages=True, timeout=timeout_s)
+            for _ in range(MOST_TOGETHER):
+                if await subscription.get_message(timeout=0) is None:
+                    break
         except (redis.RedisError, OSError) as error:
             log.warning("change_nudge_lost", error=str(error))
             self._subscription = None
