@@ -1,6 +1,6 @@
 """The key directory: API keys in memory, fed by the change log, so that a known key costs no query."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -10,11 +10,22 @@ from substrate.entries import EntryCache
 from substrate.ports import ChangeEvent
 from substrate.units import run_unit
 from tenants.selectors import load_key_entries
-from tenants.types import KeyEntry
+from tenants.types import KeyEntry, Principal
 
 KEEP_S = 300.0
 # A load takes less than the unit pool's time limit; marks older than both cannot concern any entry.
 MARKS_KEPT_S = 2 * KEEP_S
+# So many keys of one tenant, user or group are not known one by one.
+MANY = 20
+MOST_NOTED = 100_000
+
+
+def _depends_on(principal: Principal) -> Iterator[str]:
+    yield principal.tenant_name
+    if principal.user_id is not None:
+        yield principal.sharer
+    for each in principal.group_ids:
+        yield str(each)
 
 
 class _Known:
@@ -30,9 +41,10 @@ class _Known:
 class KeyDirectory:
     """Entries by prefix, loaded at first use, unknown prefixes remembered too.
 
-    A change of a key drops that entry. A change of a tenant, of its roles or grants, of a group, or of a user or one of their memberships, only
-    leaves a mark with a number: entries loaded before the mark are loaded again at their next use. So each change costs
-    O(1), however many keys depend on it.
+    A change of a key drops that entry. A change of a tenant, of its roles or grants, of a group, or of a user or one of
+    their memberships leaves a mark with a number: entries loaded before the mark are loaded again at their next use. So
+    each change costs O(1), however many keys depend on it. Where those are a few it drops them, for what is dropped
+    is loaded together.
     """
 
     def __init__(self, *, size: int = 20_000, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -41,12 +53,15 @@ class KeyDirectory:
         self._entries: EntryCache[str, _Known] = EntryCache(self._load, size=size, keep_s=KEEP_S, clock=clock)
         self._count = 0
         self._marks: dict[str, tuple[int, float]] = {}
+        # Prefixes of keys by what they depend on; a tenant, user or group that is not here has an unknown number of them.
+        self._few: dict[str, list[str]] = {}
         self._closed: WeakValueDictionary[int, frozenset[str]] = WeakValueDictionary()
 
     async def start(self) -> None:
         """Forget everything: nothing needs to be there before the first request."""
         self._entries.clear()
         self._marks.clear()
+        self._few.clear()
 
     def on_change(self, event: ChangeEvent) -> None:
         """Drop the key that changed, or mark its tenant or user as changed."""
@@ -69,15 +84,26 @@ class KeyDirectory:
             found = await self._entries.get(prefix)
             if found is None:
                 return None
+            entry = found.entry
             if not self._stale(found):
-                break
+                return entry
             self._entries.forget(prefix)
-        return found.entry
+        return entry
 
     async def _load(self, prefixes: Sequence[str]) -> dict[str, _Known]:
         number = self._count
         found = await run_unit(load_key_entries, prefixes)
+        for prefix, entry in found.items():
+            self._note(prefix, entry.principal)
         return {prefix: _Known(number, self._lighter(entry)) for prefix, entry in found.items()}
+
+    def _note(self, prefix: str, principal: Principal) -> None:
+        if len(self._few) > MOST_NOTED:
+            self._few.clear()
+        for each in _depends_on(principal):
+            known = self._few.setdefault(each, [])
+            if len(known) < MANY and prefix not in known:
+                known.append(prefix)
 
     def _lighter(self, entry: KeyEntry) -> KeyEntry:
         principal = entry.principal
@@ -94,11 +120,10 @@ class KeyDirectory:
         return closed
 
     def _stale(self, known: _Known) -> bool:
-        principal = known.entry.principal
-        depends_on = (principal.tenant_id, principal.user_id, *principal.group_ids)
-        marks = (self._marks.get(str(each)) for each in depends_on if each is not None)
-        if any(mark is not None and mark[0] > known.number for mark in marks):
-            return True
+        for each in _depends_on(known.entry.principal):
+            mark = self._marks.get(each)
+            if mark is not None and mark[0] > known.number:
+                return True
         # None of the marks so far concerns it: they need not be looked through at every request.
         known.number = self._count
         return False
@@ -108,6 +133,9 @@ class KeyDirectory:
         now = self._clock.monotonic()
         self._marks.pop(object_id, None)
         self._marks[object_id] = (self._count, now)
+        few = self._few.pop(object_id, ())
+        for prefix in few if len(few) < MANY else ():
+            self._entries.forget(prefix)
         # Marks stand in order of time, so the old ones are in front.
         while self._marks:
             oldest = next(iter(self._marks))

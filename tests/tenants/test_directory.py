@@ -14,7 +14,7 @@ from substrate.crossing import system_scope_uses
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants.access_models import Grant, Group, GroupMember, Restriction
-from tenants.directory import KeyDirectory
+from tenants.directory import MANY, KeyDirectory
 from tenants.keys import checksum
 from tenants.keys import make_key as make_key_text
 from tenants.selectors import load_key_entries, load_key_entry
@@ -131,6 +131,31 @@ async def test_marks_that_do_not_concern_a_key_are_looked_through_once(process: 
     assert known.number < process.directory._count
     assert await process.loads_for(key.key) == 0
     assert known.number == process.directory._count
+
+
+async def test_the_few_keys_of_tenants_that_change_are_loaded_together(process: Process) -> None:
+    tenants = [await run_unit(make_tenant, slug) for slug in ("one", "two", "three")]
+    await process.tail.catch_up()
+    keys = [(await run_unit(make_key, each)).key for each in tenants]
+    for key in (*keys, *keys):
+        await authenticate_key(key)
+    for each in tenants:
+        await run_unit(change_tenant, tenant_id=each.id, weight=7)
+    await process.tail.catch_up()
+    assert [await process.loads_for(key) for key in keys] == [1, 0, 0]
+    assert [(await authenticate_key(key)).weight for key in keys] == [7, 7, 7]
+
+
+async def test_a_tenant_of_many_keys_is_marked_and_each_loaded_at_its_next_use(process: Process) -> None:
+    tenant = await run_unit(make_tenant)
+    keys = [(await run_unit(make_key, tenant)).key for _ in range(MANY + 1)]
+    await process.tail.catch_up()
+    for key in (*keys, *keys):
+        await authenticate_key(key)
+    await run_unit(change_tenant, tenant_id=tenant.id, weight=7)
+    await process.tail.catch_up()
+    assert len(process.directory._entries._changed) == 0
+    assert {(await authenticate_key(key)).weight for key in keys} == {7}
 
 
 async def test_an_unknown_key_is_loaded_once(process: Process) -> None:
