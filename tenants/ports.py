@@ -49,7 +49,7 @@ class UsageSpool(Protocol):
         ...
 
     async def take(self, limit: int) -> "SpoolBatch":
-        """Up to `limit` entries that are not yet confirmed, the oldest first. Only one drainer takes at a time."""
+        """Up to `limit` entries that are not yet confirmed, those of a process in its order. One drainer takes at a time."""
         ...
 
     async def confirm(self, batch: "SpoolBatch") -> None:

@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -205,13 +206,14 @@ def _answers(port: int) -> bool:
 
 
 def _free(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HEALTH_S)
-    try:
-        connection.connect()
-    except OSError:
-        return True
-    connection.close()
-    return False
+    """Whether an engine can listen there: a port may be taken without anybody who answers, by a connection going out."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _began(pid: int) -> str:

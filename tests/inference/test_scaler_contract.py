@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -132,7 +133,9 @@ async def settled(scaler: Scaler, count: int) -> Fleet:
     """The pool once so many engines are ready; asked for again meanwhile, as whoever decides does."""
     async with asyncio.timeout(SETTLES_WITHIN_S):
         while True:
-            await scaler.scale(POOL, count, ())
+            # Another program may have taken an engine's port just before it: the next try takes another one.
+            with suppress(Unavailable):
+                await scaler.scale(POOL, count, ())
             fleet = await scaler.observe(POOL)
             assert fleet is not None
             if sum(each.ready for each in fleet.engines) == count == len(fleet.engines):
@@ -164,6 +167,29 @@ async def test_so_many_come_as_are_asked_for(scaler: Scaler) -> None:
     assert len(urls(fleet)) == 2
     assert {each.model for each in fleet.engines} == {MODEL}
     assert all(each.url.startswith("http://") and each.url.endswith("/v1") for each in fleet.engines)
+
+
+async def test_a_port_that_a_connection_goes_out_by_is_no_port_for_an_engine(tmp_path: Path) -> None:
+    """Nobody answers there, and nobody can listen there."""
+    with socket.socket() as listener, socket.socket() as taken:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken.bind(("127.0.0.1", 0))
+        taken.connect(listener.getsockname())
+        first = taken.getsockname()[1]
+        said = {
+            "command": [sys.executable, "-c", ENGINE, "{port}"],
+            "model": MODEL,
+            "ports": (first, first + 20),
+        }
+        made = LocalScaler(pools={POOL: said}, folder=str(tmp_path))
+        try:
+            await made.scale(POOL, 1, ())
+            fleet = await made.observe(POOL)
+        finally:
+            await made.close()
+    assert fleet is not None
+    assert f":{first}/" not in urls(fleet).pop()
 
 
 async def test_asking_again_for_the_same_changes_nothing(scaler: Scaler) -> None:

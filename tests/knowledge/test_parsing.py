@@ -293,16 +293,18 @@ CRASHES = {
 @pytest.mark.parametrize("name", CRASHES)
 async def test_whatever_a_parser_does_ends_with_a_reason(name: str) -> None:
     program, code = CRASHES[name]
+    # What says too much is stopped by how much it says: on a busy machine that takes longer than a timeout of seconds.
+    wall_seconds = 60.0 if code == "too_large" else 3.0
     began = time.monotonic()
     with pytest.raises(DocumentUnreadable) as caught:
         await parse_document(
             b"some bytes " * 1000,
             file_name="a.txt",
-            wall_seconds=3.0,
+            wall_seconds=wall_seconds,
             command=(sys.executable, "-c", program),
         )
     assert caught.value.code == code
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < wall_seconds + 7
 
 
 async def test_after_a_crash_the_next_document_is_read() -> None:
