@@ -33,6 +33,7 @@ from tenants.session_models import Session as Session
 from tenants.shadow_models import ShadowPair as ShadowPair
 from tenants.types import (
     EMAIL_LENGTH,
+    LANGUAGE_LENGTH,
     MESSAGE_LENGTH,
     NAME_LENGTH,
     SLUG_LENGTH,
@@ -106,6 +107,8 @@ class User(AbstractBaseUser):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(max_length=EMAIL_LENGTH, unique=True)
     name = models.CharField(max_length=NAME_LENGTH, blank=True)
+    # In which chat or console was last used, for letters; "" where neither was.
+    language = models.CharField(max_length=LANGUAGE_LENGTH, blank=True, default="", db_default="")
     is_operator = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
     # The bare id: the password outlives the tenant, and opens nothing then.

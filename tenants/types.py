@@ -20,6 +20,7 @@ from tenants.trace_types import TraceState as TraceState
 SLUG_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z"
 SLUG_LENGTH = 63
 NAME_LENGTH = 200
+LANGUAGE_LENGTH = 16
 EMAIL_LENGTH = 254
 WEIGHT_MAX = 1000
 MESSAGE_LENGTH = 1000

@@ -25,7 +25,7 @@ from tenants.looks import note_look
 from tenants.models import BreakGlass, Membership, Tenant, User
 from tenants.permissions import INSPECT, OPERATE, no_grant, require
 from tenants.selectors import open_break_glasses
-from tenants.services.mailing import Letter, send_letter
+from tenants.services.mailing import Letter, languages_of, moment_words, send_letter
 from tenants.services.webhook_sending import emit_event
 from tenants.types import Principal, Role
 
@@ -127,15 +127,14 @@ def _send_letters(row: BreakGlass) -> None:
     with tenant_scope(row.tenant_id, read_only=True):
         owners = Membership.objects.filter(role=Role.OWNER.value, disabled_at=None, user__is_active=True)
         addresses = list(owners.order_by("created_at").values_list("user__email", flat=True)[:MOST_LETTERS])
-    for address in addresses:
-        send_letter(
-            Letter(
-                to=address,
-                subject=f"An operator may read content of {tenant.name}",
-                template=TEMPLATE,
-                words={"tenant": tenant.name, "grant": row},
-            )
-        )
+    for address, language in languages_of(addresses).items():
+        words = {
+            "tenant": tenant.name,
+            "operator": row.operator_email,
+            "reason": row.reason,
+            "until": moment_words(row.expires_at, language),
+        }
+        send_letter(Letter(to=address, template=TEMPLATE, words=words, language=language))
 
 
 def _view(row: BreakGlass, principal: Principal, now: datetime) -> BreakGlassView:

@@ -10,6 +10,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.utils.translation import get_language, gettext, override
 
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import BadInput, Conflict, LimitReached, NotFound, RateLimited
@@ -20,7 +21,7 @@ from substrate.scoping import tenant_scope
 from tenants import selectors
 from tenants.models import Invitation, Tenant
 from tenants.permissions import require, require_rank
-from tenants.services.mailing import Letter, send_letter
+from tenants.services.mailing import Letter, known_language, languages_of, moment_words, send_letter
 from tenants.services.roles import wanted_role
 from tenants.services.users import normal_address
 from tenants.types import (
@@ -35,6 +36,7 @@ from tenants.types import (
 LIFE = timedelta(days=7)
 KEEP_ENDED = timedelta(days=90)
 PAGE = "/accounts/invitation/"
+TEMPLATE = "account/email/invitation.txt"
 # So many may wait for an answer in one tenant, and so soon one may be sent again: nobody's mailbox is flooded.
 MOST_OPEN = 1_000
 SEND_AGAIN_AFTER = timedelta(seconds=60)
@@ -177,6 +179,20 @@ def _record(act: str, row: Invitation) -> None:
     record_act(act=act, kind="invitation", object_id=row.id, label=label, tenant_id=row.tenant_id)
 
 
+def _letter(row: Invitation, tenant: str, link: str, language: str) -> Letter:
+    with override(language):
+        role = row.custom_role.name if row.custom_role else gettext(row.role)
+    words = {
+        "tenant": tenant,
+        "inviter": row.invited_by.get_full_name() if row.invited_by else "",
+        "role": role,
+        "message": row.message,
+        "until": moment_words(row.expires_at, language),
+        "link": link,
+    }
+    return Letter(to=row.email, template=TEMPLATE, words=words, language=language)
+
+
 def _send(
     invitation_id: uuid.UUID, principal: Principal, token: str, base_url: str, now: datetime
 ) -> SentInvitation:
@@ -185,15 +201,9 @@ def _send(
     tenant = Tenant.objects.get(id=principal.tenant_id)
     with tenant_scope(principal.tenant_id, read_only=True):
         row = selectors.invitations().get(id=invitation_id)
-    inviter = row.invited_by.get_full_name() if row.invited_by else ""
-    mailed = send_letter(
-        Letter(
-            to=row.email,
-            subject=f"Invitation to {tenant.name}",
-            template="account/email/invitation.txt",
-            words={"tenant": tenant.name, "inviter": inviter, "invitation": row, "link": link},
-        )
-    )
+    # Of who is not here yet nothing is known but who invites them.
+    language = languages_of([row.email], otherwise=get_language() or "")[row.email]
+    mailed = send_letter(_letter(row, tenant.name, link, known_language(language)))
     with tenant_scope(principal.tenant_id):
         Invitation.objects.filter(id=row.id).update(mailed=mailed)
     row.mailed = mailed

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.conf import settings
+from django.utils.formats import number_format
+from django.utils.translation import gettext, override
 
 from kernel.actors import SYSTEM, acting
 from substrate.audit import record_act
@@ -24,7 +26,7 @@ from substrate.units import run_unit
 from tenants.limit_types import Level, Limit, LineKind, field_of
 from tenants.models import ApiKey, Membership, Quota, Tenant
 from tenants.periods import period_name
-from tenants.services.mailing import head_addresses, queue_letter
+from tenants.services.mailing import head_addresses, known_language, languages_of, queue_letter
 from tenants.services.quotas import names_of
 from tenants.services.standings import OK, state_of
 from tenants.services.webhook_sending import emit_event
@@ -160,27 +162,35 @@ def _told(passed: Passed) -> dict[str, object]:
 
 
 def _queue_letters(tenant: Tenant, passed: Passed, name: str, *, heads: bool) -> None:
+    own = set(_owners(passed.limit))
+    addresses = dict.fromkeys([*(head_addresses() if heads else ()), *own])
+    for address, language in languages_of(list(addresses)).items():
+        with override(known_language(language)):
+            words = _words(tenant, passed, name)
+            each = gettext(passed.limit.level.value)
+        if not passed.is_of_each or address in own:
+            each = ""
+        queue_letter(
+            tenant_id=tenant.id,
+            to=address,
+            language=language,
+            template=TEMPLATE,
+            words={**words, "each": each},
+        )
+
+
+def _words(tenant: Tenant, passed: Passed, name: str) -> dict[str, object]:
+    """What a letter says of it, in the language at hand."""
     rule = passed.limit
-    step = "is used up" if passed.state == "reached" else "is close to its end"
-    words = {
+    return {
         "tenant": tenant.name,
-        "whose": f"{rule.level.value} {name}".strip(),
-        "measure": rule.measure.value.replace("_", " "),
+        "whose": f"{gettext(rule.level.value)} {name}".strip(),
+        "measure": gettext(rule.measure.value.replace("_", " ")),
         "used": _shown(rule, passed.used),
         "limit": _shown(rule, rule.hard) if rule.hard is not None else "",
         "period": passed.period,
         "reached": passed.state == "reached",
     }
-    own = set(_owners(rule))
-    for address in dict.fromkeys([*(head_addresses() if heads else ()), *own]):
-        each = rule.level.value if passed.is_of_each and address not in own else ""
-        queue_letter(
-            tenant_id=tenant.id,
-            to=address,
-            subject=f"{tenant.name}: a limit {step}",
-            template=TEMPLATE,
-            words={**words, "each": each},
-        )
 
 
 def _owners(rule: Limit) -> Sequence[str]:
@@ -196,4 +206,6 @@ def _owners(rule: Limit) -> Sequence[str]:
 
 
 def _shown(rule: Limit, amount: int) -> str:
-    return f"{amount / 1_000_000_000:,.2f}" if rule.measure.is_money else f"{amount:,}"
+    if rule.measure.is_money:
+        return number_format(amount / 1_000_000_000, decimal_pos=2, force_grouping=True)
+    return number_format(amount, force_grouping=True)

@@ -287,9 +287,10 @@ def keep_an_owner(membership: Membership) -> None:
         raise Conflict("A tenant keeps at least one active owner.", code="last_owner")
 
 
-def describe_principal(*, principal: Principal) -> PrincipalView:
+def describe_principal(*, principal: Principal, language: str = "") -> PrincipalView:
     """What a principal may know about themselves: a session's user sees all tenants they may work in, a key its own.
 
+    `language` is the one that a session's user is told it in; letters to them are written in it from now on.
     Raises NotFound when the tenant or the user is gone by now.
     """
     tenant = Tenant.objects.filter(id=principal.tenant_id).first()
@@ -298,6 +299,8 @@ def describe_principal(*, principal: Principal) -> PrincipalView:
         raise NotFound
     here = MembershipView(tenant.id, tenant.slug, tenant.name, principal.role)
     by_session = principal.api_key_id is None and user is not None
+    if by_session and language and user and user.language != language:
+        User.objects.filter(id=user.id).update(language=language)
     return PrincipalView(
         user=UserView(user.id, user.email, user.name, user.is_staff and not principal.confined)
         if user

@@ -29,7 +29,7 @@ from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants.models import Tenant, Webhook, WebhookDelivery
 from tenants.ports import WebhookSend
-from tenants.services.mailing import head_addresses, queue_letter
+from tenants.services.mailing import head_addresses, languages_of, queue_letter
 from tenants.webhook_signing import sign
 from tenants.webhook_types import (
     EVENT_NAMES,
@@ -274,11 +274,11 @@ def _stop_by_itself(hook: Webhook, why: Stopped, now: datetime) -> None:
     if not settings.MAIL_CONFIGURED:
         return
     tenant = Tenant.objects.get(id=hook.tenant_id)
-    for address in head_addresses():
+    for address, language in languages_of(head_addresses()).items():
         queue_letter(
             tenant_id=tenant.id,
             to=address,
-            subject=f"{tenant.name}: the webhook {hook.name} is switched off",
+            language=language,
             template=TEMPLATE,
             words={"tenant": tenant.name, "name": hook.name, "why": why.value},
         )

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.utils.translation import get_language
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,7 +22,7 @@ class MeView(AtriumView):
     @extend_schema(operation_id="me", parameters=[TENANT_HEADER], responses=answers({200: MeOutput}))
     def get(self, request: Request) -> Response:
         """The user or key of this request."""
-        found = describe_principal(principal=principal(request))
+        found = describe_principal(principal=principal(request), language=get_language() or "")
         body: dict[str, Any] = {
             "user": found.user,
             "tenant": found.tenant,

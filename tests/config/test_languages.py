@@ -40,7 +40,7 @@ def test_the_compiled_words_are_the_written_ones() -> None:
 
 def test_every_word_of_the_templates_has_its_german() -> None:
     compiled, missing = german(), []
-    for template in sorted((ROOT / "templates").rglob("*.html")):
+    for template in sorted([*(ROOT / "templates").rglob("*.html"), *(ROOT / "templates").rglob("*.txt")]):
         text = template.read_text()
         sentences = [re.sub(r"{{ (\w+) }}", r"%(\1)s", each) for each in _SENTENCE.findall(text)]
         asked = [*_WORD.findall(text), *sentences]
@@ -52,7 +52,9 @@ def test_every_word_of_the_templates_has_its_german() -> None:
 def test_no_page_of_accounts_says_anything_in_english_alone(folder: str) -> None:
     bare = {
         template.name: words
-        for template in sorted((ROOT / "templates" / folder).rglob("*.html"))
+        for template in sorted(
+            [*(ROOT / "templates" / folder).rglob("*.html"), *(ROOT / "templates" / folder).rglob("*.txt")]
+        )
         if (words := re.findall(r"[A-Za-z]{2,}", _NOT_TEXT.sub(" ", template.read_text())))
     }
     assert bare == {}
