@@ -17,6 +17,7 @@ from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 
 from assistants.ports import MOST_QUESTIONS, MOST_SHELVES, MOST_TENANT_SHELVES
 from assistants.types import Shelf
+from kernel.cancelling import hearing
 
 log = structlog.get_logger(__name__)
 
@@ -107,13 +108,15 @@ class RedisSemanticCache:
 
     def __init__(self, *, url: str) -> None:
         """`url` is the cache instance of Redis."""
-        self._redis = redis.asyncio.Redis.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            protocol=2,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
+        self._redis = hearing(
+            redis.asyncio.Redis.from_url(
+                url,
+                max_connections=CONNECTIONS,
+                protocol=2,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+            )
         )
         self._scripts = {
             name: self._redis.register_script(text)

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from assistants.adapters.redis_bells import GROWN_CHANNEL, STOP_CHANNEL, Bells
 from assistants.errors import RunFinished, RunTaken, RunTooLong
 from assistants.types import RunEvent
+from kernel.cancelling import hearing
 from kernel.errors import NotFound, Unavailable
 
 LEASE_MS = 3_500
@@ -98,9 +99,11 @@ class RedisRunLog:
 
     def __init__(self, *, url: str, run_bytes: int = 4 * 1024 * 1024, connections: int = 32) -> None:
         """`url` is the state instance of Redis; at most `run_bytes` of events per run."""
-        self._client = redis.asyncio.Redis.from_pool(
-            redis.asyncio.BlockingConnectionPool.from_url(
-                url, max_connections=connections, timeout=2, socket_timeout=5, socket_connect_timeout=2
+        self._client = hearing(
+            redis.asyncio.Redis.from_pool(
+                redis.asyncio.BlockingConnectionPool.from_url(
+                    url, max_connections=connections, timeout=2, socket_timeout=5, socket_connect_timeout=2
+                )
             )
         )
         self._run_bytes = run_bytes
@@ -110,7 +113,8 @@ class RedisRunLog:
         self._release_script = self._client.register_script(_RELEASE)
         self._stop_script = self._client.register_script(_STOP)
         self._claims: WeakValueDictionary[uuid.UUID, RedisRunClaim] = WeakValueDictionary()
-        self._bells = Bells(redis.asyncio.Redis.from_url(url, socket_connect_timeout=2), self._stop_claim)
+        listening = hearing(redis.asyncio.Redis.from_url(url, socket_connect_timeout=2))
+        self._bells = Bells(listening, self._stop_claim)
 
     async def append(self, run_id: uuid.UUID, body: Mapping[str, Any], *, mark: str = "") -> int:
         """Add an event, unless it has the last mark; returns its `seq`.

@@ -8,6 +8,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from kernel.cancelling import hearing
 from kernel.clock import SYSTEM_CLOCK, Clock
 from kernel.errors import Unavailable
 
@@ -23,13 +24,15 @@ class RedisSightingBoard:
 
     def __init__(self, *, url: str, clock: Clock = SYSTEM_CLOCK) -> None:
         """`url` is the state instance of Redis."""
-        self._redis = redis.asyncio.Redis.from_url(
-            url,
-            max_connections=2,
-            protocol=2,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
+        self._redis = hearing(
+            redis.asyncio.Redis.from_url(
+                url,
+                max_connections=2,
+                protocol=2,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+            )
         )
         self._clock = clock
         self._name = uuid.uuid4().hex.encode()

@@ -11,6 +11,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 
+from kernel.cancelling import hearing
+
 log = structlog.get_logger(__name__)
 
 TIMEOUT_S = 0.25
@@ -26,13 +28,15 @@ class RedisResponseCache:
 
     def __init__(self, *, url: str) -> None:
         """`url` is the cache instance of Redis."""
-        self._redis = redis.asyncio.Redis.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            protocol=2,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
+        self._redis = hearing(
+            redis.asyncio.Redis.from_url(
+                url,
+                max_connections=CONNECTIONS,
+                protocol=2,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+            )
         )
         self._away_until = 0.0
         self._said_until = 0.0

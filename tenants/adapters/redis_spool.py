@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError, ResponseError
 
+from kernel.cancelling import hearing
 from kernel.errors import Unavailable
 from kernel.streams import Supervisor
 from tenants.spooling import SpoolReader, SpoolWriter, decode_entry, encode_entry
@@ -54,13 +55,15 @@ class RedisUsageSpool:
 
     def __init__(self, *, url: str, fallback_directory: str, timeout_s: float = 1.0) -> None:
         """Connects at first use. Each call to Redis takes `timeout_s` at most."""
-        self._redis = redis.asyncio.Redis.from_url(
-            url,
-            protocol=2,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            # A connection that was closed meanwhile is made anew; who has waited for the timeout does not wait again.
-            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
+        self._redis = hearing(
+            redis.asyncio.Redis.from_url(
+                url,
+                protocol=2,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                # A connection that was closed meanwhile is made anew; who has waited for the timeout does not wait again.
+                retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
+            )
         )
         self._consumer = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._files = SpoolWriter(Path(fallback_directory))

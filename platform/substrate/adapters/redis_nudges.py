@@ -6,6 +6,8 @@ import redis
 import redis.asyncio
 import structlog
 
+from kernel.cancelling import hearing
+
 log = structlog.get_logger(__name__)
 
 CHANNEL = "atrium:changes"
@@ -51,7 +53,7 @@ class RedisChangeNudge:
 
     async def _subscribed(self) -> redis.asyncio.client.PubSub:
         if self._subscription is None:
-            client = redis.asyncio.Redis.from_url(self._url, socket_connect_timeout=self._timeout_s)
+            client = hearing(redis.asyncio.Redis.from_url(self._url, socket_connect_timeout=self._timeout_s))
             subscription = client.pubsub()
             await subscription.subscribe(CHANNEL)
             self._subscription = subscription
