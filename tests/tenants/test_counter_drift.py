@@ -55,6 +55,19 @@ async def compared(*says: int, seeded: bool = True) -> int:
     return await compare_counters(pause_s=0)
 
 
+def use_elsewhere() -> None:
+    """A tenant without limits that has used nine tokens."""
+    entry = make_entry(make_tenant().id, prompt_tokens=5, completion_tokens=4, started_at=datetime.now(UTC))
+    with system_scope("tests"):
+        book_usage([entry])
+
+
+async def test_what_another_tenant_used_is_not_counted(house: None) -> None:
+    await run_unit(furnish)
+    await run_unit(use_elsewhere)
+    assert await compared(7) == 0
+
+
 async def test_counters_that_agree_are_written_down_as_such(house: None) -> None:
     await run_unit(furnish)
     assert await compared(7) == 0

@@ -21,8 +21,16 @@ from tenants.access_models import Group, GroupMember, Restriction
 from tenants.access_reads import groups_of_tenants
 from tenants.closing import closed_to
 from tenants.lifecycle_types import DeletionState
+from tenants.limit_types import Level, Measure
 from tenants.models import BreakGlass, Membership, Tenant, TenantDeletion, TenantExport
-from tenants.services import authenticate_key_now, explain_access, find_subjects, get_sharing, set_sharing
+from tenants.services import (
+    authenticate_key_now,
+    explain_access,
+    find_subjects,
+    get_sharing,
+    set_sharing,
+    set_tenant_limits,
+)
 from tenants.services.access import renew_principal
 from tenants.services.break_glass import list_break_glass
 from tenants.services.deleting import ask_deletion, withdraw_deletion
@@ -35,6 +43,8 @@ from tenants.services.exporting import (
     make_archive,
     open_archive,
 )
+from tenants.services.keys import find_key_name
+from tenants.services.limits import load_limits
 from tenants.types import Principal, Role, TenantState
 
 pytestmark = pytest.mark.django_db
@@ -181,6 +191,23 @@ async def test_a_job_writes_to_archives_of_its_own_tenant() -> None:
     await make_archive(job)
     await give_up_export(job, CANARY)
     assert await sync_to_async(now)() == values_of(theirs)
+
+
+def test_limits_are_loaded_of_one_tenant() -> None:
+    mine, other = make_tenant(), make_tenant()
+    set_tenant_limits(tenant_id=other.id, limits={Measure.TOKENS_PER_DAY: 41})
+    assert load_limits(mine.id) is None
+    set_tenant_limits(tenant_id=mine.id, limits={Measure.TOKENS_PER_DAY: 7})
+    found = load_limits(mine.id)
+    assert found is not None
+    assert [each.hard for each in found.of(Level.TENANT, "")] == [7]
+
+
+def test_a_keys_name_is_told_in_its_own_tenant_alone() -> None:
+    mine, other = make_tenant(), make_tenant()
+    principal = authenticate_key_now(make_key(other, name=CANARY).key)
+    assert find_key_name(principal=principal) == CANARY
+    assert find_key_name(principal=replace(principal, tenant_id=mine.id)) == ""
 
 
 def archive_of(mine: Tenant, other: Tenant, *, state: str = "ready") -> tuple[Principal, TenantExport]:

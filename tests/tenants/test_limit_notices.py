@@ -105,6 +105,13 @@ async def test_each_step_is_told_once_in_its_period(counters: KnownCounters) -> 
     assert await LimitWatch(clock=FrozenClock(NOW + timedelta(days=30))).look() == 1
 
 
+async def test_what_one_tenant_was_told_another_is_told_too(counters: KnownCounters) -> None:
+    both = [await run_unit(lambda: furnish(tokens_per_month=100, tokens_per_day=100)) for _ in range(2)]
+    counters.used = 90
+    assert await LimitWatch(clock=FrozenClock(NOW)).look() == 4
+    assert [len(await run_unit(acts, tenant)) for tenant in both] == [2, 2]
+
+
 async def test_two_who_look_at_the_same_moment_tell_once(counters: KnownCounters) -> None:
     tenant = await run_unit(furnish)
     counters.used = 90

@@ -141,7 +141,9 @@ def test_a_crash_between_ledger_and_rollups_leaves_neither(monkeypatch: pytest.M
     assert set(sums().values()) == {expected(entries)}
 
 
-def test_rebuilding_mends_what_drifted() -> None:
+@pytest.mark.parametrize("at_once", [500, 1])
+def test_rebuilding_mends_what_drifted(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenants.services.rebuilding._TENANTS_AT_ONCE", at_once)
     first, second = make_tenant(), make_tenant()
     entries = calls(first, 120) + calls(second, 50, seed=3)
     store_usage(entries)
