@@ -13,14 +13,28 @@ from django.utils import timezone
 from factories.rows import make_row
 from factories.tenants import key_client, make_membership, make_principal, make_tenant, make_user
 
-from kernel.errors import AtriumError, NotFound
+from kernel.errors import AtriumError, NotFound, TenantSuspended
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
-from tenants.models import IdentityProvider, Membership, RetentionRule, ShadowPair, Tenant
-from tenants.services import providers, retention, roles, scim_tokens, service_accounts, sessions, webhooks
+from tenants.limit_types import Measure
+from tenants.models import IdentityProvider, Membership, Quota, RetentionRule, ShadowPair, Tenant
+from tenants.services import (
+    providers,
+    retention,
+    roles,
+    scim_tokens,
+    service_accounts,
+    sessions,
+    set_tenant_limits,
+    webhooks,
+)
+from tenants.services.deleting import ask_deletion
 from tenants.services.retention import RetentionDays
 from tenants.services.shadow_pairs import list_pairs
-from tenants.types import Principal, Role
+from tenants.services.sso import usable_provider
+from tenants.services.standings import own_standings
+from tenants.services.stocks import require_room
+from tenants.types import Principal, Role, TenantState
 
 pytestmark = pytest.mark.django_db
 CANARY = "canary-0d4e-of-another-tenant"
@@ -199,3 +213,34 @@ def test_a_tenant_s_own_domain_may_be_proved_for_two_of_its_providers() -> None:
         made = providers.create_provider(principal=boss, values=values)
         shown = providers.verify_domains(principal=operator, provider_id=made.id, verified=True)
         assert shown.domains_verified
+
+
+def test_a_deletion_that_others_may_undo_opens_no_door_here() -> None:
+    mine, other = make_tenant(), make_tenant()
+    with tenant_scope(mine.id):
+        row = IdentityProvider.objects.create(**OIDC, enabled=True)
+    ask_deletion(principal=owner(other), confirm=other.slug)
+    Tenant.objects.filter(id=mine.id).update(state=TenantState.DELETING)
+    with pytest.raises(TenantSuspended):
+        usable_provider(row.id, mine.id, trial=False)
+
+
+def test_a_limit_is_shown_with_the_row_of_its_own_tenant() -> None:
+    both = [owner(), owner()]
+    for who in both:
+        set_tenant_limits(tenant_id=who.tenant_id, limits={Measure.TOKENS_PER_DAY: 5, Measure.DOCUMENTS: 5})
+    for who in both:
+        shown = own_standings(principal=who)
+        with tenant_scope(who.tenant_id, read_only=True):
+            assert {each.quota_id for each in shown} == set(Quota.objects.values_list("id", flat=True))
+
+
+def test_documents_of_another_tenant_fill_no_shelf_here() -> None:
+    mine, other = owner(), make_tenant()
+    with tenant_scope(other.id):
+        for _ in range(3):
+            make_row(apps.get_model("knowledge", "Document"), other, size=7)
+    set_tenant_limits(tenant_id=mine.tenant_id, limits={Measure.DOCUMENTS: 2})
+    require_room(principal=mine, added={Measure.DOCUMENTS: 2})
+    [shown] = own_standings(principal=mine)
+    assert shown.used == 0

@@ -21,7 +21,7 @@ from substrate.keyring import keyring
 from substrate.models import Job
 from substrate.scoping import tenant_scope
 from substrate.units import close_units, run_unit
-from tenants.models import Tenant, Webhook, WebhookDelivery
+from tenants.models import Tenant, User, Webhook, WebhookDelivery
 from tenants.services import change_tenant, emit_event
 from tenants.services.deleting import ask_deletion
 from tenants.services.webhook_mending import OVERDUE, resume_stranded_webhooks, settle_restored_webhooks
@@ -249,3 +249,26 @@ async def test_a_second_secret_that_cannot_be_read_is_passed_over(
 def _put_second(tenant: Tenant, stored: str) -> None:
     with tenant_scope(tenant.id):
         Webhook.objects.update(second_secret=stored, second_until=NOW + timedelta(hours=2))
+
+
+async def test_that_one_cannot_sign_is_written_to_the_heads_of_its_own_tenant(
+    receiver: Receiver, other_keyring: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "MAIL_CONFIGURED", True)
+    tenant, who, _ = await run_unit(made)
+    await run_unit(lambda: make_principal(make_tenant(), role=Role.OWNER))
+    await run_unit(emit, tenant)
+    lose_keyring()
+    job = await run_unit(lambda: claim_job(owner="test", clock=FrozenClock(NOW)))
+    assert job is not None
+    await send_due(job, clock=FrozenClock(NOW))
+    assert await run_unit(addresses) == [await run_unit(address_of, who)]
+
+
+def addresses() -> list[str]:
+    with system_scope("tests", read_only=True):
+        return [job.payload["to"] for job in Job.objects.filter(kind="tenants.limit_letter")]
+
+
+def address_of(who: Principal) -> str:
+    return User.objects.get(id=who.user_id).email

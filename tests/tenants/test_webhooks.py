@@ -5,7 +5,7 @@ import hmac
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -265,6 +265,7 @@ async def test_the_heads_of_the_tenant_get_a_letter_where_mail_is_on(
 ) -> None:
     monkeypatch.setattr(settings, "MAIL_CONFIGURED", True)
     tenant = await run_unit(lambda: make_tenant(name="Acme"))
+    await run_unit(lambda: make_membership(make_tenant(), make_user("owner@other.test"), role=Role.OWNER))
     await run_unit(lambda: make_membership(tenant, make_user("owner@acme.test"), role=Role.OWNER))
     await run_unit(made_for, tenant)
     await run_unit(emit, tenant)
@@ -276,8 +277,24 @@ async def test_the_heads_of_the_tenant_get_a_letter_where_mail_is_on(
         await run_job(letter)
     told = [each for each in mailoutbox if each.to == ["owner@acme.test"]]
     assert [each.subject for each in told] == ["Acme: the webhook ops is switched off"]
+    assert not [each for each in mailoutbox if each.to == ["owner@other.test"]]
     assert "410 Gone" in told[0].body
     assert (await run_unit(hook, tenant)).stopped == "gone"
+
+
+async def test_a_job_sends_nothing_of_an_endpoint_of_another_tenant(running: Receiver) -> None:
+    tenant, mine = await run_unit(make_tenant), await run_unit(make_tenant)
+    await run_unit(made_for, tenant)
+    await run_unit(emit, tenant)
+    job = await run_unit(lambda: claim_job(owner="test", clock=FrozenClock(NOW)))
+    assert job is not None
+    foreign, before = replace(job, tenant_id=mine.id), await run_unit(hook, tenant)
+    await send_due(foreign, clock=FrozenClock(NOW))
+    await give_up_sending(foreign, "cancelled")
+    assert running.seen == []
+    after = await run_unit(hook, tenant)
+    assert (after.turn, after.run_at) == (before.turn, before.run_at)
+    assert [each.state for each in await run_unit(deliveries, tenant)] == ["waiting"]
 
 
 async def test_one_event_that_its_receiver_never_takes_does_not_stop_the_others(running: Receiver) -> None:
