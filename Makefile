@@ -71,7 +71,7 @@ bench-peers: setup-dev ## beside other gateways, which it installs below ATRIUM_
 	@PYTHONPATH=.:platform:tests $(PY) -m benchmarks.peers $(ARGS)
 
 test-filters: setup-dev ## takes away each filter between tenants, one at a time: does a test notice? (half an hour and more)
-	@PYTHONPATH=tests:platform:. $(PY) tests/mutation/scoped_filters.py $(or $(ARGS),tests/tenants tests/api tests/knowledge tests/assistants tests/console tests/inference tests/substrate)
+	@PYTHONPATH=tests:platform:. $(PY) tests/mutation/scoped_filters.py $(or $(ARGS),tests/tenants tests/api tests/knowledge tests/assistants tests/console tests/inference tests/substrate tests/routing)
 
 fuzz: setup-dev       ## long fuzz runs: figures under var/fuzz
 	@PYTHONPATH=tests:platform:. $(PY) tests/fuzz/run.py

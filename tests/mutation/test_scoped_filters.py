@@ -3,13 +3,21 @@
 import os
 import subprocess
 import sys
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mutation import scoped_filters
+from mutation.marks import widened
 from mutation.scoped_filters import Outcome, conclude
 from mutation.sites import Site, find_sites, mutated_code
 
+from substrate.scoping import tenant_scope
+
 ROOT = Path(__file__).resolve().parents[2]
+SITE = Site("app/services.py", 1, 0, "act", "scope", "tenant_scope(tenant_id)")
 
 
 def names(site: Site) -> set[str]:
@@ -49,11 +57,46 @@ def test_the_changed_code_lacks_the_filter_and_nothing_else() -> None:
 
 
 def test_a_missed_filter_fails_unless_a_reason_was_given() -> None:
-    site = find_sites()[0]
-    assert conclude([Outcome(site, "noticed", "a test")]) == 0
-    assert conclude([Outcome(site, "missed")]) == 1
-    assert conclude([Outcome(site, "missed", reason="behind another wall")]) == 0
+    assert conclude([Outcome(SITE, "noticed", "a test")]) == 0
+    assert conclude([Outcome(SITE, "missed")]) == 1
+    assert conclude([Outcome(SITE, "missed", reason="behind another wall")]) == 0
     assert conclude([]) == 1
+
+
+@dataclass
+class Item:
+    """A test by its name."""
+
+    nodeid: str
+
+
+def tried(monkeypatch: pytest.MonkeyPatch, *said: dict[str, str]) -> Outcome:
+    """What becomes of a site with the tests a and b, when forks say one after the other what is given."""
+    answers = iter(said)
+    monkeypatch.setattr(scoped_filters, "in_a_fork", lambda work, most_s: next(answers))
+    items: Any = [Item("a"), Item("b")]
+    functions: Any = None
+    return scoped_filters._try(functions, SITE, items)
+
+
+def test_what_fails_with_the_filter_too_has_noticed_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = ({"state": "noticed", "test": name, "why": "x"} for name in "ab")
+    alone, both = {"state": "fails by itself: x"}, {"state": "noticed"}
+    assert (tried(monkeypatch, a, both).state, tried(monkeypatch, a, both).test) == ("noticed", "a")
+    found = tried(monkeypatch, a, alone, b, both)
+    assert (found.state, found.test, found.doubted) == ("noticed", "b", ["a: fails by itself: x"])
+    assert tried(monkeypatch, a, alone, {"state": "missed"}).state == "missed"
+    assert tried(monkeypatch, a, alone, b, {}).state == "missed"
+    assert tried(monkeypatch, {}).state == "stuck"
+
+
+@pytest.mark.django_db
+def test_a_scope_that_is_taken_away_shows_all_but_within_another_one() -> None:
+    with widened(read_only=True) as scope:
+        assert scope.tenant_id is None
+    tenant = uuid.uuid4()
+    with tenant_scope(tenant, read_only=True), widened(read_only=True) as scope:
+        assert scope.tenant_id == tenant
 
 
 @pytest.mark.schema
