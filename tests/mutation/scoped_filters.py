@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mutation.forks import in_a_fork
@@ -79,7 +80,7 @@ class Mutants:
         began = time.monotonic()
         functions = LivingFunctions(self._sites)
         functions.mark(self._sites)
-        reached = self._learn(session.items)
+        reached = self._learn(session)
         self.learned_s = time.monotonic() - began
         _write(f"learned from {len(session.items)} tests in {self.learned_s:.0f} s\n")
         items = {item.nodeid: item for item in session.items}
@@ -94,15 +95,18 @@ class Mutants:
             self._note(outcome)
         return True
 
-    def _learn(self, items: list[pytest.Item]) -> dict[tuple[str, int], Reach]:
+    def _learn(self, session: pytest.Session) -> dict[tuple[str, int], Reach]:
         """Which tests come by which site; those that fail by themselves are left out."""
         from mutation.marks import seen
 
+        items = session.items
         reached: dict[tuple[str, int], Reach] = {}
         for number, item in enumerate(items):
             seen.clear()
             began = time.monotonic()
-            fine = not _failure(item, items[(number + 1) % len(items)])
+            # What is kept for the last one's successor would be in the way of the first that runs in a fork.
+            after = items[number + 1] if number + 1 < len(items) else _Until([session])
+            fine = not _failure(item, after)
             for key, alone in list(seen.items()) if fine else ():
                 reach = reached.setdefault(key, Reach())
                 reach.tests[item.nodeid] = time.monotonic() - began
@@ -179,15 +183,27 @@ def _first_failure(functions: LivingFunctions, site: Site, tests: list[pytest.It
 
 def _with_and_without(functions: LivingFunctions, site: Site, item: pytest.Item) -> dict[str, str]:
     """Whether the test passes with the filter and then fails without it, in one process."""
-    why = _failure(item, item)
+    after = _Until(item.listchain()[:-1])
+    why = _failure(item, after)
     if why:
         return {"state": f"fails by itself: {why}"}
     functions.take_away(site)
-    return {"state": "noticed" if _failure(item, item) else "passes alone"}
+    return {"state": "noticed" if _failure(item, after) else "passes alone"}
 
 
-def _failure(item: pytest.Item, after: pytest.Item) -> str:
-    """Why the test fails, in a line; empty when it passes. What the session shares stays for `after`."""
+@dataclass
+class _Until:
+    """In the place of the next test: after this one, everything is torn down but the nodes of the chain."""
+
+    chain: list[Any]
+
+    def listchain(self) -> list[Any]:
+        """As of a test."""
+        return self.chain
+
+
+def _failure(item: pytest.Item, after: Any) -> str:
+    """Why the test fails, in a line; empty when it passes. What it shares with `after` stays for that."""
     from _pytest.runner import runtestprotocol
 
     for report in runtestprotocol(item, log=False, nextitem=after):
