@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from factories.tenants import make_membership, make_principal, make_tenant
+from factories.tenants import make_membership, make_principal, make_tenant, session_client
 
 from assistants import selectors
 from assistants.models import Assistant, Conversation, Message
@@ -18,7 +18,7 @@ from assistants.types import MessageRole, MessageState
 from kernel.errors import NotFound
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
-from tenants.models import Tenant, User
+from tenants.models import Membership, Tenant, User
 from tenants.types import Principal, Role
 
 pytestmark = pytest.mark.django_db
@@ -75,6 +75,16 @@ def test_nothing_of_another_tenant_is_found_by_its_name(person: Person) -> None:
     assert finding.find_assistants(**asked) == ()
     assert finding.find_conversations(**asked) == ()
     assert CANARY not in repr(catalogue.list_assistants(principal=person.here))
+
+
+@pytest.mark.parametrize("path", ["assistants", "conversations", f"conversations?search={CANARY}"])
+def test_nothing_of_another_tenant_is_listed(person: Person, path: str) -> None:
+    with tenant_scope(person.here.tenant_id, read_only=True):
+        client = session_client(Membership.objects.get(id=person.here.membership_id))
+    answer = client.get(f"/api/v1/{path}")
+    assert (answer.status_code, answer.json()["results"]) == (200, [])
+    messages = client.get(f"/api/v1/conversations/{person.conversation.id}/messages")
+    assert (messages.status_code, CANARY in messages.content.decode()) == (404, False)
 
 
 def test_nothing_of_another_tenant_is_opened_or_changed(person: Person) -> None:
