@@ -1,6 +1,7 @@
 """Steps of an ingestion, vectors and stocks of one tenant: by no id do they reach what another one has."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,16 +9,20 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.utils import timezone
 from factories.rows import make_row
-from factories.tenants import make_principal, make_tenant
+from factories.tenants import key_client, make_principal, make_tenant
 from fakes.library import Library
 
+from kernel.errors import NotFound
 from knowledge.adapters.embedded_archive import EmbeddedVectorArchive
 from knowledge.chunking import TextChunk
 from knowledge.models import Chunk, ChunkVector, Document, KnowledgeBase, RemovedDocument
-from knowledge.services import ingestion
+from knowledge.services import bases, document_acts, ingestion
+from knowledge.services.documents import create_text_documents, upsert_documents
 from knowledge.services.existing import existing_knowledge_bases
 from knowledge.services.failures import failed_documents
+from knowledge.services.finding import find_by_name
 from knowledge.services.participation import KnowledgeParticipant
+from knowledge.services.passages import list_passages
 from knowledge.services.purging import ingest_again, purge_base, purge_documents
 from knowledge.services.state import knowledge_state
 from knowledge.services.stocks import KnowledgeStock
@@ -27,7 +32,7 @@ from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.services import principal_for_jobs
-from tenants.types import Role
+from tenants.types import Principal, Role
 
 pytestmark = pytest.mark.django_db
 CANARY = "canary-c3d1-of-another-tenant"
@@ -83,6 +88,70 @@ def mine() -> Tenant:
 @pytest.fixture
 def shelf() -> Shelf:
     return furnish()
+
+
+ACTS: dict[str, Callable[[Principal, Shelf], object]] = {
+    "change a base": lambda who, on: bases.update_knowledge_base(
+        principal=who, knowledge_base_id=on.base.id, name="mine"
+    ),
+    "delete a base": lambda who, on: bases.delete_knowledge_base(principal=who, knowledge_base_id=on.base.id),
+    "describe a document": lambda who, on: document_acts.describe_document(
+        principal=who, document_id=on.document.id, url="https://mine.test/"
+    ),
+    "retry a document": lambda who, on: document_acts.retry_document(
+        principal=who, document_id=on.document.id
+    ),
+    "retry documents": lambda who, on: document_acts.retry_documents(
+        principal=who, knowledge_base_id=on.base.id
+    ),
+    "delete a document": lambda who, on: document_acts.delete_document(
+        principal=who, document_id=on.document.id
+    ),
+    "delete documents": lambda who, on: document_acts.delete_documents(
+        principal=who, knowledge_base_id=on.base.id, document_ids=[on.document.id]
+    ),
+    "restore a document": lambda who, on: document_acts.restore_document(
+        principal=who, document_id=on.removed.id
+    ),
+    "read passages": lambda who, on: list_passages(principal=who, document_id=on.document.id),
+    "read a file": lambda who, on: document_acts.read_file(principal=who, document_id=on.document.id),
+    "hand in documents": lambda who, on: upsert_documents(who, on.base.id, []),
+    "hand in a text": lambda who, on: create_text_documents(
+        principal=who, knowledge_base_id=on.base.id, documents=[]
+    ),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_base_and_a_document_of_another_tenant_are_not_there(mine: Tenant, shelf: Shelf, act: str) -> None:
+    before = shelf.rows()
+    with pytest.raises(NotFound):
+        ACTS[act](make_principal(mine, role=Role.OWNER), shelf)
+    assert shelf.rows() == before
+
+
+def test_a_deleted_base_of_another_tenant_is_not_restored(mine: Tenant) -> None:
+    shelf = furnish(deleted_at=timezone.now())
+    before, owner = shelf.rows(), make_principal(mine, role=Role.OWNER)
+    with pytest.raises(NotFound):
+        bases.restore_knowledge_base(principal=owner, knowledge_base_id=shelf.base.id)
+    assert shelf.rows() == before
+
+
+def test_names_of_another_tenant_are_not_told(mine: Tenant, shelf: Shelf) -> None:
+    owner = make_principal(mine, role=Role.OWNER)
+    assert bases.name_bases(principal=owner, ids=[shelf.base.id]) == {}
+    assert document_acts.name_documents(principal=owner, document_ids=[shelf.document.id]) == {}
+    assert CANARY not in repr(find_by_name(principal=owner, text="canary", limit=9))
+    assert bases.ensure_knowledge_base(principal=owner, name=CANARY).id != shelf.base.id
+
+
+@pytest.mark.parametrize("path", ["", "/{base}/documents", "/{base}/removed-documents"])
+def test_lists_hold_nothing_of_another_tenant(mine: Tenant, shelf: Shelf, path: str) -> None:
+    client = key_client(mine, role=Role.OWNER)
+    answer = client.get(f"/api/v1/knowledge-bases{path.format(base=shelf.base.id)}")
+    assert CANARY not in answer.content.decode()
+    assert answer.status_code == (404 if path else 200)
 
 
 def test_no_step_of_an_ingestion_touches_a_document_of_another_tenant(mine: Tenant, shelf: Shelf) -> None:
