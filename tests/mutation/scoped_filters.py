@@ -27,9 +27,8 @@ from mutation.forks import in_a_fork
 from mutation.sites import ROOT, LivingFunctions, Site, find_sites
 
 KEPT = Path(__file__).with_name("kept.toml")
-# Of one site: tests, seconds that they took when they ran with it, seconds for each of its forks and of its tests.
+# Of one site: tests, seconds for each of its forks and of its tests.
 MOST_TESTS = 400
-MOST_LEARNED_S = 90.0
 MOST_S = 300.0
 TEST_S = 60
 MOST_DOUBTS = 6
@@ -68,11 +67,16 @@ class Reach:
 class Mutants:
     """Takes the place of pytest's loop: learns, then forks."""
 
-    def __init__(self, sites: list[Site], kept: dict[str, str], out: Path | None) -> None:
-        """`kept`: reasons by a site's name. `out`: a file for the outcomes, written as they come."""
+    def __init__(
+        self, sites: list[Site], kept: dict[str, str], *, most_s: float = 90.0, out: Path | None = None
+    ) -> None:
+        """`kept`: reasons by a site's name. `out`: a file for the outcomes, written as they come.
+
+        Of a site those tests are run that took `most_s` seconds together.
+        """
         self.outcomes: list[Outcome] = []
         self.learned_s = 0.0
-        self._sites, self._kept, self._out = sites, kept, out
+        self._sites, self._kept, self._most_s, self._out = sites, kept, most_s, out
         self._noticed: dict[str, set[str]] = {}
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -123,7 +127,7 @@ class Mutants:
         )
         for number, (test, seconds) in enumerate(order):
             total += seconds
-            if number and (number == MOST_TESTS or total > MOST_LEARNED_S):
+            if number and (number == MOST_TESTS or total > self._most_s):
                 return
             yield test
 
@@ -243,6 +247,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], help="sites whose path begins so")
     parser.add_argument("--kind", choices=("filter", "scope"))
     parser.add_argument("--out", type=Path, help="a file for the outcomes as JSON, written as they come")
+    parser.add_argument(
+        "--seconds", type=float, default=90.0, help="tests of one site, as long as they ran with it"
+    )
     parser.add_argument("--again", type=Path, help="such a file: those that it says nobody noticed")
     return parser.parse_args()
 

@@ -14,7 +14,7 @@ from factories.tenants import make_tenant
 
 from kernel.errors import Conflict, NotFound
 from substrate.audit import acts_of_tenant, record_act
-from substrate.audit_keeping import delete_acts_of, forget_old_acts, let_go_chain
+from substrate.audit_keeping import delete_acts_of, forget_old_acts, let_go_chain, link_loose_acts
 from substrate.audit_verifying import verify_tenant_acts
 from substrate.changes import newest_changes, record_change
 from substrate.crossing import system_scope
@@ -23,7 +23,7 @@ from substrate.job_board import cancel_job, find_job, retry_job
 from substrate.job_figures import failed_jobs
 from substrate.job_progress import JobProgress
 from substrate.jobs import ClaimedJob, claim_job, drop_jobs, enqueue_job, fail_job, finish_job, renew_lease
-from substrate.models import IdempotencyRecord, Job, TenantChain
+from substrate.models import IdempotencyRecord, Job, TenantAct, TenantChain
 from substrate.scoping import tenant_scope
 from tenants.models import Tenant
 
@@ -178,3 +178,16 @@ def test_acts_that_the_platform_writes_go_to_the_chain_of_their_own_tenant(
     for tenant, rows in ((mine, 1), (other, 2)):
         found = verify_tenant_acts(tenant_id=tenant.id)
         assert (found.whole, found.rows) == (True, rows)
+
+
+def test_acts_of_an_older_version_are_linked_each_to_its_own_tenant(mine: Tenant, other: Tenant) -> None:
+    for tenant in (mine, other):
+        act(tenant, "linked")
+        with tenant_scope(tenant.id):
+            for number in range(2):
+                loose = {"act": "made", "kind": "thing", "object_id": str(number)}
+                TenantAct.objects.create(**loose, actor_kind="user", actor="a")
+    assert link_loose_acts() == 4
+    for tenant in (mine, other):
+        found = verify_tenant_acts(tenant_id=tenant.id)
+        assert (found.whole, found.last) == (True, 3)
