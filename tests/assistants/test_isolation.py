@@ -77,7 +77,7 @@ def test_nothing_of_another_tenant_is_found_by_its_name(person: Person) -> None:
     assert CANARY not in repr(catalogue.list_assistants(principal=person.here))
 
 
-@pytest.mark.parametrize("path", ["assistants", "conversations", f"conversations?search={CANARY}"])
+@pytest.mark.parametrize("path", ["assistants", "conversations", f"conversations?q={CANARY}"])
 def test_nothing_of_another_tenant_is_listed(person: Person, path: str) -> None:
     with tenant_scope(person.here.tenant_id, read_only=True):
         client = session_client(Membership.objects.get(id=person.here.membership_id))

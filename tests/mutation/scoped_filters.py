@@ -226,9 +226,8 @@ def main() -> int:
     """Try them; the exit code is 1 when a filter is missed without a reason."""
     options = _options()
     kept = tomllib.loads(KEPT.read_text()) if KEPT.exists() else {}
-    mutants = Mutants(
-        _chosen_sites(options), {name: str(reason) for name, reason in kept.items()}, options.out
-    )
+    reasons = {name: str(reason) for name, reason in kept.items()}
+    mutants = Mutants(_chosen_sites(options), reasons, most_s=options.seconds, out=options.out)
     plain = ["-q", "-n", "0", "-p", "no:cacheprovider", "-o", f"timeout={TEST_S}", "-m", _MARKS]
     pytest.main([*plain, *options.tests], plugins=[mutants])
     return conclude(mutants.outcomes)
