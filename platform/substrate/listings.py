@@ -168,8 +168,8 @@ class Listing:
             "next": link_to(request, page.next),
             "previous": link_to(request, page.previous),
         }
-        if request.query_params.get("total") == "true":
-            body["total"] = rows.order_by()[:MOST_COUNTED].count()
+        if wants_total(request):
+            body["total"] = count_of_several([rows])
         return Response(body)
 
     def sort_of(self, request: Request) -> str:
@@ -259,6 +259,16 @@ def page_size(request: Request) -> int:
         if text.isascii() and text.isdigit() and int(text[:9]) > 0
         else PAGE_SIZE
     )
+
+
+def wants_total(request: Request) -> bool:
+    """Whether the rows shall be counted too."""
+    return request.query_params.get("total") == "true"
+
+
+def count_of_several(sources: Sequence[QuerySet[Any]]) -> int:
+    """How many rows there are in all of them; what is more than `MOST_COUNTED` is told as that."""
+    return min(MOST_COUNTED, sum(rows.order_by()[:MOST_COUNTED].count() for rows in sources))
 
 
 def cut_of_several(sources: Sequence[QuerySet[Any]], *, sort: str, cursor: str | None, size: int) -> Slice:

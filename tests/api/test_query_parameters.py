@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -10,6 +11,10 @@ from fakes.published import published_schema
 
 from tenants.types import Role
 
+CONSOLE = Path(__file__).resolve().parents[2] / "web/src/console"
+# A table of the console that names the list it shows.
+_TABLE = re.compile(r"<(?:DataTable|ListPage)\b[^>]*?\bpath=(?:[^>]|=>)*?>", re.DOTALL)
+_PATH = re.compile(r"\bpath=[{`\"]+(/[^`\"]*)[`\"]")
 ANY_ID = "01a20bda-92ef-7578-b7dd-19b7295d71a2"
 ANY_BACKUP = "atrium-20200101-000000-aaaa"
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -94,6 +99,26 @@ def test_a_misspelt_filter_is_named_with_the_known_ones(address: str) -> None:
     assert "format" in answer.json()["detail"]
     german = client.get(address, headers={"accept-language": "de"}).json()["detail"]
     assert german.startswith(f"Hier gibt es keinen Abfrageparameter `{name}`. Bekannt sind: ")
+
+
+def test_each_table_of_the_console_asks_for_what_its_list_declares() -> None:
+    """Each asks for a page and the count; the fields that it sorts, searches and filters by are its page's to test."""
+    lists = {
+        re.sub(r"{\w+}", "{}", path).rstrip("/"): {each["name"] for each in methods["get"]["parameters"]}
+        for path, methods in published_schema()["paths"].items()
+        if "get" in methods and "parameters" in methods["get"]
+    }
+    wrong, asked = [], 0
+    for file in sorted(CONSOLE.rglob("*.svelte")):
+        for tag in _TABLE.findall(file.read_text()):
+            path = re.sub(r"\$?{[^}]*}", "{}", _PATH.search(tag)[1])  # type: ignore[index]
+            sent = {"limit", "cursor", "total"} | ({"scope"} if re.search(r"\bscoped\b", tag) else set())
+            sent |= {"format"} if re.search(r"\bcsv\b", tag) else set()
+            asked += 1
+            if missing := sent - lists[f"/api/v1{path}"]:
+                wrong.append(f"{file.name}: {path} takes no {missing}")
+    assert wrong == []
+    assert asked >= 15
 
 
 @pytest.mark.django_db

@@ -170,3 +170,14 @@ def test_the_walk_over_the_chain_names_the_first_bad_act(operator: Client) -> No
     found = get(client, "/audit-events/verification")
     assert (found["whole"], found["chains"][0]["bad"]["seq"]) == (False, 3)
     assert get(operator, "/audit-events/verification?scope=platform")["whole"]
+
+
+def test_the_events_are_counted_when_that_is_asked_for() -> None:
+    tenant = make_tenant()
+    client = key_client(tenant, role=Role.OWNER)
+    plain = client.get("/api/v1/audit-events?limit=1").json()
+    counted = client.get("/api/v1/audit-events?limit=1&total=true").json()
+    assert "total" not in plain
+    assert len(counted["results"]) == 1
+    everything = client.get("/api/v1/audit-events?limit=200").json()
+    assert counted["total"] == len(everything["results"]) >= 1

@@ -26,6 +26,7 @@ from substrate.listings import (
     CSV_BATCH,
     MOST_CSV_ROWS,
     Listing,
+    count_of_several,
     cut_of_several,
     link_to,
     moment_filter,
@@ -33,6 +34,7 @@ from substrate.listings import (
     safe_cell,
     text_filter,
     uuid_filter,
+    wants_total,
 )
 from substrate.openapi import CSV_FILE, answers, page_of
 from substrate.rest import AtriumView
@@ -139,7 +141,7 @@ class AuditEventsView(AtriumView):
     @extend_schema(
         operation_id="audit_events_list",
         parameters=[
-            *[each for each in LISTING.parameters() if each.name not in ("format", "total")],
+            *[each for each in LISTING.parameters() if each.name != "format"],
             OpenApiParameter(
                 "format",
                 OpenApiTypes.STR,
@@ -172,11 +174,13 @@ class AuditEventsView(AtriumView):
             page = cut_of_several(
                 narrowed, sort=sort, cursor=request.query_params.get("cursor"), size=page_size(request)
             )
-            body = {
+            body: dict[str, Any] = {
                 "results": _shown(who, page.rows),
                 "next": link_to(request, page.next),
                 "previous": link_to(request, page.previous),
             }
+            if wants_total(request):
+                body["total"] = count_of_several(narrowed)
         return Response(body)
 
 
