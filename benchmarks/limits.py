@@ -1,8 +1,9 @@
-"""What tenants, keys and limits cost: `python benchmarks/limits.py [cost] [redis] [served] [scale]`, a part of `make bench`.
+"""What tenants, keys and limits cost: `python benchmarks/limits.py [cost] [redis] [served] [full] [scale]`, a part of `make bench`.
 
 cost   authenticate, check, reserve and settle in process; requests a second with every limit on over none
 redis  the same with the counters in a Redis of its own
 served requests a second of a whole server over sockets, with every limit on over none, in process
+full   the same of a gateway of the full profile, over PostgreSQL and Redis (after `make services`): with four and with all
 scale  10,000 tenants, 100,000 users and 1,000,000 keys beside ten tenants: requests a second, also while 50 edits a
        second are made; memory, start, and the lists of administrators
 
@@ -22,7 +23,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "var" / "bench"
-PARTS = ("cost", "redis", "served", "scale")
+SERVICES = ROOT / "var" / "services" / "environment"
+PARTS = ("cost", "redis", "served", "full", "scale")
 
 
 def main() -> int:
@@ -36,6 +38,9 @@ def main() -> int:
     found: dict[str, Any] = json.loads(target.read_text()) if target.exists() else {}
     failed = False
     for part in options.parts or PARTS:
+        if part == "full" and not options.parts and not SERVICES.exists():
+            sys.stdout.write("left out: full, which needs `make services`\n")
+            continue
         done = subprocess.run(
             [
                 sys.executable,
@@ -74,6 +79,15 @@ GOALS = (
         True,
         "",
     ),
+    (
+        "full",
+        "share",
+        "requests a second of a gateway over PostgreSQL and Redis, all 20 limits on ÷ none",
+        0.75,
+        True,
+        "",
+    ),
+    ("full", "share_four", "the same with four limits", 0.75, True, ""),
     ("redis", "share", "requests a second, all limits on ÷ none, over Redis", 0.75, True, ""),
     ("redis", "p50_ms", "authenticate + check + reserve over Redis, p50", 0.6, False, " ms"),
     ("scale", "share", "requests a second, 10,000 tenants and 1,000,000 keys ÷ ten tenants", 0.95, True, ""),

@@ -22,15 +22,10 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks"), str(ROOT), str(RO
 import one_request  # noqa: E402 - the paths come first; it sets Django up
 import uvicorn  # noqa: E402
 import uvloop  # noqa: E402
+from limits_keys import LEVELS, MEASURES, MUCH, make_limited_key  # noqa: E402
 from limits_seed import Seeded, seed_scale  # noqa: E402
-from load_runs import (  # noqa: E402
-    build_programs,
-    chat_body,
-    processor_seconds,
-    resident_bytes,
-    run_load,
-    running_upstream,
-)
+from limits_served import served, served_full  # noqa: E402
+from load_runs import resident_bytes  # noqa: E402
 from one_request import HOME, ROUND, Clients, Engine, prepare, request_bytes  # noqa: E402
 
 from config.lifespan import Lifespan  # noqa: E402
@@ -41,38 +36,24 @@ from kernel.ids import uuid7  # noqa: E402
 from routing.services.choosing import choose  # noqa: E402
 from routing.types import ModelCall  # noqa: E402
 from substrate.scoping import tenant_scope  # noqa: E402
-from tenants.limit_types import Level, Measure  # noqa: E402
-from tenants.models import Membership, Quota, Tenant, User  # noqa: E402
+from tenants.limit_types import Measure  # noqa: E402
+from tenants.models import Membership, Tenant, User  # noqa: E402
 from tenants.services import (  # noqa: E402
     authenticate_key,
     change_tenant,
-    create_tenant,
-    create_user,
     issue_api_key,
     set_tenant_limits,
 )
 
-MUCH = 5_000_000_000
 STEPS = 3_000
 WARM = 300
 EDITS_PER_S = 50
-# Of one load, and how many of each kind take turns.
-SERVED_S = 3.0
-SERVED_TURNS = 6
 # How long each of those that take turns is asked at a time.
 TURN_S = 1.5
 SIZES = {
     "small": {"tenants": 10, "users": 100, "keys": 1_000},
     "large": {"tenants": 10_000, "users": 100_000, "keys": 1_000_000},
 }
-LEVELS = (Level.TENANT, Level.USER, Level.KEY, Level.MODEL)
-MEASURES = (
-    Measure.REQUESTS_PER_MINUTE,
-    Measure.TOKENS_PER_MINUTE,
-    Measure.CONCURRENCY,
-    Measure.TOKENS_PER_DAY,
-    Measure.MONEY_PER_MONTH,
-)
 
 
 class ManyCallers(Clients):
@@ -90,17 +71,10 @@ class ManyCallers(Clients):
 
 
 def limited_key() -> str:
-    """The key of a user in a tenant with every limit there is, none of which is ever reached."""
+    """The key of a caller of this home who has every limit."""
     noted = HOME / "limited-key"
     if not noted.exists():
-        tenant = create_tenant(slug="limited", name="Limited")
-        create_user(email="limited@bench.test", tenant_slug="limited", role="member")
-        user = User.objects.get(email="limited@bench.test")
-        with tenant_scope(tenant.id):
-            for level in LEVELS:
-                for measure in MEASURES:
-                    Quota.objects.create(level=level, subject="", measure=measure, hard=MUCH, soft=MUCH - 1)
-        noted.write_text(issue_api_key(tenant_id=tenant.id, name="limited", user_id=user.id).key)
+        noted.write_text(make_limited_key())
     return noted.read_text()
 
 
@@ -431,49 +405,6 @@ def lists() -> dict[str, float]:
     return found
 
 
-def served() -> dict[str, Any]:
-    """Requests a second of a whole server over sockets, without limits and with all, in loads that take turns."""
-    live_server = import_object("fakes.live_server.LiveServer")
-    programs = build_programs(HOME / "bin")
-    if programs is None:
-        raise RuntimeError("no Go on this machine, which the load generator needs")
-    free, limited = prepare(), limited_key()
-    server, rates, processor = (
-        live_server(home=HOME),
-        {free: [0.0], limited: [0.0]},
-        {free: 0.0, limited: 0.0},
-    )
-    sent = dict.fromkeys(rates, 0)
-    server.start("--no-demo")
-    try:
-        with running_upstream(programs, import_object("fakes.live_server.free_port")()) as upstream:
-            server.manage(
-                *("register_engine", "--pool", "served", "--model", "served", "--url", upstream),
-                *("--max-concurrency", "1000", "--input-price", "1", "--output-price", "2"),
-            )
-            server.wait_for_model(limited, "served")
-            body = {**chat_body(stream=False), "model": "served"}
-            for turn in range(2 * SERVED_TURNS):
-                key = (free, limited)[turn % 2]
-                before = processor_seconds(server.process.pid)
-                load = run_load(
-                    programs, f"{server.url}/v1", connections=16, seconds=SERVED_S, body=body, key=key
-                )
-                if load["errors"]:
-                    raise RuntimeError(f"requests failed: {load}")
-                rates[key].append(load["requests_per_s"])
-                processor[key] += processor_seconds(server.process.pid) - before
-                sent[key] += load["sent"]
-    finally:
-        server.stop()
-    fastest = {key: statistics.median(each[1:]) for key, each in rates.items()}
-    return {
-        "share": round(fastest[limited] / fastest[free], 3),
-        "requests_per_s": [round(fastest[free]), round(fastest[limited])],
-        "cpu_us": [round(processor[key] * 1e6 / sent[key], 1) for key in (free, limited)],
-    }
-
-
 class _Prepared:
     """Keys of an installation, made before any loop runs."""
 
@@ -487,7 +418,8 @@ def main() -> None:
     """Measure one part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "part", choices=("cost", "redis", "served", "scale", "small", "large", "edits", "start", "lists")
+        "part",
+        choices=("cost", "redis", "served", "full", "scale", "small", "large", "edits", "start", "lists"),
     )
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
@@ -507,7 +439,8 @@ def main() -> None:
         parts: dict[str, Callable[[], dict[str, Any]]] = {
             "cost": lambda: uvloop.run(cost(options.rounds)),
             "redis": lambda: uvloop.run(over_redis(options.rounds)),
-            "served": served,
+            "served": lambda: served(limited_key()),
+            "full": served_full,
             "scale": lambda: scale(options.rounds),
             "start": lambda: uvloop.run(start()),
             "lists": lists,

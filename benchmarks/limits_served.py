@@ -1,0 +1,138 @@
+"""Whole servers over sockets: requests a second without limits and with them, in loads that take turns."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from load_runs import build_programs, chat_body, processor_seconds, run_load, running_upstream
+from one_request import HOME, ROOT, prepare
+
+from kernel.backends import import_object
+
+SERVICES = ROOT / "var" / "services" / "environment"
+# Of one load, and how many of each kind take turns.
+SERVED_S = 3.0
+SERVED_TURNS = 6
+CONNECTIONS = 16
+ENGINE = ("--max-concurrency", "1000", "--input-price", "1", "--output-price", "2")
+FOUR = (
+    *("--requests-per-minute", "5000000000", "--tokens-per-minute", "5000000000"),
+    *("--max-concurrency", "5000000000", "--monthly-budget", "5000000"),
+)
+
+
+def served(limited: str) -> dict[str, Any]:
+    """A server of the embedded profile; `limited` is a key of its home that has every limit."""
+    keys = {"free": prepare(), "limited": limited}
+    server = import_object("fakes.live_server.LiveServer")(home=HOME)
+    programs = _programs()
+    server.start("--no-demo")
+    try:
+        with running_upstream(programs, import_object("fakes.live_server.free_port")()) as upstream:
+            server.manage(
+                "register_engine", "--pool", "served", "--model", "served", "--url", upstream, *ENGINE
+            )
+            found = _in_turn(programs, server.url, server.process.pid, keys)
+    finally:
+        server.stop()
+    return {"share": found["limited"]["share"], **found}
+
+
+def served_full() -> dict[str, Any]:
+    """A gateway of the full profile: PostgreSQL of `make services`, a Redis of its own, a control plane beside it."""
+    _read_services()
+    folder, programs = HOME / "cell", _programs()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with (
+        import_object("fakes.cell.running_cell")(folder, gateways=1) as cell,
+        running_upstream(programs, import_object("fakes.live_server.free_port")()) as upstream,
+    ):
+        cell.manage("register_engine", "--pool", "served", "--model", "served", "--url", upstream, *ENGINE)
+        made = subprocess.run(
+            [sys.executable, str(ROOT / "benchmarks" / "limits_keys.py")],
+            env=cell.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        keys = {
+            "free": cell.new_tenant(),
+            "four": cell.new_tenant(*FOUR),
+            "limited": made.stdout.split()[-1],
+        }
+        gateway = cell.gateways[0]
+        found = _in_turn(programs, gateway.url, gateway.process.pid, keys)
+    return {"share": found["limited"]["share"], "share_four": found["four"]["share"], **found}
+
+
+def _in_turn(programs: Any, url: str, pid: int, keys: Mapping[str, str]) -> dict[str, Any]:
+    """Of each key: requests a second, processor time of the server, and both against those of the key `free`."""
+    body = {**chat_body(stream=False), "model": "served"}
+    rates: dict[str, list[float]] = {name: [] for name in keys}
+    processor, sent = dict.fromkeys(keys, 0.0), dict.fromkeys(keys, 0)
+    for key in keys.values():
+        _wait_for_model(url, key)
+    for turn in range(SERVED_TURNS + 1):
+        for name, key in keys.items():
+            before = processor_seconds(pid)
+            load = run_load(
+                programs, f"{url}/v1", connections=CONNECTIONS, seconds=SERVED_S, body=body, key=key
+            )
+            if load["errors"]:
+                raise RuntimeError(f"requests failed: {load}")
+            # The first turn warms.
+            if turn:
+                rates[name].append(load["requests_per_s"])
+                processor[name] += processor_seconds(pid) - before
+                sent[name] += load["sent"]
+    middle = {name: statistics.median(each) for name, each in rates.items()}
+    spent = {name: processor[name] * 1e6 / sent[name] for name in keys}
+    return {
+        name: {
+            "share": round(middle[name] / middle["free"], 3),
+            "share_processor": round(spent["free"] / spent[name], 3),
+            "requests_per_s": round(middle[name]),
+            "cpu_us": round(spent[name], 1),
+        }
+        for name in keys
+    }
+
+
+def _programs() -> Any:
+    programs = build_programs(HOME / "bin")
+    if programs is None:
+        raise RuntimeError("no Go on this machine, which the load generator needs")
+    return programs
+
+
+def _read_services() -> None:
+    """What `make services` wrote down."""
+    if not SERVICES.exists():
+        raise RuntimeError("no services: run `make services` first")
+    for line in SERVICES.read_text().splitlines():
+        name, sign, value = line.partition("=")
+        if sign and not line.startswith("#"):
+            os.environ[name] = value.strip("'\"")
+
+
+def _wait_for_model(url: str, key: str) -> None:
+    """Until the server lists the model, and answers by it: who was there before may be gone."""
+    request = urllib.request.Request(f"{url}/v1/models", headers={"authorization": f"Bearer {key}"})
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                if b'"served"' in answer.read():
+                    return
+        except urllib.error.URLError:
+            pass
+        time.sleep(0.2)
+    raise RuntimeError("the model was not listed within half a minute")
