@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ FIELD = b"e"
 CLAIM_AFTER_MS = 30_000
 # A drainer's name is forgotten when it held nothing and was silent for this long.
 FORGET_CONSUMER_MS = 3_600_000
+# Tells one life of the stream from the next: a Redis that was emptied has another one.
+MARK = "atrium:usage:mark"
+# What was given to Redis so lately is kept, for it may come back without it: seconds, and entries.
+RECENT_S = 10.0
+MOST_RECENT = 20_000
 RESEND_BATCH = 500
 RESEND_EVERY_S = 1.0
 # Entries read at once by who only looks.
@@ -50,7 +56,8 @@ class RedisUsageSpool:
     """One stream for the installation, read by a consumer group and trimmed as it is confirmed.
 
     All appends of one tick of the loop go in one pipeline. When Redis does not take them they go into files of the
-    machine, and from there into the stream once it is back: a repeated entry counts once in the ledger.
+    machine, and from there into the stream once it is back: a repeated entry counts once in the ledger. To a Redis that
+    was emptied, or started anew, what it was given in the last seconds is given again.
     """
 
     def __init__(self, *, url: str, fallback_directory: str, timeout_s: float = 1.0) -> None:
@@ -77,6 +84,9 @@ class RedisUsageSpool:
         self._away = False
         self._held: StreamBatch | None = None
         self._group_made = False
+        self._recent: deque[tuple[float, bytes]] = deque(maxlen=MOST_RECENT)
+        self._known = ""
+        self._watching: asyncio.Task[None] | None = None
 
     async def append(self, entry: SpoolEntry) -> None:
         """In Redis, or in a file, before returning. Raises Unavailable when neither takes it."""
@@ -164,8 +174,12 @@ class RedisUsageSpool:
 
     async def _send(self, waiting: Sequence[tuple[bytes, asyncio.Future[None]]]) -> None:
         if not self._away and await self._to_redis([line for line, _ in waiting]):
-            for _, future in waiting:
+            now = asyncio.get_running_loop().time()
+            for line, future in waiting:
+                self._recent.append((now, line))
                 _resolve(future, None)
+            if self._watching is None or self._watching.done():
+                self._watching = self._tasks.start("usage_watch", self._watch_redis())
         else:
             self._checked_leftovers = False
             for line, future in waiting:
@@ -197,6 +211,42 @@ class RedisUsageSpool:
         with suppress(RedisError, OSError):
             await self._redis.ping()
             self._away = False
+
+    async def _watch_redis(self) -> None:
+        """While something was given to Redis of late: give it again when Redis is not the one that took it."""
+        while self._recent:
+            await asyncio.sleep(RESEND_EVERY_S)
+            try:
+                found = await self._identity()
+            except (RedisError, OSError):
+                # Nothing is forgotten before it is known that Redis still has it.
+                continue
+            if self._known and found != self._known:
+                log.warning("usage_stream_lost", entries=len(self._recent))
+                await self._give_again([line for _, line in self._recent])
+            self._known = found
+            oldest = asyncio.get_running_loop().time() - RECENT_S
+            while self._recent and self._recent[0][0] < oldest:
+                self._recent.popleft()
+
+    async def _identity(self) -> str:
+        """What stands for this life of the stream: of the server, and of what is in it."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(MARK, secrets.token_hex(8), nx=True)
+            pipe.get(MARK)
+            pipe.info("server")
+            _, mark, server = await pipe.execute()
+        return f"{mark.decode() if mark else ''} {server['run_id']}"
+
+    async def _give_again(self, lines: Sequence[bytes]) -> None:
+        for at in range(0, len(lines), RESEND_BATCH):
+            batch = lines[at : at + RESEND_BATCH]
+            if not await self._to_redis(batch):
+                self._checked_leftovers = False
+                for line in batch:
+                    self._to_file(line)
+        if not self._checked_leftovers:
+            self._start_resending()
 
     def _start_resending(self) -> None:
         if self._resending is None or self._resending.done():

@@ -19,6 +19,7 @@ REDIS = {
     "atrium:alike:{": "the tenant is the hash tag; shelves within it are hashes made with its id",
     "atrium:answers": "the tenant stands in the key, and the rest is a hash made with its id",
     "atrium:usage": "each entry names its tenant, and is booked in that tenant's scope",
+    "atrium:usage:mark": "of the whole stream: random, and nobody's",
     "atrium:run:{": "a random id; who follows or stops a Run is asked for its owner in the database first",
     "atrium:run-stops": "ids of Runs",
     "atrium:run-grown:": "ids of Runs",

@@ -11,6 +11,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -138,6 +139,45 @@ async def test_a_redis_that_hangs_holds_up_one_call_and_not_each(server: OwnRedi
     server.go_on()
     found = await take_all(spool, 40)
     assert set(found) == {str(each.record_id) for each in entries}
+    await spool.close()
+
+
+@pytest.mark.parametrize("loss", ["emptied", "killed", "killed for long"])
+async def test_a_redis_that_comes_back_without_them_is_given_the_last_entries_again(
+    server: OwnRedis, tmp_path: Path, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_spool, "RECENT_S", 2.0)
+    spool = RedisUsageSpool(url=server.url, fallback_directory=str(tmp_path / "spool"))
+    entries = [make_entry() for _ in range(600)]
+    await asyncio.gather(*(spool.append(entry) for entry in entries[:10]))
+    await asyncio.sleep(redis_spool.RESEND_EVERY_S + 0.3)
+    await asyncio.gather(*(spool.append(entry) for entry in entries[10:]))
+    if loss == "emptied":
+        admin = redis.asyncio.Redis.from_url(server.url)
+        await admin.flushall()
+        await admin.aclose()
+    else:
+        server.kill()
+        await asyncio.sleep(4 if loss == "killed for long" else 0)
+        await server.start()
+    found: list[str] = []
+    for _ in range(20):
+        found += await take_all(spool, 600)
+        if len(set(found)) >= 600:
+            break
+    assert set(found) == {str(each.record_id) for each in entries}
+    await spool.close()
+
+
+async def test_what_redis_has_is_not_kept_here(server: OwnRedis, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(redis_spool, "RECENT_S", 0.5)
+    spool = RedisUsageSpool(url=server.url, fallback_directory=str(tmp_path / "spool"))
+    await spool.append(make_entry())
+    await asyncio.sleep(2 * redis_spool.RESEND_EVERY_S + 0.5)
+    assert not spool._recent
+    assert len(await take_all(spool, 1)) == 1
+    await spool.append(make_entry())
+    assert len(await take_all(spool, 1)) == 1
     await spool.close()
 
 
