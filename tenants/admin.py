@@ -47,6 +47,14 @@ class TenantAdmin(ServiceAdmin):
         """A slug is for ever."""
         return ("slug", "created_at") if obj else ("state",)
 
+    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """A tenant's deletion is asked for in the console, with its time of grace: no choice here leads to it."""
+        if db_field.name == "state":
+            kwargs["choices"] = [
+                (each.value, each.value) for each in (TenantState.ACTIVE, TenantState.SUSPENDED)
+            ]
+        return super().formfield_for_choice_field(db_field, request, **kwargs)
+
     @display(description="State", label={"active": "success", "suspended": "danger"})
     def shown_state(self, row: Tenant) -> str:
         """The state as a badge."""

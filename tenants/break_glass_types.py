@@ -29,6 +29,16 @@ class OpenGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class StandingGrant:
+    """An operator's leave that opens a tenant's content now."""
+
+    id: uuid.UUID
+    operator: str
+    reason: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class BreakGlassView:
     """An operator's leave to read a tenant's content. `mine`: the one who asks is that operator. `reads`: how often it was used."""
 

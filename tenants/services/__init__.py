@@ -4,7 +4,7 @@ from tenants.access_types import RESOURCE_KINDS
 from tenants.permissions import closed_ids, may_use, require
 from tenants.planning import Plan
 from tenants.services.access import renew_principal, until_refused
-from tenants.services.break_glass import record_look
+from tenants.services.break_glass import record_look, standing_grants
 from tenants.services.deleting import keep_deletions_forever
 from tenants.services.drift import compare_counters_forever, drifted_lines
 from tenants.services.explaining import explain_access
@@ -228,6 +228,7 @@ __all__ = [
     "show_decisions",
     "show_requests",
     "spool_backlog",
+    "standing_grants",
     "store_usage",
     "summarise_cached",
     "summarise_platform",

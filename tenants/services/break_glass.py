@@ -20,6 +20,7 @@ from tenants.break_glass_types import (
     REASON_LENGTH,
     BreakGlassState,
     BreakGlassView,
+    StandingGrant,
 )
 from tenants.looks import note_look
 from tenants.models import BreakGlass, Membership, Tenant, User
@@ -45,6 +46,23 @@ def list_break_glass(*, principal: Principal, clock: Clock = SYSTEM_CLOCK) -> li
     with tenant_scope(principal.tenant_id, read_only=True):
         rows = list(BreakGlass.objects.order_by("-created_at", "-id")[:MOST_SHOWN])
         return [_view(row, principal, now) for row in rows]
+
+
+def standing_grants(
+    *, principal: Principal, limit: int = 10, clock: Clock = SYSTEM_CLOCK
+) -> tuple[int, list[StandingGrant]]:
+    """How many operators may read content of the principal's tenant now, and those that may the longest.
+
+    Not the grants of the one who asks. Raises PermissionDenied.
+    """
+    require(principal, "audit.read")
+    with tenant_scope(principal.tenant_id, read_only=True):
+        rows = BreakGlass.objects.filter(ended_at=None, expires_at__gt=clock.now())
+        if principal.user_id is not None:
+            rows = rows.exclude(operator_id=principal.user_id)
+        found = list(rows.order_by("-expires_at")[:MOST_SHOWN])
+    shown = [StandingGrant(row.id, row.operator_email, row.reason, row.expires_at) for row in found[:limit]]
+    return len(found), shown
 
 
 def open_break_glass(

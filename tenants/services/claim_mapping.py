@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from kernel.errors import BadInput, Conflict
@@ -18,6 +19,18 @@ from tenants.types import Principal, Role
 
 MOST_RULES = 200
 GIVES = ("group", "role", "custom_role")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What rules give for claims: the role of somebody new (`custom` is the name of a role of the tenant's own, else
+    empty) and the names of groups. `values` are those of the claim that the rules look at."""
+
+    role: str
+    custom: str
+    groups: tuple[str, ...]
+    claim: str
+    values: tuple[str, ...]
 
 
 def checked_rules(given: Sequence[Mapping[str, Any]], principal: Principal) -> list[dict[str, str]]:
@@ -58,6 +71,21 @@ def apply_mappings(*, provider: IdentityProvider, membership: Membership, claims
     changed = _apply_role(provider, membership, values) or changed
     if changed:
         record_change(kind="membership", object_id=membership.user_id, tenant_id=membership.tenant_id)
+
+
+def would_give(*, provider: IdentityProvider, claims: Mapping[str, Any]) -> Given:
+    """What `apply_mappings` would give somebody new. Needs the tenant's scope."""
+    values = claimed_values(claims, provider.groups_claim) if provider.groups_claim else frozenset()
+    held = values or frozenset()
+    role, custom = _mapped_role([each for each in provider.mappings if "group" not in each], held) or (
+        provider.default_role,
+        None,
+    )
+    wanted = [each["group"] for each in provider.mappings if "group" in each and each["value"] in held]
+    names = Group.objects.filter(id__in=wanted).order_by("name").values_list("name", flat=True)
+    return Given(
+        role, custom.name if custom else "", tuple(names), provider.groups_claim, tuple(sorted(held))
+    )
 
 
 def _check_group(text: str, principal: Principal) -> None:

@@ -101,8 +101,9 @@ def open_archive(
     export_id: uuid.UUID,
     tenant_id: uuid.UUID | None = None,
     clock: Clock = SYSTEM_CLOCK,
-) -> tuple[ExportView, str]:
-    """An archive and the key of its file, written down as downloaded; for an operator under break-glass.
+) -> tuple[ExportView, str, str]:
+    """An archive, the key of its file and a name to save it by, written down as downloaded; for an operator under
+    break-glass.
 
     Raises PermissionDenied, NotFound, Conflict when it is not there yet or not any more.
     """
@@ -112,7 +113,8 @@ def open_archive(
         if row.state != ExportState.READY or row.expires_at is None or row.expires_at <= clock.now():
             raise Conflict("This archive cannot be downloaded.", code="export_not_ready")
         _record(row, "downloaded", row.reason)
-        return _view(row), row.blob_key
+        name = f"atrium-{_tenant_of(row.tenant_id)['slug']}-{row.created_at:%Y-%m-%d}.zip"
+        return _view(row), row.blob_key, name
 
 
 def stream_archive(key: str) -> AsyncIterator[bytes]:

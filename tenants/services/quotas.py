@@ -156,7 +156,9 @@ def check_amounts(asked: QuotaAsked) -> None:
     least = 1 if measure.kind in (LineKind.RATE, LineKind.RUNNING) else 0
     for name, amount in (("limit", asked.hard), ("soft_limit", asked.soft)):
         if amount is not None and not least <= amount <= measure.most:
-            raise BadInput(f"{measure.value} is a whole number from {least} to {measure.most}.", param=name)
+            raise BadInput(
+                f"An amount of this limit is a whole number from {least} to {measure.most}.", param=name
+            )
     if asked.hard is not None and asked.soft is not None and asked.soft > asked.hard:
         raise BadInput("The soft limit is not above the hard one.", param="soft_limit")
 

@@ -34,7 +34,7 @@ from tenants.oidc import (
     read_id_token,
 )
 from tenants.ports import ProviderFetch
-from tenants.services.claim_mapping import apply_mappings
+from tenants.services.claim_mapping import Given, apply_mappings, would_give
 from tenants.services.providers import load_metadata, secret_context
 from tenants.services.provisioning import is_ours_alone
 from tenants.services.saml_sign_in import SAML, begin_saml
@@ -150,6 +150,13 @@ def admit(*, flow: Flow, claims: Claims, clock: Clock = SYSTEM_CLOCK) -> Admitte
         return Admitted(membership, linked=found is None)
 
 
+def rehearse(*, flow: Flow, claims: Claims) -> Given:
+    """What the claims of a dry sign-in would give somebody new; nothing is changed. Raises NotFound, TenantSuspended."""
+    provider = usable_provider(flow.provider_id, flow.tenant_id, trial=True)
+    with tenant_scope(flow.tenant_id, read_only=True):
+        return would_give(provider=provider, claims=claims.all)
+
+
 def _exchange(
     fetch: ProviderFetch,
     provider: IdentityProvider,
@@ -214,8 +221,8 @@ def _link(provider: IdentityProvider, claims: Claims, ours: bool) -> User:
         return user
     if user is not None:
         raise NotAdmitted(
-            f"There is an account of {email} already, and an equal address alone links nothing. Sign in with its "
-            "password; your administrator can ask an operator to verify the domain.",
+            f"There is an account of {email} already, and an equal address alone links nothing. Sign in the "
+            "way you did before; your administrator can ask an operator to verify the domain.",
             code="account_exists",
         )
     if not provider.create_members:

@@ -253,9 +253,9 @@ def _asked(request: Request, tenant_id: uuid.UUID | None = None) -> Response:
 
 
 def _file(request: Request, export_id: uuid.UUID, tenant_id: uuid.UUID | None) -> HttpResponseBase:
-    found, key = open_archive(principal=principal(request), export_id=export_id, tenant_id=tenant_id)
+    found, key, name = open_archive(principal=principal(request), export_id=export_id, tenant_id=tenant_id)
     response = StreamingHttpResponse(stream_archive(key), content_type="application/zip")
-    response["Content-Disposition"] = f'attachment; filename="atrium-{found.id}.zip"'
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["Content-Length"] = str(found.size)
     response["Cache-Control"] = "no-store"
     return response

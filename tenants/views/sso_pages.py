@@ -29,7 +29,7 @@ from tenants.services.sign_in import (
     confine_session,
     only_tenant,
 )
-from tenants.services.sso import admit, begin_flow, finish_flow
+from tenants.services.sso import admit, begin_flow, finish_flow, rehearse
 from tenants.session_engine import SESSION_PROVIDER
 from tenants.sign_in_types import Flow
 from tenants.types import TenantState
@@ -128,7 +128,8 @@ def signed_in(request: HttpRequest, flow: Flow, claims: Claims, way: Way) -> Htt
     """
     if flow.trial:
         shown = sorted((name, _in_words(value)) for name, value in claims.all.items())[:SHOWN_CLAIMS]
-        return render(request, "account/sso_trial.html", {"claims": shown, "email": claims.email})
+        words = {"claims": shown, "email": claims.email, "given": rehearse(flow=flow, claims=claims)}
+        return render(request, "account/sso_trial.html", words)
     way.person = claims.email or claims.subject
     membership = admit(flow=flow, claims=claims).membership
     # Whoever was signed in here before: nothing of their session goes over.

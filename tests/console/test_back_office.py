@@ -125,6 +125,9 @@ def test_a_tenant_is_made_and_suspended(operator: Client) -> None:
     tenant.refresh_from_db()
     assert (tenant.name, tenant.state) == ("Old", "suspended")
     assert kinds().count("tenant") == 2
+    page = operator.get(f"/admin/tenants/tenant/{tenant.id}/change/").content.decode()
+    assert '<option value="suspended"' in page
+    assert 'value="deleting"' not in page
     assert operator.post(f"/admin/tenants/tenant/{tenant.id}/delete/", {"post": "yes"}).status_code == 403
 
 

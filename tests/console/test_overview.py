@@ -107,7 +107,7 @@ def test_what_the_role_does_not_allow_is_null() -> None:
     tenant = make_tenant()
     viewer = key_client(tenant, role=Role.VIEWER).get("/api/v1/overview").json()
     hidden = {name for name, section in viewer.items() if section is None}
-    assert hidden == {"usage", "expiring_keys", "failed_jobs", "suspended_tenants", "acts"}
+    assert hidden == {"usage", "expiring_keys", "failed_jobs", "open_grants", "suspended_tenants", "acts"}
     admin = key_client(tenant, role=Role.ADMIN).get("/api/v1/overview").json()
     assert {name for name, section in admin.items() if section is None} == {"suspended_tenants"}
     assert {part["detail"] for part in admin["health"]["parts"]} == {""}

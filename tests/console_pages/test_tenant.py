@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.console import ConsolePage
-from playwright.sync_api import expect
+from fakes.console import PASSWORD, ConsolePage, Person, sign_in
+from playwright.sync_api import Browser, expect
 
 pytestmark = [pytest.mark.pages, pytest.mark.timeout(400)]
 
@@ -121,3 +121,22 @@ def test_it_speaks_german(open_console: OpenConsole) -> None:
         console.keep("tenant-german")
     finally:
         page.evaluate("localStorage.removeItem('atrium.language')")
+
+
+def test_open_pages_say_that_their_tenant_is_suspended(installation: Any, browser: Browser) -> None:
+    """The console leaves what is no longer theirs to see, and the chat says why its connection is refused."""
+    made = installation.operate("POST", "/api/v1/tenants", {"slug": "shut-out", "name": "Shut Out"})
+    installation.demo.server.run_code(
+        "from tenants.services import create_user\n"
+        f"create_user(email='shut@people.test', tenant_slug='shut-out', role='owner', password={PASSWORD!r})\n"
+        "print('null')"
+    )
+    context = browser.new_context(locale="en-GB")
+    console, chat = context.new_page(), context.new_page()
+    sign_in(console, installation.url, Person("shut@people.test", PASSWORD))
+    chat.goto(installation.url + "/")
+    expect(chat.get_by_role("textbox").first).to_be_visible()
+    installation.operate("PATCH", f"/api/v1/tenants/{made['id']}", {"state": "suspended"})
+    expect(console.get_by_text("This tenant is suspended.")).to_be_visible()
+    expect(chat.get_by_text("This tenant is suspended.").first).to_be_visible()
+    context.close()

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
+import re
 import uuid
 import zipfile
 from datetime import timedelta
@@ -43,6 +44,8 @@ def download(client: Client, path: str) -> zipfile.ZipFile:
     assert answer.status_code == 200, answer.content
     content = asyncio.run(drained(answer))
     assert answer["Content-Length"] == str(len(content))
+    # Archives of several tenants lie in one folder.
+    assert re.search(r'filename="atrium-[a-z0-9-]+-\d{4}-\d\d-\d\d\.zip"', answer["Content-Disposition"])
     return zipfile.ZipFile(io.BytesIO(content))
 
 

@@ -97,6 +97,21 @@ def test_content_is_shut_open_audited_and_shut_again(operator: Client, foreign: 
     assert len(reads(foreign)) == 2
 
 
+def test_the_first_page_names_who_may_read_now(operator: Client, foreign: Tenant) -> None:
+    """To those who may end it; not to the operator, who knows, nor when it is over."""
+    boss = key_client(foreign, role=Role.OWNER)
+    assert boss.get("/api/v1/overview").json()["open_grants"] == {"count": 0, "items": []}
+    opened = send(operator, "POST", "/break-glass", WHY).json()
+    found = boss.get("/api/v1/overview").json()["open_grants"]
+    assert found["count"] == 1
+    assert found["items"][0]["operator"] == "op@example.com"
+    assert found["items"][0]["reason"] == WHY["reason"]
+    assert send(operator, "GET", "/overview").json()["open_grants"]["count"] == 0
+    assert key_client(foreign, role=Role.MEMBER).get("/api/v1/overview").json()["open_grants"] is None
+    assert boss.delete(f"/api/v1/break-glass/{opened['id']}").status_code < 300
+    assert boss.get("/api/v1/overview").json()["open_grants"]["count"] == 0
+
+
 def test_it_ends_by_itself(operator: Client, foreign: Tenant) -> None:
     chunks = f"{content_of(foreign)}/passages"
     send(operator, "POST", "/break-glass", WHY)

@@ -8,13 +8,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from django.core.cache import cache
 from django.test import Client
-from factories.tenants import key_client, make_membership, make_tenant, make_user
+from factories.tenants import key_client, make_membership, make_tenant, make_user, session_client
 from fakes.saml_idp import SamlIdp, certificate
 from fakes.saml_walk import away, back, go, post, set_up
 
 from kernel.backends import backends
 from substrate.audit import ActView, acts_of_tenant
-from tenants.models import Tenant
+from substrate.scoping import tenant_scope
+from tenants.models import Group, GroupMember, Tenant
 from tenants.refusals import RefusedKeys
 from tenants.types import Role
 
@@ -127,6 +128,26 @@ def test_a_dry_sign_in_that_fails_leads_back_to_the_console(idp: SamlIdp, acme: 
         {"SAMLResponse": idp.answer(request_id, acs_url), "RelayState": "trial"},
     )
     assert 'href="/console/sign-in"' in answer.content.decode()
+
+
+def test_a_dry_sign_in_says_what_somebody_new_would_be_given(idp: SamlIdp, acme: Tenant) -> None:
+    with tenant_scope(acme.id):
+        staff = Group.objects.create(name="Staff & friends")
+    rules = [{"value": "staff", "group": str(staff.id)}, {"value": "staff", "role": "viewer"}]
+    made = set_up(idp, acme, enabled=False, mappings=rules)
+    owner = session_client(make_membership(acme, make_user("boss@acme.test"), role=Role.OWNER))
+    request_id, acs_url = away(owner, idp, acme, made, "?trial=1")
+    page = back(owner, acs_url, idp.answer(request_id, acs_url)).content.decode()
+    assert "Staff &amp; friends" in page
+    assert "viewer" in page
+    # As people read lists.
+    assert "[" not in page[page.index("displayName") : page.index("NameID")]
+    idp.attributes["groups"] = []
+    request_id, acs_url = away(owner, idp, acme, made, "?trial=1")
+    page = back(owner, acs_url, idp.answer(request_id, acs_url)).content.decode()
+    assert "no rule can apply" in page
+    with tenant_scope(acme.id):
+        assert not GroupMember.objects.exists()
 
 
 def test_a_provider_is_made_before_it_says_anything_of_itself(idp: SamlIdp, acme: Tenant) -> None:

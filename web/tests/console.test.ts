@@ -232,6 +232,12 @@ describe("what needs somebody", () => {
     expect(needs[4]).toMatchObject({ due: true, href: "/console/keys/a" });
   });
 
+  it("names an operator who may read the tenant's content", () => {
+    const grant = { id: "g", operator: "op@example.com", reason: "Ticket 4711", expires_at: "2026-02-01" };
+    const needs = needsOf({ ...overview, open_grants: { count: 1, items: [grant] } }, () => true);
+    expect(needs.find((need) => need.kind === "grant")).toMatchObject({ name: "op@example.com", reason: "Ticket 4711", href: "/console/break-glass" });
+  });
+
   it("leads a person without the right nowhere", () => {
     expect(needsOf(overview, () => false)[0]?.href).toBeNull();
   });

@@ -10,7 +10,14 @@ from rest_framework.response import Response
 
 from console.api.overview_shapes import OverviewOutput
 from console.home.health import look_at_parts
-from console.home.needs import expiring_keys, failed_documents, failed_jobs, recent_acts, suspended_tenants
+from console.home.needs import (
+    expiring_keys,
+    failed_documents,
+    failed_jobs,
+    open_grants,
+    recent_acts,
+    suspended_tenants,
+)
 from console.home.pools import pools_now
 from console.scopes import SCOPE_PARAMETER, wants_platform
 from kernel.errors import BadInput
@@ -60,6 +67,7 @@ class OverviewView(AtriumView):
             "expiring_keys": _allowed(who, "keys.write", lambda: expiring_keys(who, platform)),
             "failed_jobs": _allowed(who, "jobs.read", lambda: failed_jobs(who, platform)),
             "suspended_tenants": suspended_tenants(who) if platform else None,
+            "open_grants": None if platform else _allowed(who, "audit.read", lambda: open_grants(who)),
             "acts": _allowed(who, "users.write", lambda: recent_acts(who, platform)),
         }
         return Response(OverviewOutput(answer).data)

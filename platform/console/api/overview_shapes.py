@@ -224,6 +224,22 @@ class SuspendedTenantsOutput(serializers.Serializer[Any]):
     items = SuspendedTenantOutput(many=True)
 
 
+class OpenGrantOutput(serializers.Serializer[Any]):
+    """An operator who may read content of the tenant now, why and until when."""
+
+    id = serializers.CharField()
+    operator = serializers.CharField()
+    reason = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+
+
+class OpenGrantsOutput(serializers.Serializer[Any]):
+    """Those that may the longest, and how many there are."""
+
+    count = serializers.IntegerField()
+    items = OpenGrantOutput(many=True)
+
+
 class OverviewOutput(serializers.Serializer[Any]):
     """What the first page shows. A section that the caller has no right to see, or that the scope has not, is null."""
 
@@ -238,4 +254,5 @@ class OverviewOutput(serializers.Serializer[Any]):
     expiring_keys = ExpiringKeysOutput(allow_null=True)
     failed_jobs = FailedJobsOutput(allow_null=True)
     suspended_tenants = SuspendedTenantsOutput(allow_null=True)
+    open_grants = OpenGrantsOutput(allow_null=True)
     acts = ActOutput(many=True, allow_null=True)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from knowledge.services import failed_documents as find_failed_documents
 from substrate.audit import ActView, acts_everywhere, acts_of_tenant
 from substrate.job_figures import failed_jobs as find_failed_jobs
-from tenants.services import ending_keys, name_tenants
+from tenants.services import ending_keys, name_tenants, standing_grants
 from tenants.services import suspended_tenants as find_suspended_tenants
 from tenants.types import Principal
 
@@ -45,6 +45,12 @@ def failed_jobs(who: Principal, platform: bool) -> dict[str, Any]:
 def suspended_tenants(who: Principal) -> dict[str, Any]:
     """Tenants nobody gets into."""
     count, found = find_suspended_tenants(principal=who, limit=SHOWN)
+    return {"count": count, "items": found}
+
+
+def open_grants(who: Principal) -> dict[str, Any]:
+    """Operators who may read content of the tenant now."""
+    count, found = standing_grants(principal=who, limit=SHOWN)
     return {"count": count, "items": found}
 
 

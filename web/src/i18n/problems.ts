@@ -8,7 +8,8 @@ export function problemText(problem: ApiProblem, t: Catalogue): string {
   if (problem.status === 0) return t.problems.network;
   if (problem.status === 404) return t.problems.missing;
   if (problem.status === 413) return t.problems.tooLarge;
-  if (problem.status === 403) return t.problems.forbidden;
+  // Other refusals say more than that a role is too small: a suspended tenant, a second factor that is missing.
+  if (problem.status === 403 && (problem.code === "permission_denied" || problem.code.startsWith("http_"))) return t.problems.forbidden;
   if (problem.status >= 500) return t.problems.busy;
   return problem.message;
 }

@@ -118,6 +118,14 @@ export interface SuspendedTenant {
   name: string;
 }
 
+/** An operator who may read content of the tenant now. */
+export interface OpenGrant {
+  id: string;
+  operator: string;
+  reason: string;
+  expires_at: string;
+}
+
 export interface Act {
   id: string;
   at: string;
@@ -143,6 +151,7 @@ export interface Overview {
   expiring_keys: Some<ExpiringKey> | null;
   failed_jobs: Some<FailedJob> | null;
   suspended_tenants: Some<SuspendedTenant> | null;
+  open_grants: Some<OpenGrant> | null;
   acts: Act[] | null;
 }
 

@@ -2,7 +2,7 @@
 
 import type { Beginnings, Overview } from "../api/home";
 
-export type NeedKind = "part" | "pool" | "slow" | "job" | "document" | "key" | "tenant" | StepKind;
+export type NeedKind = "part" | "pool" | "slow" | "job" | "document" | "key" | "tenant" | "grant" | StepKind;
 
 /** What a new installation or a new tenant still lacks. */
 export type StepKind = "model" | "knowledge" | "assistant" | "people";
@@ -93,6 +93,12 @@ export function needsOf(overview: Overview, may: (permission: string) => boolean
     needs.push({
       id: `key-${one.id}`, kind: "key", tone: "warn", name: one.name || one.prefix, reason: "", code: one.replaced ? "replaced" : "", at: one.expires_at, due: true, tenant: one.tenant,
       href: inTenant(`/console/keys/${id(one.id)}`, one.tenant),
+    });
+  }
+  for (const one of overview.open_grants?.items ?? []) {
+    needs.push({
+      id: `grant-${one.id}`, kind: "grant", tone: "warn", name: one.operator, reason: one.reason, at: one.expires_at, due: true, tenant: null,
+      href: "/console/break-glass",
     });
   }
   for (const one of overview.suspended_tenants?.items ?? []) {

@@ -43,6 +43,7 @@ export const home: typeof english = {
       document: "Dokument nicht aufgenommen",
       key: "Schlüssel läuft ab",
       tenant: "Gesperrter Mandant",
+      grant: "Betreiber darf Ihre Inhalte lesen; endet",
       model: "Nächster Schritt",
       knowledge: "Nächster Schritt",
       assistant: "Nächster Schritt",

@@ -41,6 +41,7 @@ export const home = {
       document: "Document not taken in",
       key: "Key expires",
       tenant: "Suspended tenant",
+      grant: "Operator may read your content; ends",
       model: "Next step",
       knowledge: "Next step",
       assistant: "Next step",

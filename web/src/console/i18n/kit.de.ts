@@ -130,6 +130,7 @@ export const kit: Kit = {
   notAllowed: {
     title: "Nicht erlaubt",
     text: (page: string, role: string) => `Ihre Rolle (${role}) öffnet „${page}“ nicht. Ein Inhaber des Mandanten kann Ihre Rolle ändern.`,
+    platform: (page: string) => `„${page}“ gehört zur ganzen Installation. Nur ihre Betreiber öffnen es.`,
     home: "Zum Start",
     grantTitle: "Kein Zugriff ist offen",
     grantText: "Unterhaltungen anderer liest nur ein Betreiber mit Notfallzugriff. Von Ihnen ist hier keiner offen: Es wurde keiner geöffnet, oder er ist abgelaufen oder beendet.",

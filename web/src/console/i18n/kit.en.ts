@@ -130,6 +130,7 @@ export const kit = {
   notAllowed: {
     title: "Not allowed",
     text: (page: string, role: string) => `Your role (${role}) does not open “${page}”. An owner of the tenant can change your role.`,
+    platform: (page: string) => `“${page}” belongs to the whole installation. Its operators alone open it.`,
     home: "Go to Home",
     grantTitle: "No grant is open",
     grantText: "Others' conversations are read by an operator under break-glass alone. No grant of yours is open here: none was opened, or it is over or was ended.",

@@ -58,6 +58,7 @@ export const people: typeof english = {
     suspendConfirm: (name) => `${name} sperren?`,
     suspendText: "Sitzungen und Schlüssel dieses Mandanten werden innerhalb von zwei Sekunden abgewiesen. Alles bleibt, wie es ist, und Sie können ihn jederzeit wieder freigeben.",
     suspended: "Der Mandant ist gesperrt.",
+    deletedNow: (name) => `${name} ist gelöscht. Der Nachweis steht unter der Liste.`,
     suspendedNotice: "Dieser Mandant ist gesperrt: Sitzungen und Schlüssel werden abgewiesen.",
     resume: "Freigeben",
     resumed: "Der Mandant ist wieder aktiv.",

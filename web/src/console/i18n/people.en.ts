@@ -58,6 +58,7 @@ export const people = {
     suspendConfirm: (name: string) => `Suspend ${name}?`,
     suspendText: "Sessions and keys of this tenant are refused within two seconds. Everything stays as it is, and you can resume at any time.",
     suspended: "The tenant is suspended.",
+    deletedNow: (name: string) => `${name} is deleted. The proof is below the list.`,
     suspendedNotice: "This tenant is suspended: sessions and keys are refused.",
     resume: "Resume",
     resumed: "The tenant is active again.",

@@ -83,6 +83,7 @@ export const signin: typeof english = {
     removeRule: (value: string) => `Regel für ${value} entfernen`,
     verified: "Domains bestätigt",
     unverified: "Domains nicht bestätigt",
+    unverifiedNext: "Solange kein Betreiber der Plattform die Domains bestätigt hat, werden Konten, die es schon gibt, nicht verknüpft: Bitten Sie einen darum.",
     verify: "Domains bestätigen",
     verifiedDone: "Die Domains sind bestätigt.",
   },

@@ -83,6 +83,7 @@ export const signin = {
     removeRule: (value: string) => `Remove the rule for ${value}`,
     verified: "domains verified",
     unverified: "domains not verified",
+    unverifiedNext: "Until an operator of the platform has verified the domains, accounts that exist are not linked: ask one to.",
     verify: "Verify the domains",
     verifiedDone: "The domains are verified.",
   },

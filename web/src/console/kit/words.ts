@@ -6,7 +6,8 @@ import { kit } from "../i18n/index.svelte";
 export function problemText(problem: ApiProblem): string {
   const t = kit().problem;
   if (problem.status === 0) return t.network;
-  if (problem.status === 403) return t.forbidden;
+  // Why is worth reading: a suspended tenant, a missing factor, a grant that must be opened first.
+  if (problem.status === 403 && problem.code.startsWith("http_")) return t.forbidden;
   if (problem.status === 404) return t.missing;
   if (problem.status === 413) return t.tooLarge;
   // What a page writes for a 503 is worth reading; a bare "HTTP 502" is not.
