@@ -221,6 +221,17 @@ def revoke_api_key(*, prefix: str, clock: Clock = SYSTEM_CLOCK) -> KeyView:
         return selectors.key_view(key, clock.now())
 
 
+def revoke_keys_of_member(user_id: uuid.UUID, *, clock: Clock = SYSTEM_CLOCK) -> int:
+    """Revoke what is left of the keys of somebody who is taken out of the tenant; returns how many.
+
+    Who is taken in again later begins with none. Called in the tenant's scope and transaction.
+    """
+    rows = list(ApiKey.objects.select_for_update().filter(user_id=user_id, revoked_at=None).order_by("id"))
+    for key in rows:
+        _revoke(key, clock)
+    return len(rows)
+
+
 def _revoke(key: ApiKey, clock: Clock) -> None:
     if key.revoked_at is None:
         key.revoked_at = clock.now()

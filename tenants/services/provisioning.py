@@ -25,6 +25,7 @@ from tenants.provisioning_types import Provisioner
 from tenants.scim.errors import Immutable, InvalidValue, NotUnique
 from tenants.scim.patches import UserState
 from tenants.scim.resources import ScimUser, check_etag, user_version
+from tenants.services.keys import revoke_keys_of_member
 from tenants.services.sessions import end_sessions_of_membership
 from tenants.services.users import keep_an_owner, normal_address
 from tenants.types import EMAIL_LENGTH, NAME_LENGTH, Principal, Role
@@ -140,6 +141,7 @@ def remove_provisioned(*, caller: Provisioner, member_id: uuid.UUID, expected: s
         row.role = Role.VIEWER.value
         keep_an_owner(row)
         end_sessions_of_membership(row.id)
+        revoke_keys_of_member(row.user_id)
         row.delete()
 
 

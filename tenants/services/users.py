@@ -17,7 +17,7 @@ from substrate.versions import check_version
 from tenants import selectors
 from tenants.models import Membership, Tenant, User
 from tenants.permissions import require, require_rank
-from tenants.services.keys import find_key_name
+from tenants.services.keys import find_key_name, revoke_keys_of_member
 from tenants.services.roles import wanted_role
 from tenants.services.sessions import end_every_session, end_sessions_of_membership
 from tenants.types import (
@@ -254,6 +254,7 @@ def remove_member(*, principal: Principal, user_id: uuid.UUID, expected: str | N
         membership.role = Role.VIEWER.value
         keep_an_owner(membership)
         end_sessions_of_membership(membership.id)
+        revoke_keys_of_member(user_id)
         membership.delete()
         record_change(kind="membership", object_id=user_id, tenant_id=principal.tenant_id)
 

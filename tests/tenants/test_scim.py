@@ -147,6 +147,25 @@ def test_disabling_ends_sessions_and_keys_at_once(directory: Directory, acme: Te
     assert member.user.is_active
 
 
+@pytest.mark.parametrize("by", ["directory", "administrator"])
+def test_who_was_taken_out_begins_without_keys(directory: Directory, acme: Tenant, by: str) -> None:
+    """An old key must not wake up when its person comes back months later."""
+    member = make_membership(acme)
+    make_membership(acme, role=Role.OWNER)
+    key = make_key(acme, user=member.user)
+    others = make_key(acme)
+    if by == "directory":
+        assert directory.ask("DELETE", f"/Users/{member.id}").status_code == 204
+    else:
+        owner = key_client(acme, role=Role.OWNER)
+        assert owner.delete(f"/api/v1/users/{member.user_id}").status_code == 204
+    make_membership(acme, member.user)
+    assert Client(headers={"authorization": f"Bearer {key.key}"}).get("/api/v1/me").status_code == 401
+    assert Client(headers={"authorization": f"Bearer {others.key}"}).get("/api/v1/me").status_code == 200
+    told = [(each.act, each.kind) for each in acts_of_tenant(tenant_id=acme.id, limit=20)]
+    assert told.count(("revoked", "api_key")) == 1
+
+
 def test_groups_are_made_filled_and_deleted(directory: Directory, acme: Tenant) -> None:
     ada, bob = directory.make("ada@acme.test"), directory.make("bob@acme.test")
     answer = directory.ask(
