@@ -99,8 +99,7 @@ def finish_flow(
     `issuer` is what the answer says of itself (RFC 9207), where it does. Raises ProviderRefused, NotFound,
     TenantSuspended, UpstreamFailed.
     """
-    if not hmac.compare_digest(flow.state.encode(), state.encode()):
-        raise ProviderRefused("The answer belongs to another sign-in. Begin again.", code="another_sign_in")
+    require_state(flow=flow, state=state)
     if clock.now() - datetime.fromtimestamp(flow.began_at, UTC) > FLOW_TIME:
         raise ProviderRefused("Signing in took too long. Begin again.", code="too_late")
     provider = usable_provider(flow.provider_id, flow.tenant_id, trial=flow.trial)
@@ -122,6 +121,12 @@ def finish_flow(
         nonce=flow.nonce,
         now=clock.now(),
     )
+
+
+def require_state(*, flow: Flow, state: str) -> None:
+    """Return when an answer is to the request of this very flow. Raises ProviderRefused."""
+    if not hmac.compare_digest(flow.state.encode(), state.encode()):
+        raise ProviderRefused("The answer belongs to another sign-in. Begin again.", code="another_sign_in")
 
 
 def admit(*, flow: Flow, claims: Claims, clock: Clock = SYSTEM_CLOCK) -> Admitted:

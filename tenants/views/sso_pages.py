@@ -29,7 +29,7 @@ from tenants.services.sign_in import (
     confine_session,
     only_tenant,
 )
-from tenants.services.sso import admit, begin_flow, finish_flow, rehearse
+from tenants.services.sso import admit, begin_flow, finish_flow, rehearse, require_state
 from tenants.session_engine import SESSION_PROVIDER
 from tenants.sign_in_types import Flow
 from tenants.types import TenantState
@@ -107,6 +107,8 @@ def come_back(request: HttpRequest) -> HttpResponse:
         flow = remembered_flow(kept)
         way = Way(flow.tenant_id, flow.provider_id, trial=flow.trial)
         if "error" in request.GET:
+            # What anybody else may have written into an address is not shown as the provider's word.
+            require_state(flow=flow, state=request.GET.get("state", ""))
             said = request.GET.get("error_description") or request.GET["error"]
             raise ProviderRefused(f"The identity provider says no: {said[:200]}", code="says_no")
         claims = finish_flow(

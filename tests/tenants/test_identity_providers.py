@@ -410,6 +410,17 @@ def test_a_sign_in_that_takes_too_long(provider: OidcServer, acme: Tenant) -> No
     assert b"too long" in client.get(f"{back.path}?{back.query}").content
 
 
+def test_words_that_a_stranger_puts_into_an_address_are_not_the_providers(
+    provider: OidcServer, acme: Tenant
+) -> None:
+    made = set_up(provider, acme)
+    client = Client()
+    assert client.get(start_at(acme, made)).status_code == 302
+    answer = client.get("/accounts/sso/callback/?error=x&error_description=Call+0900+now&state=guessed")
+    assert answer.status_code == 401
+    assert "0900" not in answer.content.decode()
+
+
 def test_a_provider_that_says_no_is_quoted_safely(provider: OidcServer, acme: Tenant) -> None:
     made = set_up(provider, acme)
     provider.refuses = "<script>access_denied</script>"
