@@ -14,10 +14,12 @@ from factories.rows import make_row
 from factories.tenants import key_client, make_membership, make_principal, make_tenant, make_user
 
 from kernel.errors import AtriumError, NotFound, TenantSuspended
+from substrate.audit import acts_of_tenant
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
 from tenants.limit_types import Measure
 from tenants.models import IdentityProvider, Membership, Quota, RetentionRule, ShadowPair, Tenant
+from tenants.oidc import NotAdmitted
 from tenants.services import (
     providers,
     retention,
@@ -29,6 +31,7 @@ from tenants.services import (
     webhooks,
 )
 from tenants.services.deleting import ask_deletion
+from tenants.services.refused_sign_ins import note_refused_sign_in
 from tenants.services.retention import RetentionDays
 from tenants.services.shadow_pairs import list_pairs
 from tenants.services.sso import usable_provider
@@ -244,3 +247,13 @@ def test_documents_of_another_tenant_fill_no_shelf_here() -> None:
     require_room(principal=mine, added={Measure.DOCUMENTS: 2})
     [shown] = own_standings(principal=mine)
     assert shown.used == 0
+
+
+def test_a_refusal_by_a_provider_of_another_tenant_is_not_on_record_here() -> None:
+    mine, other = make_tenant(), make_tenant()
+    with tenant_scope(other.id):
+        row = IdentityProvider.objects.create(**OIDC)
+    note_refused_sign_in(tenant_id=mine.id, provider_id=row.id, error=NotAdmitted(code="not_here"))
+    assert not [each for each in acts_of_tenant(tenant_id=mine.id, limit=50) if CANARY in each.label]
+    note_refused_sign_in(tenant_id=other.id, provider_id=row.id, error=NotAdmitted(code="no_member"))
+    assert [each.label for each in acts_of_tenant(tenant_id=other.id, limit=1)] == [CANARY]

@@ -19,7 +19,7 @@ from substrate.scoping import tenant_scope
 from tenants import selectors
 from tenants.access_models import Group, GroupMember, Restriction
 from tenants.access_reads import groups_of_tenants
-from tenants.closing import closed_to
+from tenants.closing import closed_to, tenants_that_shut
 from tenants.lifecycle_types import DeletionState
 from tenants.limit_types import Level, Measure
 from tenants.models import BreakGlass, Membership, Tenant, TenantDeletion, TenantExport
@@ -44,7 +44,7 @@ from tenants.services.exporting import (
     open_archive,
 )
 from tenants.services.keys import find_key_name
-from tenants.services.limits import load_limits
+from tenants.services.limits import load_limits, load_limits_of
 from tenants.types import Principal, Role, TenantState
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +65,8 @@ def test_what_another_tenant_restricts_is_shut_to_nobody_here() -> None:
         Restriction.objects.create(tenant=other, kind="model", object_id=CANARY)
         assert closed_to(tenant_id=mine.id, membership_id=None, group_ids=[]) == frozenset()
         assert closed_to(tenant_id=other.id, membership_id=None, group_ids=[]) == {f"model:{CANARY}"}
+        assert tenants_that_shut([mine.id]) == set()
+        assert tenants_that_shut([mine.id, other.id]) == {other.id}
 
 
 def test_a_key_has_nothing_of_what_its_person_is_elsewhere() -> None:
@@ -197,6 +199,7 @@ def test_limits_are_loaded_of_one_tenant() -> None:
     mine, other = make_tenant(), make_tenant()
     set_tenant_limits(tenant_id=other.id, limits={Measure.TOKENS_PER_DAY: 41})
     assert load_limits(mine.id) is None
+    assert load_limits_of([mine.id]) == {}
     set_tenant_limits(tenant_id=mine.id, limits={Measure.TOKENS_PER_DAY: 7})
     found = load_limits(mine.id)
     assert found is not None
