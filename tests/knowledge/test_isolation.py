@@ -12,11 +12,12 @@ from factories.rows import make_row
 from factories.tenants import key_client, make_principal, make_tenant
 from fakes.library import Library
 
+from kernel.backends import backends
 from kernel.errors import NotFound
 from knowledge.adapters.embedded_archive import EmbeddedVectorArchive
 from knowledge.chunking import TextChunk
 from knowledge.models import Chunk, ChunkVector, Document, KnowledgeBase, RemovedDocument
-from knowledge.services import bases, document_acts, ingestion
+from knowledge.services import bases, document_acts, ingestion, search
 from knowledge.services.documents import create_text_documents, upsert_documents
 from knowledge.services.existing import existing_knowledge_bases
 from knowledge.services.failures import failed_documents
@@ -24,9 +25,10 @@ from knowledge.services.finding import find_by_name
 from knowledge.services.participation import KnowledgeParticipant
 from knowledge.services.passages import list_passages
 from knowledge.services.purging import ingest_again, purge_base, purge_documents
+from knowledge.services.sharing import SharedBases
 from knowledge.services.state import knowledge_state
 from knowledge.services.stocks import KnowledgeStock
-from knowledge.types import Collection
+from knowledge.types import Collection, Hit, SearchMode, VectorQuery
 from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
@@ -222,3 +224,33 @@ def test_files_are_taken_out_of_one_tenant(library: Library) -> None:
     library.text(library.base(), CANARY)
     assert async_to_sync(files_of)(library.tenant.id) == [CANARY.encode()]
     assert async_to_sync(files_of)(make_tenant().id) == []
+
+
+class WrongStore:
+    """A vector store that answers with what belongs to another tenant."""
+
+    def __init__(self, hit: Hit) -> None:
+        self._hit = hit
+
+    async def search(self, collection: Collection, query: VectorQuery) -> list[Hit]:
+        return [self._hit]
+
+
+def test_a_hit_in_another_tenants_chunk_is_no_passage(library: Library, shelf: Shelf) -> None:
+    base = library.base()
+    library.text(base, "The lighthouse is painted white.")
+    library.work()
+    with tenant_scope(shelf.tenant.id):
+        chunk = Chunk.objects.get()
+    hit = Hit(chunk.id, shelf.document.id, shelf.base.id, 1.0, 1.0, 1.0)
+    ask = {"principal": library.principal, "knowledge_base_id": base.id, "mode": SearchMode.KEYWORD}
+    assert len(search(query="lighthouse", **ask)) == 1
+    own = backends["vector_store"]
+    backends.replace("vector_store", WrongStore(hit))
+    assert search(query="canary", **ask) == []
+    backends.replace("vector_store", own)
+
+
+def test_a_base_of_another_tenant_cannot_be_shared(mine: Tenant, shelf: Shelf) -> None:
+    assert SharedBases().find(tenant_id=mine.id, object_id=str(shelf.base.id)) is None
+    assert SharedBases().find(tenant_id=shelf.tenant.id, object_id=str(shelf.base.id)) is not None
