@@ -6,6 +6,7 @@ from factories.tenants import make_tenant
 from inference.models import ModelGrant
 from inference.selectors import models
 from inference.services import change_model, register_engine, require_answering_model
+from inference.services.participation import InferenceParticipant
 from inference.services.sharing import SharedModels
 from kernel.errors import BadInput
 from tenants.models import Tenant
@@ -44,3 +45,13 @@ def test_who_keeps_a_model_loses_it_at_no_time() -> None:
     restrict_to(kept, last)
     assert set(ModelGrant.objects.values_list("tenant_id", flat=True)) == {kept.id, last.id}
     assert ModelGrant.objects.get(tenant=kept).id == before
+
+
+def test_grants_are_deleted_of_one_tenant() -> None:
+    mine, other = make_tenant(), make_tenant()
+    register_engine(pool="p", model=MODEL, url="http://127.0.0.1:9/v1")
+    restrict_to(other)
+    participant = InferenceParticipant()
+    assert participant.delete_rows(ModelGrant, mine.id, 9) == 0
+    assert ModelGrant.objects.get().tenant_id == other.id
+    assert participant.delete_rows(ModelGrant, other.id, 9) == 1

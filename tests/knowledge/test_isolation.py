@@ -17,7 +17,7 @@ from kernel.errors import NotFound
 from knowledge.adapters.embedded_archive import EmbeddedVectorArchive
 from knowledge.chunking import TextChunk
 from knowledge.models import Chunk, ChunkVector, Document, KnowledgeBase, RemovedDocument
-from knowledge.services import bases, document_acts, ingestion, search
+from knowledge.services import bases, document_acts, ingestion, retrieve
 from knowledge.services.documents import create_text_documents, upsert_documents
 from knowledge.services.existing import existing_knowledge_bases
 from knowledge.services.failures import failed_documents
@@ -28,7 +28,8 @@ from knowledge.services.purging import ingest_again, purge_base, purge_documents
 from knowledge.services.sharing import SharedBases
 from knowledge.services.state import knowledge_state
 from knowledge.services.stocks import KnowledgeStock
-from knowledge.types import Collection, Hit, SearchMode, VectorQuery
+from knowledge.types import Collection, Hit, Passage, SearchMode, VectorQuery
+from substrate.bridge import wait_for
 from substrate.changes import record_change
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
@@ -243,12 +244,17 @@ def test_a_hit_in_another_tenants_chunk_is_no_passage(library: Library, shelf: S
     with tenant_scope(shelf.tenant.id):
         chunk = Chunk.objects.get()
     hit = Hit(chunk.id, shelf.document.id, shelf.base.id, 1.0, 1.0, 1.0)
-    ask = {"principal": library.principal, "knowledge_base_id": base.id, "mode": SearchMode.KEYWORD}
-    assert len(search(query="lighthouse", **ask)) == 1
-    own = backends["vector_store"]
-    backends.replace("vector_store", WrongStore(hit))
-    assert search(query="canary", **ask) == []
-    backends.replace("vector_store", own)
+    ask = {"principal": library.principal, "knowledge_base_ids": [base.id], "query": "lighthouse"}
+
+    async def found() -> list[list[Passage]]:
+        own = backends["vector_store"]
+        right = await retrieve(**ask, mode=SearchMode.KEYWORD)
+        backends.replace("vector_store", WrongStore(hit))
+        wrong = await retrieve(**ask, mode=SearchMode.KEYWORD, limit=3)
+        backends.replace("vector_store", own)
+        return [right, wrong]
+
+    assert [len(each) for each in wait_for(found)] == [1, 0]
 
 
 def test_a_base_of_another_tenant_cannot_be_shared(mine: Tenant, shelf: Shelf) -> None:
