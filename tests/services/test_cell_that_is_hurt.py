@@ -308,10 +308,12 @@ async def test_the_database_away_for_half_a_minute(
     came_back = time.monotonic()
     while True:
         async with client.post(sign_in, data=form, headers={"Referer": sign_in}) as answer:
-            if answer.status == 200:
+            if answer.status != 503:
                 break
         assert time.monotonic() - came_back < BACK_S
         await asyncio.sleep(0.1)
+    # So many tries of one person may be too many: it is told by the limits of sign-in, which ask the database.
+    assert answer.status in (200, 429)
     found = await booked(cell, answered)
     assert Counter(found[each] for each in answered) == {1: len(answered)}
     # No process was started anew.
