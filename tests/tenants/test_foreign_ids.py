@@ -17,9 +17,10 @@ from kernel.errors import AtriumError, NotFound, TenantSuspended
 from substrate.audit import acts_of_tenant
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
+from tenants.access_models import Group
 from tenants.limit_types import Measure
 from tenants.models import IdentityProvider, Membership, Quota, RetentionRule, ShadowPair, Tenant
-from tenants.oidc import NotAdmitted
+from tenants.oidc import Claims, NotAdmitted
 from tenants.services import (
     providers,
     retention,
@@ -34,9 +35,10 @@ from tenants.services.deleting import ask_deletion
 from tenants.services.refused_sign_ins import note_refused_sign_in
 from tenants.services.retention import RetentionDays
 from tenants.services.shadow_pairs import list_pairs
-from tenants.services.sso import usable_provider
+from tenants.services.sso import rehearse, usable_provider
 from tenants.services.standings import own_standings
 from tenants.services.stocks import require_room
+from tenants.sign_in_types import Flow
 from tenants.types import Principal, Role, TenantState
 
 pytestmark = pytest.mark.django_db
@@ -257,3 +259,16 @@ def test_a_refusal_by_a_provider_of_another_tenant_is_not_on_record_here() -> No
     assert not [each for each in acts_of_tenant(tenant_id=mine.id, limit=50) if CANARY in each.label]
     note_refused_sign_in(tenant_id=other.id, provider_id=row.id, error=NotAdmitted(code="no_member"))
     assert [each.label for each in acts_of_tenant(tenant_id=other.id, limit=1)] == [CANARY]
+
+
+def test_a_dry_sign_in_names_no_group_of_another_tenant() -> None:
+    mine, other = make_tenant(), make_tenant()
+    with tenant_scope(other.id):
+        foreign = Group.objects.create(name=CANARY)
+    with tenant_scope(mine.id):
+        own = Group.objects.create(name="own")
+        rules = [{"value": "v", "group": str(each.id)} for each in (foreign, own)]
+        row = IdentityProvider.objects.create(**OIDC, enabled=True, mappings=rules)
+    claims = Claims("s", "a@acme.test", True, "A", {"groups": ["v"]})
+    flow = Flow(row.id, mine.id, "s", "n", "v", "/", True, 0.0)
+    assert rehearse(flow=flow, claims=claims).groups == ("own",)

@@ -32,7 +32,7 @@ from tenants.services import (
     set_tenant_limits,
 )
 from tenants.services.access import renew_principal
-from tenants.services.break_glass import list_break_glass
+from tenants.services.break_glass import list_break_glass, standing_grants
 from tenants.services.deleting import ask_deletion, withdraw_deletion
 from tenants.services.exporting import (
     ask_export,
@@ -104,6 +104,8 @@ def test_a_grant_to_read_content_is_shown_in_its_own_tenant_alone() -> None:
         grant.id
     ]
     assert list_break_glass(principal=make_principal(mine, role=Role.OWNER)) == []
+    assert standing_grants(principal=make_principal(mine, role=Role.OWNER)) == (0, [])
+    assert standing_grants(principal=make_principal(other, role=Role.OWNER))[0] == 1
 
 
 @pytest.mark.django_db(transaction=True)
