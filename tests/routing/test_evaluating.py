@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from asgiref.sync import sync_to_async
 from fakes.clocks import FrozenClock
 from fakes.fleets import PaperScaler
 
@@ -16,6 +15,7 @@ from routing.services import set_scaling
 from routing.services.evaluating import TURN, PoolEvaluator, engines_of, promises
 from routing.services.turns import give_turn_back
 from routing.types import ReplicaSlots, Ticket
+from substrate.units import run_unit
 from tenants.types import PriorityClass
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,7 +37,7 @@ def furnish(**policy: object) -> None:
 
 @pytest.mark.usefixtures("gone")
 async def test_one_of_two_decides_and_the_other_when_it_leaves() -> None:
-    await sync_to_async(furnish)()
+    await run_unit(furnish)
     await ensure_models()
     clock = FrozenClock()
     one, other = PoolEvaluator(clock=clock), PoolEvaluator(clock=clock)
@@ -53,7 +53,7 @@ async def test_one_of_two_decides_and_the_other_when_it_leaves() -> None:
 
 @pytest.mark.usefixtures("gone")
 async def test_it_sees_the_pool_and_writes_down_what_differs_and_once_a_minute() -> None:
-    await sync_to_async(furnish)(minimum=3)
+    await run_unit(furnish, minimum=3)
     await ensure_models()
     clock = FrozenClock()
     evaluator = PoolEvaluator(clock=clock)
@@ -62,7 +62,7 @@ async def test_it_sees_the_pool_and_writes_down_what_differs_and_once_a_minute()
         clock.advance(5.0)
     decision = evaluator.decisions["gpu"]
     assert (decision.desired, decision.provisioned, decision.ready) == (3, 2, 2)
-    rows = await sync_to_async(lambda: list(ScalingDecision.objects.order_by("id")))()
+    rows = await run_unit(lambda: list(ScalingDecision.objects.order_by("id")))
     assert len(rows) == 2, "nothing has changed in two minutes"
     assert rows[0].reasons[-1] == {"why": "minimum", "replicas": 3.0}
     replicas = engines_of("gpu")
@@ -71,12 +71,12 @@ async def test_it_sees_the_pool_and_writes_down_what_differs_and_once_a_minute()
         directory().health.attempt_failed(replicas[0].id, "gone")
     await evaluator.look()
     assert evaluator.decisions["gpu"].ready == 1
-    assert await sync_to_async(ScalingDecision.objects.count)() == 3
+    assert await run_unit(ScalingDecision.objects.count) == 3
 
 
 @pytest.mark.usefixtures("gone")
 async def test_work_that_waits_is_seen() -> None:
-    await sync_to_async(furnish)()
+    await run_unit(furnish)
     await ensure_models()
     evaluator = PoolEvaluator(clock=FrozenClock())
     scheduler = backends["scheduler"]
@@ -95,17 +95,17 @@ async def test_work_that_waits_is_seen() -> None:
 
 @pytest.mark.usefixtures("gone")
 async def test_a_pool_that_is_off_is_not_decided_about() -> None:
-    await sync_to_async(furnish)(mode="off")
+    await run_unit(furnish, mode="off")
     await ensure_models()
     evaluator = PoolEvaluator(clock=FrozenClock())
     assert await evaluator.look()
     assert evaluator.decisions == {}
-    assert await sync_to_async(ScalingDecision.objects.count)() == 0
+    assert await run_unit(ScalingDecision.objects.count) == 0
 
 
 @pytest.mark.usefixtures("gone")
 async def test_promises_are_those_of_calls_of_late() -> None:
-    await sync_to_async(furnish)()
+    await run_unit(furnish)
     await ensure_models()
     ready = engines_of("gpu")
     said = ScalingPolicy(ttft_ms=1000, tpot_ms=50)
@@ -133,7 +133,7 @@ def scaler() -> Iterator[PaperScaler]:
 @pytest.mark.usefixtures("gone")
 async def test_where_it_is_on_replicas_are_started_beside_those_of_people(scaler: PaperScaler) -> None:
     backends.replace("scaler", scaler)
-    await sync_to_async(furnish)(mode="on", minimum=3)
+    await run_unit(furnish, mode="on", minimum=3)
     await ensure_models()
     clock = FrozenClock()
     evaluator = PoolEvaluator(clock=clock)
@@ -148,16 +148,14 @@ async def test_where_it_is_on_replicas_are_started_beside_those_of_people(scaler
 @pytest.mark.usefixtures("gone")
 async def test_a_dry_run_asks_nobody_and_a_pool_without_scaler_says_so(scaler: PaperScaler) -> None:
     backends.replace("scaler", scaler)
-    await sync_to_async(furnish)(minimum=3)
+    await run_unit(furnish, minimum=3)
     await ensure_models()
     await PoolEvaluator(clock=FrozenClock()).look()
     assert scaler.asked == []
     scaler.engines.clear()
-    pool = await sync_to_async(lambda: ScalingDecision.objects.get().pool_id)()
-    await sync_to_async(set_scaling)(pool_id=pool, document={"mode": "on", "minimum": 3, "maximum": 3})
-    await sync_to_async(give_turn_back)(
-        name=TURN, owner=await sync_to_async(lambda: ScalingTurn.objects.get().owner)()
-    )
+    pool = await run_unit(lambda: ScalingDecision.objects.get().pool_id)
+    await run_unit(set_scaling, pool_id=pool, document={"mode": "on", "minimum": 3, "maximum": 3})
+    await run_unit(give_turn_back, name=TURN, owner=await run_unit(lambda: ScalingTurn.objects.get().owner))
     await PoolEvaluator(clock=FrozenClock()).look()
-    last = await sync_to_async(lambda: ScalingDecision.objects.latest("id"))()
+    last = await run_unit(lambda: ScalingDecision.objects.latest("id"))
     assert (last.mode, last.outcome) == ("on", "Nothing starts or stops replicas of this pool.")

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
@@ -20,6 +19,7 @@ from kernel.backends import backends
 from kernel.errors import NotSignedIn, PermissionDenied, Unavailable
 from substrate.audit import ActView, acts_of_tenant
 from substrate.crossing import system_scope
+from substrate.units import run_unit
 from tenants.keys import checksum
 from tenants.models import ApiKey, Membership, Tenant, User
 from tenants.refusals import RefusedKeys
@@ -174,15 +174,15 @@ def test_a_key_in_an_address_is_refused_beside_a_good_header_too() -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_a_key_in_an_address_opens_no_socket_and_no_stream() -> None:
-    tenant, good, other = await sync_to_async(_two_keys)()
+    tenant, good, other = await run_unit(_two_keys)
     runs = FakeRuns()
     socket = SocketClient(runs, query=f"key={good.key}")
     assert (await socket.open())["type"] == "websocket.accept"
     assert await socket.close_code() == 4401
     assert runs.keys == []
     await socket.leave()
-    assert await sync_to_async(reasons)(tenant) == ["in_address"]
-    assert [each.address for each in await sync_to_async(refusals)(tenant)] == ["192.0.2.7"]
+    assert await run_unit(reasons, tenant) == ["in_address"]
+    assert [each.address for each in await run_unit(refusals, tenant)] == ["192.0.2.7"]
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -197,8 +197,8 @@ async def test_a_key_in_an_address_opens_no_socket_and_no_stream() -> None:
     async with asyncio.timeout(5):
         await Live()(scope, _nothing, send)
     assert sent[0]["status"] == 401
-    assert await sync_to_async(reasons)(tenant) == ["in_address", "in_address"]
-    assert {each.address for each in await sync_to_async(refusals)(tenant)} == {"192.0.2.7", "192.0.2.8"}
+    assert await run_unit(reasons, tenant) == ["in_address", "in_address"]
+    assert {each.address for each in await run_unit(refusals, tenant)} == {"192.0.2.7", "192.0.2.8"}
 
 
 async def _nothing() -> Any:
@@ -207,7 +207,7 @@ async def _nothing() -> Any:
 
 @pytest.mark.django_db(transaction=True)
 async def test_the_data_plane_writes_the_same() -> None:
-    tenant, good, revoked = await sync_to_async(_two_keys)()
+    tenant, good, revoked = await run_unit(_two_keys)
     for _ in range(3):
         with pytest.raises(NotSignedIn):
             await authenticate_key(revoked.key)
@@ -215,7 +215,7 @@ async def test_the_data_plane_writes_the_same() -> None:
             await refuse_key_in_address(f"key={good.key}".encode())
     assert await authenticate_key(good.key)
     await refuse_key_in_address(b"nothing=atr_here")
-    assert sorted(await sync_to_async(reasons)(tenant)) == ["in_address", "revoked"]
+    assert sorted(await run_unit(reasons, tenant)) == ["in_address", "revoked"]
 
 
 def _two_keys() -> tuple[Tenant, IssuedKey, IssuedKey]:
