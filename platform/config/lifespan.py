@@ -1,6 +1,7 @@
 """What a server process starts and ends: directories, the change tail, background coroutines, backends."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -8,7 +9,6 @@ from django.conf import settings
 
 from assistants.services import close_runs
 from config.heartbeat import take_leave, tell_forever
-from config.memory import settle_memory
 from config.static import Receive, Scope, Send
 from kernel.backends import backends, import_object
 from kernel.streams import Supervisor
@@ -21,6 +21,8 @@ from substrate.units import close_units, run_unit
 log = structlog.get_logger(__name__)
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+# Objects made since the last look before the collector looks again (Python's default is 700).
+YOUNG_OBJECTS = 10_000
 
 
 class Lifespan:
@@ -66,7 +68,7 @@ class Lifespan:
             if plane == role or (role == "all" and plane != "worker"):
                 for path in paths:
                     self._supervisor.start(path, keep_running(path, import_object(path)))
-        settle_memory()
+        _settle_memory()
         log.info("started", role=role, profile=settings.ATRIUM.profile)
 
     async def shutdown(self) -> None:
@@ -78,6 +80,16 @@ class Lifespan:
         await backends.close()
         await asyncio.to_thread(close_units)
         log.info("stopped")
+
+
+def _settle_memory() -> None:
+    """What is loaded by now stays: the collector need not look at it again, nor as often at what comes.
+
+    Measured: an eighth of the data plane's processor time, and the longest pauses.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
 
 
 async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
