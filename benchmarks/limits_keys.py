@@ -13,7 +13,8 @@ if __name__ == "__main__":
 
     django.setup()
 
-from substrate.scoping import tenant_scope  # noqa: E402 - Django comes first
+from substrate.changes import record_change  # noqa: E402 - Django comes first
+from substrate.scoping import tenant_scope  # noqa: E402
 from tenants.limit_types import Level, Measure  # noqa: E402
 from tenants.models import Quota, User  # noqa: E402
 from tenants.services import create_tenant, create_user, issue_api_key  # noqa: E402
@@ -37,7 +38,9 @@ def make_limited_key() -> str:
     with tenant_scope(tenant.id):
         for level in LEVELS:
             for measure in MEASURES:
-                Quota.objects.create(level=level, subject="", measure=measure, hard=MUCH, soft=MUCH - 1)
+                row = Quota.objects.create(level=level, subject="", measure=measure, hard=MUCH, soft=MUCH - 1)
+        # One tells of all: servers load the limits of a tenant together.
+        record_change(kind="quota", object_id=row.id, tenant_id=tenant.id)
     return issue_api_key(tenant_id=tenant.id, name="limited", user_id=user.id).key
 
 

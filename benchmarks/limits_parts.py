@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from kernel.backends import backends, import_object  # noqa: E402
 from kernel.ids import uuid7  # noqa: E402
 from routing.services.choosing import choose  # noqa: E402
 from routing.types import ModelCall  # noqa: E402
+from substrate.changes import ChangeTail  # noqa: E402
 from substrate.scoping import tenant_scope  # noqa: E402
 from tenants.limit_types import Measure  # noqa: E402
 from tenants.models import Membership, Tenant, User  # noqa: E402
@@ -53,6 +55,7 @@ TURN_S = 1.5
 SIZES = {
     "small": {"tenants": 10, "users": 100, "keys": 1_000},
     "large": {"tenants": 10_000, "users": 100_000, "keys": 1_000_000},
+    "deaf": {"tenants": 10_000, "users": 100_000, "keys": 1_000_000},
 }
 
 
@@ -182,11 +185,13 @@ async def over_redis(rounds: int) -> dict[str, Any]:
     return {**compared, "p50_ms": found["waited_ms"], **found, "lines": len(LEVELS) * len(MEASURES)}
 
 
-async def take_turns(keys: Sequence[str]) -> None:
+async def take_turns(keys: Sequence[str], *, deaf: bool) -> None:
     """Calls of many keys in turn: each once, then for as many seconds as each line of the input says, a line of figures each.
 
-    Processor time counts from the end of one turn to that of the next, so what the process does between them is told too.
+    One that is `deaf` hears of no change: it shows what an editor takes from its neighbours by being at work at all.
     """
+    if deaf:
+        ChangeTail.run = _nothing  # type: ignore[method-assign]
     requests = [request_bytes(key, stream=False) for key in keys]
     async with Process() as config:
         clients = ManyCallers(config, requests)
@@ -201,6 +206,10 @@ async def take_turns(keys: Sequence[str]) -> None:
                 made += ROUND
             memory = round(resident_bytes(os.getpid()) / 1e6)
             _say({"us": (time.process_time() - began) * 1e6 / made, "memory_mb": memory})
+
+
+async def _nothing(_: ChangeTail) -> None:
+    await asyncio.Event().wait()
 
 
 def _say(found: dict[str, Any]) -> None:
@@ -246,58 +255,86 @@ class Turns:
         return found
 
 
-def _compared(small: Turns, large: Turns, rounds: int) -> dict[str, Any]:
-    pairs = [(small.run(), large.run()) for _ in range(rounds)]
-    ten, all_of_them = ([each[which] for each in pairs] for which in (0, 1))
+def _compared(
+    small: Turns, others: Sequence[Turns], rounds: int, editor: "Editor | None" = None
+) -> list[Any]:
+    """Of each of the others, how it does beside the small one, in turns. Only their turns are edited in: what is edited
+    while they wait would be told to them all at once.
+    """
+    rows: list[list[float]] = []
+    for _ in range(rounds):
+        row = [small.run()]
+        with editor or contextlib.nullcontext():
+            row += [each.run() for each in others]
+        rows.append(row)
+    return [_beside([(row[0], row[which]) for row in rows]) for which in range(1, len(others) + 1)]
+
+
+def _beside(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    ten, other = ([each[which] for each in pairs] for which in (0, 1))
     return {
         "share": round(statistics.median(a / b for a, b in pairs), 3),
-        "share_of_medians": round(statistics.median(ten) / statistics.median(all_of_them), 3),
-        "share_of_leasts": round(min(ten) / min(all_of_them), 3),
-        "median_us": [round(statistics.median(each), 1) for each in (ten, all_of_them)],
+        "share_of_medians": round(statistics.median(ten) / statistics.median(other), 3),
+        "share_of_leasts": round(min(ten) / min(other), 3),
+        "median_us": [round(statistics.median(each), 1) for each in (ten, other)],
     }
 
 
 class Editor:
-    """A process that edits the large home until it is told to end."""
+    """A process that edits the large home within blocks."""
 
-    def __enter__(self) -> "Editor":
-        """Editing."""
-        self.per_s = 0.0
+    def __init__(self) -> None:
+        """It edits nothing yet."""
         self._process = subprocess.Popen(
             [sys.executable, __file__, "edits"], env=_environment("edits"), stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         if not self._process.stdout.readline():
             raise RuntimeError("the process that edits ended at once")
+        self._process.send_signal(signal.SIGSTOP)
+
+    def __enter__(self) -> "Editor":
+        """Editing."""
+        self._process.send_signal(signal.SIGCONT)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ended; it says how many edits a second it made."""
+        """Not any more."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def end(self) -> float:
+        """How many edits a second it made, of the time that it was at work."""
+        self._process.send_signal(signal.SIGCONT)
         self._process.terminate()
         told, _ = self._process.communicate(timeout=30)
-        self.per_s = float(told.split()[-1])
+        return float(told.split()[-1])
 
 
 def make_edits() -> None:
     """Edit limits and tenants and make keys, fifty a second in all, until terminated; the last line says how many."""
     ids = list(Tenant.objects.filter(slug__startswith="scale-").values_list("id", flat=True))
-    dice, made = random.Random(1), 0
+    dice, made, at_work = random.Random(1), 0, 0.0
     print("editing", flush=True)
-    began = time.monotonic()
     with contextlib.suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         while True:
-            tenant_id, kind = dice.choice(ids), made % 5
-            if kind == 0:
-                change_tenant(tenant_id=tenant_id, weight=1 + made % 100)
-            elif kind == 1:
-                issue_api_key(tenant_id=tenant_id, name=f"edit {made}")
-            else:
-                limits = {Measure.REQUESTS_PER_MINUTE: MUCH - made % 1000}
-                set_tenant_limits(tenant_id=tenant_id, limits=limits)
+            began = time.monotonic()
+            _edit(dice.choice(ids), made)
             made += 1
-            time.sleep(max(0.0, began + made / EDITS_PER_S - time.monotonic()))
-    print(round(made / (time.monotonic() - began), 1))
+            time.sleep(max(0.0, 1 / EDITS_PER_S - (time.monotonic() - began)))
+            # What took longer was a stop.
+            at_work += min(time.monotonic() - began, 0.1)
+    print(round(made / at_work, 1))
+
+
+def _edit(tenant_id: uuid.UUID, number: int) -> None:
+    kind = number % 5
+    if kind == 0:
+        change_tenant(tenant_id=tenant_id, weight=1 + number % 100)
+    elif kind == 1:
+        issue_api_key(tenant_id=tenant_id, name=f"edit {number}")
+    else:
+        set_tenant_limits(tenant_id=tenant_id, limits={Measure.REQUESTS_PER_MINUTE: MUCH - number % 1000})
 
 
 def scale_home(*, tenants: int, users: int, keys: int) -> Seeded:
@@ -311,20 +348,23 @@ def scale(rounds: int) -> dict[str, Any]:
     began = time.monotonic()
     scale_home(**SIZES["large"])
     seed_s = time.monotonic() - began
-    small, large, turns = Turns("small"), Turns("large"), max(3, rounds // 4)
+    small, large, deaf, turns = Turns("small"), Turns("large"), Turns("deaf"), max(3, rounds // 4)
     try:
-        quiet = _compared(small, large, turns)
-        with Editor() as editor:
-            edited = _compared(small, large, turns)
+        [quiet] = _compared(small, [large], turns)
+        editor = Editor()
+        try:
+            edited, not_heard = _compared(small, [large, deaf], turns, editor)
+        finally:
+            edits_per_s = editor.end()
     finally:
-        small.end()
-        large.end()
+        for each in (small, large, deaf):
+            each.end()
     began_at = time.time()
     start = _other("start", rounds)["ready_at"] - began_at
     lists = _other("lists", rounds)
     return {
         "share": quiet["share"],
-        "share_edits": edited["share"],
+        "share_edits": round(quiet["share"] * edited["share"] / not_heard["share"], 3),
         "memory_mb": large.memory_mb,
         "start_s": round(start, 2),
         "list_ms": max(lists.values()),
@@ -332,7 +372,8 @@ def scale(rounds: int) -> dict[str, Any]:
         "first_use_us": [small.first_use_us, large.first_use_us],
         "quiet": quiet,
         "edited": edited,
-        "edits_per_s": editor.per_s,
+        "not_heard": not_heard,
+        "edits_per_s": edits_per_s,
         "lists": lists,
     }
 
@@ -419,7 +460,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "part",
-        choices=("cost", "redis", "served", "full", "scale", "small", "large", "edits", "start", "lists"),
+        choices=(
+            "cost",
+            "redis",
+            "served",
+            "full",
+            "scale",
+            "small",
+            "large",
+            "deaf",
+            "edits",
+            "start",
+            "lists",
+        ),
     )
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
@@ -434,12 +487,13 @@ def main() -> None:
         # The access log goes where standard error does.
         os.dup2(log.fileno(), 2)
         if options.part in SIZES:
-            uvloop.run(take_turns(scale_home(**SIZES[options.part]).keys))
+            keys = scale_home(**SIZES[options.part]).keys
+            uvloop.run(take_turns(keys, deaf=options.part == "deaf"))
             return
         parts: dict[str, Callable[[], dict[str, Any]]] = {
             "cost": lambda: uvloop.run(cost(options.rounds)),
             "redis": lambda: uvloop.run(over_redis(options.rounds)),
-            "served": lambda: served(limited_key()),
+            "served": lambda: served(prepare(), limited_key()),
             "full": served_full,
             "scale": lambda: scale(options.rounds),
             "start": lambda: uvloop.run(start()),

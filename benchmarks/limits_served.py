@@ -1,5 +1,6 @@
 """Whole servers over sockets: requests a second without limits and with them, in loads that take turns."""
 
+import json
 import os
 import shutil
 import statistics
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from load_runs import build_programs, chat_body, processor_seconds, run_load, running_upstream
-from one_request import HOME, ROOT, prepare
+from one_request import HOME, ROOT
 
 from kernel.backends import import_object
 
@@ -28,9 +29,9 @@ FOUR = (
 )
 
 
-def served(limited: str) -> dict[str, Any]:
-    """A server of the embedded profile; `limited` is a key of its home that has every limit."""
-    keys = {"free": prepare(), "limited": limited}
+def served(free: str, limited: str) -> dict[str, Any]:
+    """A server of the embedded profile; keys of its home: one without limits, one that has them all."""
+    keys = {"free": free, "limited": limited}
     server = import_object("fakes.live_server.LiveServer")(home=HOME)
     programs = _programs()
     server.start("--no-demo")
@@ -78,8 +79,9 @@ def _in_turn(programs: Any, url: str, pid: int, keys: Mapping[str, str]) -> dict
     body = {**chat_body(stream=False), "model": "served"}
     rates: dict[str, list[float]] = {name: [] for name in keys}
     processor, sent = dict.fromkeys(keys, 0.0), dict.fromkeys(keys, 0)
-    for key in keys.values():
+    for name, key in keys.items():
         _wait_for_model(url, key)
+        _require_limits(url, key, body, there=name != "free")
     for turn in range(SERVED_TURNS + 1):
         for name, key in keys.items():
             before = processor_seconds(pid)
@@ -104,6 +106,21 @@ def _in_turn(programs: Any, url: str, pid: int, keys: Mapping[str, str]) -> dict
         }
         for name in keys
     }
+
+
+def _require_limits(url: str, key: str, body: Any, *, there: bool) -> None:
+    """Whether the key's calls are limited, which their answers tell, is as it should be: within two seconds of its limits."""
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    request = urllib.request.Request(
+        f"{url}/v1/chat/completions", json.dumps(body).encode(), headers=headers, method="POST"
+    )
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            if ("x-ratelimit-limit-requests" in answer.headers) == there:
+                return
+        time.sleep(0.2)
+    raise RuntimeError("a key that should be limited is not, or the other way round")
 
 
 def _programs() -> Any:
