@@ -255,28 +255,21 @@ class Turns:
         return found
 
 
-def _compared(
-    small: Turns, others: Sequence[Turns], rounds: int, editor: "Editor | None" = None
-) -> list[Any]:
-    """Of each of the others, how it does beside the small one, in turns. Only their turns are edited in: what is edited
-    while they wait would be told to them all at once.
+def _compared(small: Turns, large: Turns, rounds: int, editor: "Editor | None" = None) -> dict[str, Any]:
+    """How the large one does beside the small one, in turns. Edits are made in its own turns alone: those that are made
+    while it waits would be told to it all at once.
     """
-    rows: list[list[float]] = []
+    pairs = []
     for _ in range(rounds):
-        row = [small.run()]
+        ten = small.run()
         with editor or contextlib.nullcontext():
-            row += [each.run() for each in others]
-        rows.append(row)
-    return [_beside([(row[0], row[which]) for row in rows]) for which in range(1, len(others) + 1)]
-
-
-def _beside(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    ten, other = ([each[which] for each in pairs] for which in (0, 1))
+            pairs.append((ten, large.run()))
+    tens, others = ([each[which] for each in pairs] for which in (0, 1))
     return {
         "share": round(statistics.median(a / b for a, b in pairs), 3),
-        "share_of_medians": round(statistics.median(ten) / statistics.median(other), 3),
-        "share_of_leasts": round(min(ten) / min(other), 3),
-        "median_us": [round(statistics.median(each), 1) for each in (ten, other)],
+        "share_of_medians": round(statistics.median(tens) / statistics.median(others), 3),
+        "share_of_leasts": round(min(tens) / min(others), 3),
+        "median_us": [round(statistics.median(each), 1) for each in (tens, others)],
     }
 
 
@@ -350,10 +343,13 @@ def scale(rounds: int) -> dict[str, Any]:
     seed_s = time.monotonic() - began
     small, large, deaf, turns = Turns("small"), Turns("large"), Turns("deaf"), max(3, rounds // 4)
     try:
-        [quiet] = _compared(small, [large], turns)
+        quiet = _compared(small, large, turns)
         editor = Editor()
         try:
-            edited, not_heard = _compared(small, [large, deaf], turns, editor)
+            not_heard = _compared(small, deaf, turns, editor)
+            # What was edited meanwhile has been heard of by then.
+            large.run()
+            edited = _compared(small, large, turns, editor)
         finally:
             edits_per_s = editor.end()
     finally:

@@ -44,18 +44,36 @@ def load_key_entry(prefix: str) -> KeyEntry | None:
 
 
 def load_key_entries(prefixes: Sequence[str]) -> dict[str, KeyEntry]:
-    """The same of those of the keys that there are, by prefix: three questions however many they are."""
+    """The same of those of the keys that there are, by prefix: three questions at most, however many, and one for each
+    key of a tenant that restricts things.
+    """
     with system_scope("look up API keys", read_only=True):
         keys = list(
             ApiKey.objects.filter(prefix__in=prefixes).select_related("tenant", "user", "custom_role")
         )
         memberships = _memberships_of_keys(keys)
-        shutting = tenants_that_shut({key.tenant_id for key in keys})
         found = {}
         for key in keys:
             membership, group_ids = memberships.get((key.tenant_id, key.user_id), (None, NO_GROUPS))
-            found[key.prefix] = _key_entry(key, membership, group_ids, shuts=key.tenant_id in shutting)
-    return found
+            found[key.prefix] = _key_entry(key, membership, group_ids)
+        return _with_what_is_shut(found)
+
+
+def _with_what_is_shut(entries: dict[str, KeyEntry]) -> dict[str, KeyEntry]:
+    """Needs a scope; asks nothing for those to whom nothing is shut."""
+    may_all = {prefix for prefix, each in entries.items() if EVERYTHING in each.principal.permissions}
+    tenants = {each.principal.tenant_id for prefix, each in entries.items() if prefix not in may_all}
+    shutting = tenants_that_shut(tenants) if tenants else set()
+    for prefix, entry in entries.items():
+        principal = entry.principal
+        if principal.tenant_id in shutting and prefix not in may_all:
+            closed = closed_to(
+                tenant_id=principal.tenant_id,
+                membership_id=principal.membership_id,
+                group_ids=principal.group_ids,
+            )
+            entries[prefix] = replace(entry, principal=replace(principal, closed=closed))
+    return entries
 
 
 def _memberships_of_keys(
@@ -77,9 +95,8 @@ def _memberships_of_keys(
     return found
 
 
-def _key_entry(
-    key: ApiKey, membership: Membership | None, group_ids: frozenset[uuid.UUID], *, shuts: bool
-) -> KeyEntry:
+def _key_entry(key: ApiKey, membership: Membership | None, group_ids: frozenset[uuid.UUID]) -> KeyEntry:
+    """Without what is shut to it."""
     refusal = ""
     if key.revoked_at is not None:
         refusal = "revoked"
@@ -106,7 +123,7 @@ def _key_entry(
         priority_cap=PriorityClass(key.priority_class).clamped(PriorityClass(key.tenant.priority_class)),
         permissions=permissions,
         group_ids=group_ids,
-        closed=_closed(key.tenant_id, membership, group_ids, permissions) if shuts else NOTHING_SHUT,
+        closed=NOTHING_SHUT,
         custom_role=custom.name if custom else "",
         weight=key.tenant.weight,
         service_account=name_of_account(key.user),
