@@ -155,7 +155,10 @@ class TenantCount:
 
     def _bind(self, lines: tuple[Line, ...], now_ms: int) -> Bound:
         """The counters that `lines` mean now."""
-        if now_ms >= self._tidy_ms:
+        if not self._tidy_ms:
+            # There is nothing old in a new one.
+            self._tidy_ms = now_ms + _TIDY_MS
+        elif now_ms >= self._tidy_ms:
             self._tidy(now_ms)
         rates, running, sums, unseeded = [], [], [], []
         from_ms, until_ms = -_NEVER_MS, _NEVER_MS

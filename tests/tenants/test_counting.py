@@ -5,7 +5,7 @@ from fakes.clocks import FrozenClock
 from kernel.clock import unix_ms
 from tenants.adapters.memory_counters import MemoryCounters
 from tenants.counting import TenantCount
-from tenants.limit_types import Claim, Level, Limit, Line, Measure, Outcome, Seed, Settlement
+from tenants.limit_types import Claim, Level, Limit, Line, LineKind, Measure, Outcome, Seed, Settlement
 from tenants.planning import line_of
 
 LEASE_MS = 8_000
@@ -34,6 +34,14 @@ def test_days_that_are_long_over_are_let_go_of() -> None:
         clock.advance(DAY_S)
     assert 38 <= len(count._sums) <= 42
     assert len(count._bound) == 1
+
+
+def test_what_a_new_one_was_told_is_not_taken_for_old() -> None:
+    clock, count = FrozenClock(), TenantCount()
+    line = Line(LineKind.DAY, "tenant::tokens_per_day", 1_000, 0, 1 << 60, 1 << 61)
+    count.seed([Seed(line, 0, 999, 1)], replace=False)
+    verdict = count.reserve(Claim("1", "t", (line,), (1,)), now_ms=unix_ms(clock), lease_ms=LEASE_MS)
+    assert verdict.outcome is Outcome.ADMITTED
 
 
 async def test_ten_thousand_calls_of_others_do_not_make_a_tenant_look_its_counters_up_again() -> None:
