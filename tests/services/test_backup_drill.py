@@ -118,6 +118,8 @@ def test_a_backup_under_load_comes_back_in_an_empty_installation(
             "rows/knowledge.document.jsonl",
             "rows/knowledge.chunk.jsonl",
             "rows/knowledge.knowledgebase.jsonl",
+            # The control process of the new one takes the turns that it finds run out.
+            "rows/routing.scalingturn.jsonl",
         }
         kept = {
             name: digest for name, digest in members(backup).items() if name.startswith(("rows/", "files/"))
