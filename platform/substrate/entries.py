@@ -127,19 +127,23 @@ class EntryCache(Generic[K, V]):
                 self._done(key, waiting)
 
     async def _load_all(self, batch: "Mapping[K, asyncio.Future[V | None]]") -> None:
+        loading = asyncio.ensure_future(self._load(list(batch)))
         try:
-            found = await self._load(list(batch))
-        except Exception as error:  # noqa: BLE001 - those who wait for it get it
-            if len(batch) == 1 or isinstance(error, Unavailable):
-                for waiting in batch.values():
-                    _fail(waiting, error)
-                return
+            await asyncio.wait((loading,))
+        finally:
+            loading.cancel()
+        error = loading.exception()
+        if error is None:
+            found = loading.result()
+            for key, waiting in batch.items():
+                self._keep(key, waiting, found.get(key))
+        elif len(batch) == 1 or isinstance(error, Unavailable):
+            for waiting in batch.values():
+                _fail(waiting, error)
+        else:
             # One that cannot be read must not keep the others from theirs.
             for key, waiting in batch.items():
                 await self._load_all({key: waiting})
-            return
-        for key, waiting in batch.items():
-            self._keep(key, waiting, found.get(key))
 
     def _due(self, room: int) -> list[K]:
         """Keys to take along: of entries that a change took away, and of those that age soon. What aged unused goes."""
@@ -178,7 +182,7 @@ def _future() -> "asyncio.Future[Any]":
     return asyncio.get_running_loop().create_future()
 
 
-def _fail(waiting: "asyncio.Future[Any]", error: Exception) -> None:
+def _fail(waiting: "asyncio.Future[Any]", error: BaseException) -> None:
     if not waiting.done():
         waiting.set_exception(error)
         # When everybody who waited has left, nobody else asks for it.
