@@ -38,7 +38,8 @@ def make_limited_key() -> str:
     with tenant_scope(tenant.id):
         for level in LEVELS:
             for measure in MEASURES:
-                row = Quota.objects.create(level=level, subject="", measure=measure, hard=MUCH, soft=MUCH - 1)
+                much = MUCH * 1_000_000 if measure.is_money else MUCH
+                row = Quota.objects.create(level=level, subject="", measure=measure, hard=much, soft=much - 1)
         # One tells of all: servers load the limits of a tenant together.
         record_change(kind="quota", object_id=row.id, tenant_id=tenant.id)
     return issue_api_key(tenant_id=tenant.id, name="limited", user_id=user.id).key

@@ -1,4 +1,4 @@
-"""How limits are counted, for one tenant, in whole numbers. Pure; the scripts of Redis say the same in Lua.
+"""How calls are counted against limits, in whole numbers. Pure; the scripts of Redis say the same in Lua.
 
 A rate is a bucket (the generic cell rate algorithm, ITU-T I.371): its debt shrinks by `limit` shares a millisecond,
 and one unit is `MINUTE_MS` shares, so that a whole limit is paid back in a minute and nothing is ever rounded. The
@@ -6,32 +6,14 @@ burst is the whole limit. A settled call may leave a debt beyond that: it is pai
 was settled and what is held by calls under way. A running line counts calls that have their place.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tenants.counted import Bound, Bucket, Done, Held, Sum, Tally
-from tenants.limit_types import (
-    MINUTE_MS,
-    Claim,
-    Line,
-    LineKind,
-    Outcome,
-    Seed,
-    Settlement,
-    Standing,
-    Verdict,
-    period_at,
-    standing_of,
-)
+from tenants.counted import NEVER_MS, Bound, Done, Held
+from tenants.limit_types import MINUTE_MS, Claim, Outcome, Settlement, Verdict, period_at
 
 # A call that was settled is known for this long; settling it again does nothing.
 REMEMBER_MS = 300_000
-_NEVER_MS = 1 << 62
-# Callers of one tenant whose lines are looked up once.
-_MOST_BOUND = 1_024
-# Old periods, and lines that were replaced, are let go of so often.
-_TIDY_MS = 3_600_000
-_RATE, _RUNNING = LineKind.RATE, LineKind.RUNNING
 _ADMITTED = Outcome.ADMITTED
 
 
@@ -49,63 +31,49 @@ class _Refusal:
             self.index, self.wait_ms, self.terminal = index, wait_ms, terminal
 
 
-class TenantCount:
-    """All counters of one tenant. Each method is one step that nothing else comes between; times are Unix ms."""
+class Calls:
+    """The calls under way of all tenants, whose ids are unique: of ten thousand tenants in turn each would find tables of
+    its own cold. Each method is one step that nothing else comes between; times are Unix ms.
+    """
 
-    __slots__ = ("_bound", "_calls", "_done", "_rates", "_running", "_soonest_ms", "_sums", "_tidy_ms")
+    __slots__ = ("_done", "_held", "_soonest_ms")
 
-    def __init__(self, done: Done | None = None) -> None:
-        """Nothing is counted and nothing seeded. `done` may be one for many tenants: ids of calls are unique."""
-        self._rates: dict[str, Bucket] = {}
-        self._sums: dict[tuple[LineKind, int, str], Sum] = {}
-        self._running: dict[str, Tally] = {}
-        self._calls: dict[str, Held] = {}
-        self._done = done or Done(REMEMBER_MS)
-        # By the identity of the lines, which are kept with it.
-        self._bound: dict[int, Bound] = {}
+    def __init__(self) -> None:
+        """Nothing is under way."""
+        self._held: dict[str, Held] = {}
+        self._done = Done(REMEMBER_MS)
         # No reservation expires before this.
-        self._soonest_ms = _NEVER_MS
-        self._tidy_ms = 0
+        self._soonest_ms = NEVER_MS
 
-    def reserve(self, claim: Claim, *, now_ms: int, lease_ms: int) -> Verdict:
-        """Hold all that `claim` asks for, or nothing."""
+    def reserve(self, bound: Bound, claim: Claim, *, now_ms: int, lease_ms: int) -> Verdict:
+        """Hold all that `claim` asks for, or nothing. `bound` are its lines."""
         if now_ms >= self._soonest_ms:
             self._sweep(now_ms)
-        bound = self._bound.get(id(claim.lines))
-        if bound is None or not bound.from_ms <= now_ms < bound.until_ms:
-            bound = self._bind(claim.lines, now_ms)
-            if bound.unseeded:
-                return Verdict(Outcome.UNSEEDED, at_ms=now_ms, unseeded=bound.unseeded)
         counts = _counts_with(bound, claim.values, now_ms)
         if counts is None:
             refusal = _refused(bound, claim.values, now_ms)
-            shown = tuple([self._count(line, now_ms) for line in claim.lines])
+            shown = tuple([bound.tenant.shown(line, now_ms) for line in bound.lines])
             return Verdict(Outcome.REFUSED, shown, now_ms, refusal.index, refusal.wait_ms)
         running = bound.has_room()
         _hold(bound, claim.values, counts, now_ms, running=running)
         expires_ms = now_ms + lease_ms
-        self._calls[claim.id] = Held(claim, bound, running, expires_ms)
+        self._held[claim.id] = Held(claim, bound, running, expires_ms)
         if expires_ms < self._soonest_ms:
             self._soonest_ms = expires_ms
         return Verdict(_ADMITTED, tuple(counts), now_ms, -1, 0, running)
 
-    def forget_sums(self) -> None:
-        """Nothing is seeded again. Rates stay what they are, and what calls hold is freed as ever."""
-        self._sums.clear()
-        self._bound.clear()
-
-    def renew(self, ids: Iterable[str], *, now_ms: int, lease_ms: int) -> list[bool]:
-        """Hold calls longer; False for each that is not held any more."""
-        found = [self._calls.get(each) for each in ids]
-        for call in found:
-            if call is not None:
-                call.expires_ms = now_ms + lease_ms
-        return [call is not None for call in found]
+    def renew(self, call_id: str, *, now_ms: int, lease_ms: int) -> bool:
+        """Hold a call longer; False when it is not held any more."""
+        call = self._held.get(call_id)
+        if call is None:
+            return False
+        call.expires_ms = now_ms + lease_ms
+        return True
 
     def place(self, call_id: str, *, wanted: bool, now_ms: int) -> bool:
         """Count a call among those that run, or no longer. False when there is no room, or the call is not held."""
         self._sweep(now_ms)
-        call = self._calls.get(call_id)
+        call = self._held.get(call_id)
         if call is None:
             return False
         if call.running == wanted:
@@ -117,102 +85,26 @@ class TenantCount:
         return True
 
     def settle(self, settlement: Settlement, *, now_ms: int) -> bool:
-        """Book what a call has used and free what it held; False when that was done before."""
-        claim = settlement.claim
-        if not self._done.note(claim.id, now_ms):
-            return False
-        call = self._calls.pop(claim.id, None)
+        """Book what a call has used and free what it held, unless that was done before. False when it was not held: what
+        it has used is booked nowhere yet.
+        """
+        call_id = settlement.claim.id
+        if not self._done.note(call_id, now_ms):
+            return True
+        call = self._held.pop(call_id, None)
+        if not self._held:
+            self._soonest_ms = NEVER_MS
         if call is None:
-            self._book_late(settlement)
-        else:
-            _free(call, settlement.values, now_ms)
-        if not self._calls:
-            self._soonest_ms = _NEVER_MS
+            return False
+        _free(call, settlement.values, now_ms)
         return True
-
-    def read(self, lines: Sequence[Line], *, now_ms: int) -> tuple[Standing, ...]:
-        """How each line stands."""
-        return tuple(standing_of(line, self._count(line, now_ms), now_ms) for line in lines)
-
-    def seed(self, seeds: Iterable[Seed], *, replace: bool) -> None:
-        """Give lines what ledger and spool say; those that are seeded already are left alone unless `replace`."""
-        for seed in seeds:
-            key = (seed.line.kind, seed.start_ms, seed.line.field)
-            known = self._sums.get(key)
-            if known is None:
-                self._sums[key] = Sum(seed.used, seeded_ms=seed.at_ms)
-            elif replace:
-                known.settled, known.seeded_ms = seed.used, seed.at_ms
-
-    def _tidy(self, now_ms: int) -> None:
-        """Let go of days and months that are long over."""
-        self._tidy_ms = now_ms + _TIDY_MS
-        # A month and a week: nothing under way reaches back so far.
-        oldest = now_ms - 40 * 86_400_000
-        for key in [key for key in self._sums if key[1] < oldest]:
-            del self._sums[key]
-        self._bound.clear()
-
-    def _bind(self, lines: tuple[Line, ...], now_ms: int) -> Bound:
-        """The counters that `lines` mean now."""
-        if not self._tidy_ms:
-            # There is nothing old in a new one.
-            self._tidy_ms = now_ms + _TIDY_MS
-        elif now_ms >= self._tidy_ms:
-            self._tidy(now_ms)
-        rates, running, sums, unseeded = [], [], [], []
-        from_ms, until_ms = -_NEVER_MS, _NEVER_MS
-        for index, line in enumerate(lines):
-            if line.kind is _RATE:
-                bucket = self._rates.setdefault(line.field, Bucket())
-                rates.append((index, bucket, line.limit, line.limit * MINUTE_MS))
-            elif line.kind is _RUNNING:
-                running.append((index, self._running.setdefault(line.field, Tally()), line.limit))
-            else:
-                start_ms, end_ms = period_at(line, now_ms)
-                if start_ms != line.start_ms:
-                    # The period after the one that the line was made in.
-                    from_ms = max(from_ms, start_ms)
-                if now_ms < end_ms:
-                    until_ms = min(until_ms, end_ms)
-                found = self._sums.get((line.kind, start_ms, line.field))
-                if found is None:
-                    unseeded.append(index)
-                else:
-                    sums.append((index, found, line.limit))
-        bound = Bound(lines, tuple(rates), tuple(running), tuple(sums), tuple(unseeded), from_ms, until_ms)
-        if not unseeded:
-            if len(self._bound) >= _MOST_BOUND:
-                self._bound.clear()
-            self._bound[id(lines)] = bound
-        return bound
-
-    def _count(self, line: Line, now_ms: int) -> int:
-        """What the counter of a line shows; -1 of a day or month that is not seeded."""
-        if line.kind is _RATE:
-            bucket = self._rates.get(line.field)
-            return bucket.debt_at(now_ms, line.limit) if bucket is not None else 0
-        if line.kind is _RUNNING:
-            tally = self._running.get(line.field)
-            return tally.calls if tally is not None else 0
-        known = self._sums.get((line.kind, period_at(line, now_ms)[0], line.field))
-        return known.settled + known.held if known is not None else -1
-
-    def _book_late(self, settlement: Settlement) -> None:
-        """The reservation is gone (expired, or never made here): what was used still counts, unless a seed knew of it."""
-        for line, used in zip(settlement.claim.lines, settlement.values, strict=True):
-            if line.kind >= LineKind.DAY:
-                start, _ = period_at(line, settlement.at_ms)
-                known = self._sums.get((line.kind, start, line.field))
-                if known is not None and known.seeded_ms < settlement.at_ms:
-                    known.settled += used
 
     def _sweep(self, now_ms: int) -> None:
         if now_ms < self._soonest_ms:
             return
-        for each in [each for each, call in self._calls.items() if call.expires_ms <= now_ms]:
-            _free(self._calls.pop(each), None, now_ms)
-        self._soonest_ms = min((call.expires_ms for call in self._calls.values()), default=_NEVER_MS)
+        for each in [each for each, call in self._held.items() if call.expires_ms <= now_ms]:
+            _free(self._held.pop(each), None, now_ms)
+        self._soonest_ms = min((call.expires_ms for call in self._held.values()), default=NEVER_MS)
 
 
 def _counts_with(bound: Bound, values: Sequence[int], now_ms: int) -> list[int] | None:

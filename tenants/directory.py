@@ -15,9 +15,10 @@ from tenants.types import KeyEntry, Principal
 KEEP_S = 300.0
 # A load takes less than the unit pool's time limit; marks older than both cannot concern any entry.
 MARKS_KEPT_S = 2 * KEEP_S
-# So many keys of one tenant, user or group are not known one by one.
+# More keys than these of one tenant, user or group are not dropped with it, but looked at with their next use.
 MANY = 20
-MOST_NOTED = 100_000
+# Loaded before a mark that concerns it: older than any.
+_OVERTAKEN = -1
 
 
 def _depends_on(principal: Principal) -> Iterator[str]:
@@ -29,7 +30,7 @@ def _depends_on(principal: Principal) -> Iterator[str]:
 
 
 class _Known:
-    """An entry, and the number of the newest mark that is known not to concern it."""
+    """An entry, and the number of marks when it was loaded or last looked at: none of these concerns it."""
 
     __slots__ = ("entry", "number")
 
@@ -42,26 +43,28 @@ class KeyDirectory:
     """Entries by prefix, loaded at first use, unknown prefixes remembered too.
 
     A change of a key drops that entry. A change of a tenant, of its roles or grants, of a group, or of a user or one of
-    their memberships leaves a mark with a number: entries loaded before the mark are loaded again at their next use. So
-    each change costs O(1), however many keys depend on it. Where those are a few it drops them, for what is dropped
-    is loaded together.
+    their memberships drops the entries that depend on it where these are a few, and what is dropped is loaded together.
+    Where they are many it leaves a mark with a number: entries loaded before the mark are looked at with their next use.
+    So each change costs O(1), however many keys depend on it, and calls of whom it does not concern pay nothing for it.
     """
 
     def __init__(self, *, size: int = 20_000, clock: Clock = SYSTEM_CLOCK) -> None:
         """Holds `size` entries, each for five minutes at most."""
         self._clock = clock
-        self._entries: EntryCache[str, _Known] = EntryCache(self._load, size=size, keep_s=KEEP_S, clock=clock)
-        self._count = 0
+        self._entries: EntryCache[str, _Known] = EntryCache(
+            self._load, size=size, keep_s=KEEP_S, swapped=self._swapped, clock=clock
+        )
+        # Of all marks so far, and of the newest one that entries must be looked at for.
+        self._count = self._wide = 0
         self._marks: dict[str, tuple[int, float]] = {}
-        # Prefixes of keys by what they depend on; a tenant, user or group that is not here has an unknown number of them.
-        self._few: dict[str, list[str]] = {}
+        # Prefixes of the entries that are kept, by what they depend on.
+        self._dependent: dict[str, set[str]] = {}
         self._closed: WeakValueDictionary[int, frozenset[str]] = WeakValueDictionary()
 
     async def start(self) -> None:
         """Forget everything: nothing needs to be there before the first request."""
         self._entries.clear()
         self._marks.clear()
-        self._few.clear()
 
     def on_change(self, event: ChangeEvent) -> None:
         """Drop the key that changed, or mark its tenant or user as changed."""
@@ -77,7 +80,7 @@ class KeyDirectory:
     async def find(self, prefix: str) -> KeyEntry | None:
         """The entry of `prefix`, or None when no valid key has it. Raises Unavailable when it cannot be loaded."""
         known, found = self._entries.peek(prefix)
-        if known and (found is None or found.number == self._count):
+        if known and (found is None or found.number >= self._wide):
             return None if found is None else found.entry
         # Bounded: under a storm of changes an entry that was true a moment ago is good enough.
         for _ in range(3):
@@ -93,17 +96,21 @@ class KeyDirectory:
     async def _load(self, prefixes: Sequence[str]) -> dict[str, _Known]:
         number = self._count
         found = await run_unit(load_key_entries, prefixes)
-        for prefix, entry in found.items():
-            self._note(prefix, entry.principal)
         return {prefix: _Known(number, self._lighter(entry)) for prefix, entry in found.items()}
 
-    def _note(self, prefix: str, principal: Principal) -> None:
-        if len(self._few) > MOST_NOTED:
-            self._few.clear()
-        for each in _depends_on(principal):
-            known = self._few.setdefault(each, [])
-            if len(known) < MANY and prefix not in known:
-                known.append(prefix)
+    def _swapped(self, prefix: str, before: _Known | None, after: _Known | None) -> None:
+        """Whose entries are kept, and whether what was loaded is true still."""
+        if before is not None:
+            for each in _depends_on(before.entry.principal):
+                prefixes = self._dependent.get(each)
+                if prefixes is not None:
+                    prefixes.discard(prefix)
+                    if not prefixes:
+                        del self._dependent[each]
+        if after is not None:
+            for each in _depends_on(after.entry.principal):
+                self._dependent.setdefault(each, set()).add(prefix)
+            after.number = _OVERTAKEN if self._concerned(after) else self._count
 
     def _lighter(self, entry: KeyEntry) -> KeyEntry:
         principal = entry.principal
@@ -120,12 +127,18 @@ class KeyDirectory:
         return closed
 
     def _stale(self, known: _Known) -> bool:
+        if known.number == _OVERTAKEN or self._concerned(known):
+            return True
+        # None of the marks so far concerns it: they need not be looked through at every request.
+        known.number = self._count
+        return False
+
+    def _concerned(self, known: _Known) -> bool:
+        """Whether any mark since it was loaded or last looked at concerns it."""
         for each in _depends_on(known.entry.principal):
             mark = self._marks.get(each)
             if mark is not None and mark[0] > known.number:
                 return True
-        # None of the marks so far concerns it: they need not be looked through at every request.
-        known.number = self._count
         return False
 
     def _mark(self, object_id: str) -> None:
@@ -133,9 +146,12 @@ class KeyDirectory:
         now = self._clock.monotonic()
         self._marks.pop(object_id, None)
         self._marks[object_id] = (self._count, now)
-        few = self._few.pop(object_id, ())
-        for prefix in few if len(few) < MANY else ():
-            self._entries.forget(prefix)
+        dependent = self._dependent.get(object_id, ())
+        if len(dependent) > MANY:
+            self._wide = self._count
+        else:
+            for prefix in list(dependent):
+                self._entries.forget(prefix)
         # Marks stand in order of time, so the old ones are in front.
         while self._marks:
             oldest = next(iter(self._marks))

@@ -22,7 +22,7 @@ class LimitDirectory:
         self._limited: set[str] = set()
         self._recount: set[str] = set()
         self._entries: EntryCache[str, TenantLimits] = EntryCache(
-            self._load, size=size, keep_s=keep_s, clock=clock
+            self._load, size=size, keep_s=keep_s, swapped=_end, clock=clock
         )
 
     async def start(self) -> None:
@@ -67,6 +67,11 @@ class LimitDirectory:
             self._recount.discard(tenant)
             found[tenant] = replace(found[tenant], recount=True)
         return found
+
+
+def _end(_: str, before: TenantLimits | None, after: TenantLimits | None) -> None:
+    if before is not None:
+        before.over = True
 
 
 class _Everyone(set[str]):

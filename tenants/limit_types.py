@@ -1,7 +1,7 @@
 """What crosses the doors about limits: rules, the lines that counters keep, and what became of a claim."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -125,6 +125,33 @@ class Line:
     next_end_ms: int = 0
 
 
+class LineSet:
+    """The lines of all calls of a caller, in their order.
+
+    `kept` is what the counters of this process work out for them, and theirs alone: of ten thousand callers in turn it
+    is found without a look into tables that have long left the processor's memory.
+    """
+
+    __slots__ = ("all", "kept")
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        """Nothing is worked out yet."""
+        self.all = tuple(lines)
+        self.kept: object = None
+
+    def __len__(self) -> int:
+        """How many lines there are."""
+        return len(self.all)
+
+    def __iter__(self) -> Iterator[Line]:
+        """Line by line."""
+        return iter(self.all)
+
+    def __getitem__(self, index: int) -> Line:
+        """The line at a place."""
+        return self.all[index]
+
+
 class Claim(Struct, frozen=True, gc=False):
     """What a call asks of the counters of its tenant. `values` stand beside `lines`: what each may be charged at most.
 
@@ -133,7 +160,7 @@ class Claim(Struct, frozen=True, gc=False):
 
     id: str
     tenant: str
-    lines: tuple[Line, ...]
+    lines: LineSet
     values: tuple[int, ...]
 
 
@@ -202,17 +229,19 @@ class Seed:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TenantLimits:
     """All rules of a tenant, as processes keep them: by level, then by subject ("" is every subject of that level).
 
-    `recount` says that its counters are to be told anew what ledger and spool say.
+    `recount` says that its counters are to be told anew what ledger and spool say; `over`, the only part that changes, that
+    the process keeps them no longer.
     """
 
     tenant_id: uuid.UUID
     timezone: str
     rules: Mapping[Level, Mapping[str, tuple[Limit, ...]]] = field(default_factory=dict)
     recount: bool = False
+    over: bool = field(default=False, compare=False)
 
     def of(self, level: Level, subject: str) -> tuple[Limit, ...]:
         """The rules that hold for `subject`: its own, measure by measure, before those of every subject."""

@@ -18,6 +18,7 @@ from tenants.limit_types import (
     Limit,
     Line,
     LineKind,
+    LineSet,
     Measure,
     TenantLimits,
     field_of,
@@ -121,20 +122,24 @@ class ToldRate:
         return RateTold(tightest, least // MINUTE_MS if least > 0 else 0, -(-debt // tightest))
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Plan:
-    """The lines of a call beside the rules they come from. `limits` is what it was made of, `tenant` its tenant's id.
+    """The lines of a call beside the rules they come from. `limits` is what it was made of, `tenant` its tenant's id, `models`
+    all that may answer it; `spare` as `make_plan` has it. It holds until `ends_ms`, Unix time.
 
     `place` is where its calls stand in line: the tenant and the names of the counters that say how many may run at once.
     `soft` are the lines with soft limits: their place, what their counters show at most below it, and the name. `each` are
     those of days and months that hold for each user, key or model: their place, and the least amount that somebody should
-    know of. All of it is worked out once.
+    know of. All of it is worked out once; what changes is `look_ms`, until when `owner` need not look whether it is still
+    true.
     """
 
     limits: TenantLimits
     tenant: str
+    models: tuple[str, ...]
+    spare: bool
     rules: tuple[Limit, ...]
-    lines: tuple[Line, ...]
+    lines: LineSet
     ends_ms: int
     place: tuple[str, tuple[str, ...]]
     charges: Charges
@@ -142,6 +147,8 @@ class Plan:
     told_tokens: ToldRate | None
     soft: tuple[tuple[int, int, str], ...]
     each: tuple[tuple[int, int], ...]
+    look_ms: int = 0
+    owner: object = None
 
     def allowance(self, counts: Sequence[int]) -> Allowance:
         """What the caller is told: the tightest rates, and the soft limits that are passed. `counts` are of its lines."""
@@ -193,8 +200,10 @@ def make_plan(limits: TenantLimits, subjects: Subjects, now: datetime, *, spare:
     return Plan(
         limits=limits,
         tenant=str(limits.tenant_id),
+        models=subjects.models,
+        spare=spare,
         rules=rules,
-        lines=lines,
+        lines=LineSet(lines),
         ends_ms=min((line.end_ms for line in lines if line.end_ms), default=_FOREVER_MS),
         place=(
             str(limits.tenant_id),

@@ -33,7 +33,10 @@ class LimitFinder(Protocol):
     """Finds the limits of a tenant, from memory when it can."""
 
     def peek(self, tenant: str) -> tuple[bool, TenantLimits | None]:
-        """Whether memory knows of the tenant of this id, and its limits, None when it has none."""
+        """Whether memory knows of the tenant of this id, and its limits, None when it has none.
+
+        Limits that memory lets go of are told that they are `over`.
+        """
         ...
 
     async def find(self, tenant_id: uuid.UUID) -> TenantLimits | None:

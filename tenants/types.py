@@ -114,7 +114,8 @@ class Principal:
     `region` is where the tenant's content must stay: engines elsewhere never see it (empty: anywhere).
     `break_glass` is the grant by which a visiting operator reads content. `service_account` is the name of the one whose
     key it is (`user_id` its id). `tenant_name` is the tenant's id as text, `sharer` that of the user, else the key;
-    `caller` tells apart all whom different limits may hold for: tenant, user, key and groups.
+    `caller` tells apart all whom different limits may hold for: tenant, user, key and groups. `plan` are the limits of its
+    latest call, for the next one (`tenants.services.limits`); the only part that changes.
     """
 
     tenant_id: uuid.UUID
@@ -140,6 +141,7 @@ class Principal:
     tenant_name: str = field(init=False, repr=False, compare=False)
     sharer: str = field(init=False, repr=False, compare=False)
     caller: str = field(init=False, repr=False, compare=False)
+    plan: object = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         """The texts follow from the ids."""
@@ -147,6 +149,10 @@ class Principal:
         object.__setattr__(self, "sharer", str(self.user_id or self.api_key_id or ""))
         groups = " ".join(sorted(map(str, self.group_ids)))
         object.__setattr__(self, "caller", f"{self.tenant_name} {self.user_id} {self.api_key_id} {groups}")
+
+    def bring(self, plan: object) -> None:
+        """Have the plan at hand with the next call."""
+        object.__setattr__(self, "plan", plan)
 
 
 class UsageEntry(Struct, frozen=True):
@@ -179,11 +185,12 @@ class UsageEntry(Struct, frozen=True):
     cached: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class KeyEntry:
     """What a process remembers of one API key: who it is, and how to check the secret.
 
     `refusal` says why a genuine key is refused, else "": "revoked", or its user "inactive", tenant "suspended", membership "disabled".
+    `sight` is how the genuine key looks to this process, once it has been here (`Keyring.sight`); the only part that changes.
     """
 
     principal: Principal
@@ -192,6 +199,7 @@ class KeyEntry:
     pepper_version: int
     expires_at: datetime | None
     refusal: str = ""
+    sight: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,10 @@ class _Entry(Generic[V]):
         self.used = False
 
 
+def _nothing_swapped(key: Any, before: Any, after: Any) -> None:
+    """Nobody wants to hear of it."""
+
+
 class EntryCache(Generic[K, V]):
     """A bounded cache of entries loaded by units of work at first use; that there is none is kept too.
 
@@ -47,10 +51,14 @@ class EntryCache(Generic[K, V]):
         size: int = 10_000,
         keep_s: float = 300.0,
         at_once: int = AT_ONCE,
+        swapped: Callable[[K, V | None, V | None], None] = _nothing_swapped,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`load` gives the entries of the keys that have one. Holds `size` entries, the least recently used leave first;
         each is loaded again after `keep_s` seconds. One load is of `at_once` keys at most.
+
+        `swapped` hears of each value that comes, goes or takes another's place, in the moment that it does: the key, the
+        value before and the one from now on, None where there is none.
         """
         self._load = load
         self._size = size
@@ -59,6 +67,7 @@ class EntryCache(Generic[K, V]):
         self._crowded = size * 3 // 4
         self._keep_s = keep_s
         self._at_once = at_once
+        self._swapped = swapped
         self._clock = clock
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
         self._loading: dict[K, asyncio.Future[V | None]] = {}
@@ -91,12 +100,15 @@ class EntryCache(Generic[K, V]):
         entry = self._entries.pop(key, None)
         if key not in self._asked:
             self._loading.pop(key, None)
-        if entry is not None and entry.used and len(self._changed) < self._size:
-            self._changed[key] = None
+        if entry is not None:
+            self._let_go(key, entry)
+            if entry.used and len(self._changed) < self._size:
+                self._changed[key] = None
 
     def clear(self) -> None:
         """Drop everything."""
-        self._entries.clear()
+        while self._entries:
+            self._let_go(*self._entries.popitem())
         self._changed.clear()
         # A load that has not begun will see what is true now.
         self._loading = dict(self._asked)
@@ -134,9 +146,10 @@ class EntryCache(Generic[K, V]):
             loading.cancel()
         error = loading.exception()
         if error is None:
-            found = loading.result()
+            # One moment for all of them: a number that many share is seldom cold.
+            found, until = loading.result(), self._clock.monotonic() + self._keep_s
             for key, waiting in batch.items():
-                self._keep(key, waiting, found.get(key))
+                self._keep(key, waiting, found.get(key), until)
         elif len(batch) == 1 or isinstance(error, Unavailable):
             for waiting in batch.values():
                 _fail(waiting, error)
@@ -158,15 +171,19 @@ class EntryCache(Generic[K, V]):
             if entry.used:
                 due.append(key)
             elif entry.until < now:
-                del self._entries[key]
+                self._let_go(key, self._entries.pop(key))
         return [key for key in due if key not in self._loading]
 
-    def _keep(self, key: K, waiting: "asyncio.Future[V | None]", value: V | None) -> None:
+    def _let_go(self, key: K, entry: _Entry[V]) -> None:
+        self._swapped(key, entry.value, None)
+
+    def _keep(self, key: K, waiting: "asyncio.Future[V | None]", value: V | None, until: float) -> None:
         if self._done(key, waiting):
-            self._entries[key] = _Entry(value, self._clock.monotonic() + self._keep_s)
-            self._entries.move_to_end(key)
+            before = self._entries.pop(key, None)
+            self._entries[key] = _Entry(value, until)
+            self._swapped(key, None if before is None else before.value, value)
             while len(self._entries) > self._size:
-                self._entries.popitem(last=False)
+                self._let_go(*self._entries.popitem(last=False))
         if not waiting.done():
             waiting.set_result(value)
 

@@ -17,11 +17,10 @@ class Layout:
     `packed` is what the scripts take for the lines; `counter_scripts` says what it is made of.
     """
 
-    __slots__ = ("_back", "_there", "lines", "packed")
+    __slots__ = ("_back", "_there", "packed")
 
-    def __init__(self, lines: tuple[Line, ...]) -> None:
-        """`lines` are kept, so that their identity stays theirs."""
-        self.lines = lines
+    def __init__(self, lines: Sequence[Line]) -> None:
+        """The layout of `lines`."""
         rates = [at for at, line in enumerate(lines) if line.kind is LineKind.RATE]
         running = [at for at, line in enumerate(lines) if line.kind is LineKind.RUNNING]
         groups: dict[tuple[int, ...], list[int]] = {}

@@ -3,9 +3,19 @@
 from collections.abc import Sequence
 
 from kernel.clock import SYSTEM_CLOCK, Clock, unix_ms
-from tenants.counted import Done
-from tenants.counting import REMEMBER_MS, TenantCount
-from tenants.limit_types import LEASE_MS, Claim, CountersState, Line, Seed, Settlement, Standing, Verdict
+from tenants.counted import Bound, TenantCount
+from tenants.counting import Calls
+from tenants.limit_types import (
+    LEASE_MS,
+    Claim,
+    CountersState,
+    Line,
+    Outcome,
+    Seed,
+    Settlement,
+    Standing,
+    Verdict,
+)
 
 
 class MemoryCounters:
@@ -16,35 +26,42 @@ class MemoryCounters:
         self._lease_ms = lease_ms
         self._clock = clock
         self._tenants: dict[str, TenantCount] = {}
-        # One of all tenants: of ten thousand that call in turn each would find its own cold.
-        self._done = Done(REMEMBER_MS)
+        self._calls = Calls()
 
     async def reserve(self, claim: Claim) -> Verdict:
         """As the port says."""
         now_ms = unix_ms(self._clock)
-        count = self._tenants.get(claim.tenant) or self._of(claim.tenant)
-        return count.reserve(claim, now_ms=now_ms, lease_ms=self._lease_ms)
+        bound = claim.lines.kept
+        if (
+            type(bound) is not Bound
+            or bound.tenant.owner is not self
+            or bound.age != bound.tenant.age
+            or not bound.from_ms <= now_ms < bound.until_ms
+        ):
+            bound = self._of(claim.tenant).bind(claim.lines, now_ms)
+            if bound.unseeded:
+                return Verdict(Outcome.UNSEEDED, at_ms=now_ms, unseeded=bound.unseeded)
+        return self._calls.reserve(bound, claim, now_ms=now_ms, lease_ms=self._lease_ms)
 
     async def renew(self, claim: Claim, *, running: bool | None = None) -> bool:
         """As the port says."""
-        count, now_ms = self._of(claim.tenant), self._now_ms()
-        if not count.renew([claim.id], now_ms=now_ms, lease_ms=self._lease_ms)[0]:
+        now_ms = unix_ms(self._clock)
+        if not self._calls.renew(claim.id, now_ms=now_ms, lease_ms=self._lease_ms):
             return False
-        return running is None or count.place(claim.id, wanted=running, now_ms=now_ms)
+        return running is None or self._calls.place(claim.id, wanted=running, now_ms=now_ms)
 
     def settle(self, settlement: Settlement) -> None:
         """As the port says."""
-        tenant = settlement.claim.tenant
-        count = self._tenants.get(tenant) or self._of(tenant)
-        count.settle(settlement, now_ms=unix_ms(self._clock))
+        if not self._calls.settle(settlement, now_ms=unix_ms(self._clock)):
+            self._of(settlement.claim.tenant).book_late(settlement)
 
     def refund(self, claim: Claim) -> None:
         """As the port says."""
-        self.settle(Settlement(claim, (0,) * len(claim.lines), self._now_ms()))
+        self.settle(Settlement(claim, (0,) * len(claim.lines), unix_ms(self._clock)))
 
     async def read(self, tenant: str, lines: Sequence[Line]) -> tuple[Standing, ...]:
         """As the port says."""
-        return self._of(tenant).read(lines, now_ms=self._now_ms())
+        return self._of(tenant).read(lines, now_ms=unix_ms(self._clock))
 
     async def seed(self, tenant: str, seeds: Sequence[Seed], *, replace: bool = False) -> None:
         """As the port says."""
@@ -56,17 +73,23 @@ class MemoryCounters:
 
     async def forget(self, tenant: str) -> None:
         """As the port says."""
-        self._tenants.pop(tenant, None)
+        count = self._tenants.pop(tenant, None)
+        if count is not None:
+            count.forget_sums()
 
     async def known(self, tenant: str) -> int:
         """As the port says: 1 or 0."""
         return int(tenant in self._tenants)
 
+    def forget_sums(self, *, most: int) -> None:
+        """Nothing is known of days and months any more; rates stay what they are, unless of more than `most` tenants."""
+        for count in self._tenants.values():
+            count.forget_sums()
+        if len(self._tenants) > most:
+            self._tenants.clear()
+
     def _of(self, tenant: str) -> TenantCount:
         found = self._tenants.get(tenant)
         if found is None:
-            found = self._tenants[tenant] = TenantCount(self._done)
+            found = self._tenants[tenant] = TenantCount(self)
         return found
-
-    def _now_ms(self) -> int:
-        return unix_ms(self._clock)

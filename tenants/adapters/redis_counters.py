@@ -21,20 +21,22 @@ from msgspec import structs
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from kernel.clock import SYSTEM_CLOCK, Clock
+from kernel.clock import SYSTEM_CLOCK, Clock, unix_ms
 from kernel.errors import Unavailable
 from kernel.scripts import ScriptPipeline
 from kernel.streams import Supervisor
 from tenants.adapters.counter_layout import Layout
 from tenants.adapters.counter_presence import AWAY_S, Presence
 from tenants.adapters.counter_scripts import OF_TENANT, READ, RENEW, RESERVE, SEED, SETTLE
-from tenants.counting import REMEMBER_MS, TenantCount
+from tenants.adapters.memory_counters import MemoryCounters
+from tenants.counting import REMEMBER_MS
 from tenants.limit_types import (
     LEASE_MS,
     Claim,
     CountersState,
     Line,
     LineKind,
+    LineSet,
     Outcome,
     Seed,
     Settlement,
@@ -81,11 +83,10 @@ class RedisCounters:
         self._presence = Presence(self._calls)
         self._lease_ms = lease_ms
         self._clock = clock
-        self._layouts: dict[int, Layout] = {}
         # What was told last to each caller (by the identity of its lines), and what that says of days and months.
         self._latest: OrderedDict[int, tuple[Claim, Sequence[int]]] = OrderedDict()
         self._seen: OrderedDict[tuple[str, str, int], int] = OrderedDict()
-        self._local: dict[str, TenantCount] = {}
+        self._local = MemoryCounters(lease_ms=lease_ms)
         self._local_claims: dict[str, Claim] = {}
         self._counted_here = False
         self._kept: dict[str, Settlement] = {}
@@ -99,7 +100,7 @@ class RedisCounters:
                 if not self._presence.known:
                     # Nobody watches the counters in a worker: it learns at its first call which Redis it counts in.
                     await self._presence.look()
-                layout = self._layout(claim.lines)
+                layout = _layout(claim.lines)
                 answer = await self._calls.send(
                     RESERVE, _prefix(claim.tenant), self._now(), self._lease_ms, claim.id,
                     layout.packed, layout.values(claim.values),
@@ -112,16 +113,13 @@ class RedisCounters:
             else:
                 if answer[0] != Outcome.UNSEEDED or not self._presence.alone:
                     return self._verdict(claim, layout, answer)
-        return self._reserve_here(claim)
+        return await self._reserve_here(claim)
 
     async def renew(self, claim: Claim, *, running: bool | None = None) -> bool:
         """As the port says; while Redis is away what it held is held on."""
         own = self._local_claims.get(claim.id)
         if own is not None:
-            count, now_ms = self._local[claim.tenant], _here_ms()
-            if not count.renew([claim.id], now_ms=now_ms, lease_ms=self._lease_ms)[0]:
-                return False
-            return running is None or count.place(claim.id, wanted=running, now_ms=now_ms)
+            return await self._local.renew(own, running=running)
         wanted = "" if running is None else str(int(running))
         try:
             return bool(await self._send_renewal(claim, wanted))
@@ -133,7 +131,7 @@ class RedisCounters:
         """As the port says. Returns at once."""
         claim = settlement.claim
         if self._local_claims.pop(claim.id, None) is not None:
-            self._local[claim.tenant].settle(settlement, now_ms=_here_ms())
+            self._local.settle(settlement)
         if len(self._kept) >= MOST_KEPT:
             oldest = next(iter(self._kept))
             del self._kept[oldest]
@@ -187,7 +185,7 @@ class RedisCounters:
 
     async def forget(self, tenant: str) -> None:
         """As the port says. Raises Unavailable."""
-        self._local.pop(tenant, None)
+        await self._local.forget(tenant)
         await self._of_tenant(tenant, remove=True)
 
     async def known(self, tenant: str) -> int:
@@ -230,10 +228,7 @@ class RedisCounters:
         """
         if self._local_claims or self._again is not None:
             return
-        if len(self._local) > REMEMBERED:
-            self._local.clear()
-        for count in self._local.values():
-            count.forget_sums()
+        self._local.forget_sums(most=REMEMBERED)
         self._counted_here = False
 
     def _remember(self, claim: Claim, counts: Sequence[int]) -> None:
@@ -254,22 +249,21 @@ class RedisCounters:
         while len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
 
-    def _reserve_here(self, claim: Claim) -> Verdict:
-        count = self._local.get(claim.tenant)
-        if count is None:
-            count = self._local[claim.tenant] = TenantCount()
+    async def _reserve_here(self, claim: Claim) -> Verdict:
         self._counted_here = True
-        now_ms = _here_ms()
+        now_ms = unix_ms(SYSTEM_CLOCK)
         self._look_back()
-        lines = tuple(self._share(claim.tenant, line) for line in claim.lines)
+        lines = LineSet(self._share(claim.tenant, line) for line in claim.lines)
         own = structs.replace(
             claim,
             lines=lines,
             values=tuple(_within(line, value) for line, value in zip(lines, claim.values, strict=True)),
         )
         periods = [line for line in lines if line.kind >= LineKind.DAY]
-        count.seed([Seed(line, period_at(line, now_ms)[0], 0, now_ms) for line in periods], replace=False)
-        verdict = count.reserve(own, now_ms=now_ms, lease_ms=self._lease_ms)
+        await self._local.seed(
+            claim.tenant, [Seed(line, period_at(line, now_ms)[0], 0, now_ms) for line in periods]
+        )
+        verdict = await self._local.reserve(own)
         if verdict.outcome is Outcome.ADMITTED:
             self._local_claims[claim.id] = own
         return structs.replace(verdict, local=True)
@@ -282,7 +276,7 @@ class RedisCounters:
 
     def _settlement(self, settlement: Settlement) -> tuple[Any, ...]:
         claim = settlement.claim
-        layout = self._layout(claim.lines)
+        layout = _layout(claim.lines)
         return (
             SETTLE, _prefix(claim.tenant), self._now(), claim.id, layout.packed,
             layout.values(settlement.values), settlement.at_ms, REMEMBER_MS,
@@ -316,17 +310,16 @@ class RedisCounters:
         finally:
             self._again = None
 
-    def _layout(self, lines: tuple[Line, ...]) -> Layout:
-        """Lines as the scripts read them. Whoever asks gives the same tuple for the same caller: laid out once."""
-        found = self._layouts.get(id(lines))
-        if found is None:
-            if len(self._layouts) >= REMEMBERED:
-                self._layouts.clear()
-            found = self._layouts[id(lines)] = Layout(lines)
-        return found
-
     def _now(self) -> int:
         return 0 if self._clock is None else int(self._clock.now().timestamp() * 1000)
+
+
+def _layout(lines: LineSet) -> Layout:
+    """Lines as the scripts read them. Whoever asks brings the same set for the same caller: laid out once."""
+    found = lines.kept
+    if type(found) is not Layout:
+        found = lines.kept = Layout(lines.all)
+    return found
 
 
 def _within(line: Line, value: int) -> int:
@@ -336,10 +329,6 @@ def _within(line: Line, value: int) -> int:
 
 def _prefix(tenant: str) -> str:
     return f"atrium:limits:{{{tenant}}}:"
-
-
-def _here_ms() -> int:
-    return int(SYSTEM_CLOCK.now().timestamp() * 1000)
 
 
 def _report(name: str, error: BaseException) -> None:

@@ -22,6 +22,8 @@ from tenants.usage_reads import Question, tallies
 AT_ONCE = 500
 # Plans of so many callers stay in a process.
 MOST_PLANS = 50_000
+# A principal brings its plan along for so long before its limits are looked at again, as all is that processes keep.
+LOOK_AGAIN_MS = 300_000
 
 # The column of the ledger (in words of `usage_reads`) that a level is counted by.
 _GROUP_OF_LEVEL: Mapping[Level, str] = {Level.USER: "user", Level.KEY: "key", Level.MODEL: "model"}
@@ -39,16 +41,39 @@ class Plans:
         self, principal: Principal, models: tuple[str, ...], *, spare: bool = False
     ) -> Plan | None:
         """What limits a call of `principal` that may reach `models`; None, from memory, when nothing does. `spare`: it may
-        only use what others leave.
+        only use what others leave. A caller who comes again brings the plan along.
 
         Raises Unavailable when limits cannot be loaded.
         """
+        plan = principal.plan
+        if (
+            type(plan) is Plan
+            and plan.owner is self
+            and not plan.limits.over
+            and unix_ms(self._clock) < plan.look_ms
+            and plan.models == models
+            and plan.spare is spare
+        ):
+            return plan
+        return await self._find(principal, models, spare=spare)
+
+    async def _find(self, principal: Principal, models: tuple[str, ...], *, spare: bool) -> Plan | None:
         finder: LimitFinder = backends["limit_directory"]
         told, limits = finder.peek(principal.tenant_name)
         if not told:
             limits = await finder.find(principal.tenant_id)
         if limits is None:
             return None
+        plan = self._plan(limits, principal, models, spare=spare)
+        if plan is not None and told:
+            # Limits that were just loaded may be over already and nobody would say so: the next call looks.
+            plan.owner, plan.look_ms = self, min(plan.ends_ms, unix_ms(self._clock) + LOOK_AGAIN_MS)
+            principal.bring(plan)
+        return plan
+
+    def _plan(
+        self, limits: TenantLimits, principal: Principal, models: tuple[str, ...], *, spare: bool
+    ) -> Plan | None:
         key = principal.caller, models, spare
         known = self._made.get(key)
         if known is not None and known[0] is limits:

@@ -26,6 +26,9 @@ class KnownLimits:
         for each in limits:
             by_subject = rules.setdefault(each.level, {})
             by_subject[each.subject] = (*by_subject.get(each.subject, ()), each)
+        before = self.by_tenant.get(tenant_id)
+        if before is not None:
+            before.over = True
         self.by_tenant[tenant_id] = TenantLimits(tenant_id, timezone, rules)
 
 

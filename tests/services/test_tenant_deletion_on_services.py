@@ -17,7 +17,7 @@ from fakes.whole_tenant import counts_of, furnish_rows, furnish_stores, tables_w
 from kernel.backends import BackendSpec, backends
 from substrate.crossing import system_scope
 from substrate.units import run_unit
-from tenants.limit_types import Claim, Line, LineKind, Seed
+from tenants.limit_types import Claim, Line, LineKind, LineSet, Seed
 from tenants.models import Tenant, TenantDeletion
 from tenants.services.deleting import ask_deletion, carry_out_deletions
 
@@ -75,7 +75,7 @@ async def furnished(canary: str) -> Tenant:
 async def _count_something(tenant: str) -> None:
     """A line that the counters' Redis knows."""
     line = Line(LineKind.RATE, "tenant::requests_per_minute", 10)
-    await backends["counters"].reserve(Claim(uuid.uuid4().hex, tenant, (line,), (1,)))
+    await backends["counters"].reserve(Claim(uuid.uuid4().hex, tenant, LineSet((line,)), (1,)))
     month = Line(LineKind.MONTH, "tenant::tokens_per_month", 10, 0, 1 << 45, 1 << 46)
     await backends["counters"].seed(tenant, [Seed(month, 0, 5, 1)])
 

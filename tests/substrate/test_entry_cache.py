@@ -39,6 +39,48 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
+async def test_each_value_that_comes_or_goes_is_told() -> None:
+    source, clock = Source(a=1, b=2, c=3), FrozenClock()
+    heard: list[tuple[str, int | None, int | None]] = []
+    cache: EntryCache[str, int] = EntryCache(
+        source.load, size=2, keep_s=60, swapped=lambda *told: heard.append(told), clock=clock
+    )
+
+    def told() -> list[tuple[str, int | None, int | None]]:
+        last = list(heard)
+        heard.clear()
+        return last
+
+    await cache.get("a")
+    assert told() == [("a", None, 1)]
+    cache.forget("a")
+    cache.forget("a")
+    assert told() == [("a", 1, None)]
+    assert [await cache.get("b"), await cache.get("b")] == [2, 2]
+    assert told() == [("b", None, 2)]
+    clock.advance(61)
+    source.rows["b"] = 20
+    assert await cache.get("b") == 20
+    assert told() == [("b", 2, 20)]
+    await cache.get("c")
+    heard.clear()
+    await cache.get("d")
+    assert told() == [("d", None, None), ("b", 20, None)]
+    cache.clear()
+    assert sorted(told()) == [("c", 3, None), ("d", None, None)]
+
+
+async def test_a_load_that_its_change_overtook_is_told_to_nobody() -> None:
+    source, heard = Source(a=1), []
+    cache: EntryCache[str, int] = EntryCache(source.load, swapped=lambda *told: heard.append(told))
+    source.gate = asyncio.Event()
+    waiting = asyncio.ensure_future(cache.get("a"))
+    await turn()
+    cache.forget("a")
+    source.gate.set()
+    assert (await waiting, heard) == (1, [])
+
+
 async def test_an_entry_is_loaded_once_and_then_known() -> None:
     source = Source(a=1)
     cache = EntryCache(source.load)

@@ -61,6 +61,16 @@ def test_fingerprints_depend_on_key_and_version() -> None:
     assert len(RING.fingerprint("atr_x")) == 64
 
 
+def test_a_secret_looks_the_same_to_one_process_until_its_secrets_are_replaced() -> None:
+    ring = Keyring({1: OLD})
+    before = ring.sight("atr_x")
+    assert (len(before), ring.sight("atr_x")) == (16, before)
+    assert ring.sight("atr_y") != before
+    assert Keyring({1: OLD}).sight("atr_x") != before
+    ring.replace({1: OLD, 2: NEW})
+    assert ring.sight("atr_x") != before
+
+
 def test_purposes_do_not_share_a_key() -> None:
     texts = {
         RING.derive(purpose, text) for purpose in ("cache-salt", "api-key-pepper") for text in ("a", "b")

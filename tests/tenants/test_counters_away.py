@@ -13,7 +13,17 @@ import redis.asyncio
 from fakes.redis_server import RedisServer
 
 from tenants.adapters.redis_counters import RedisCounters
-from tenants.limit_types import Claim, CountersState, Line, LineKind, Outcome, Seed, Settlement, Verdict
+from tenants.limit_types import (
+    Claim,
+    CountersState,
+    Line,
+    LineKind,
+    LineSet,
+    Outcome,
+    Seed,
+    Settlement,
+    Verdict,
+)
 
 pytestmark = [
     pytest.mark.services,
@@ -48,7 +58,7 @@ def now_ms() -> int:
 
 
 def claim(tenant: str, value: int, line: Line = BUDGET) -> Claim:
-    return Claim(uuid.uuid4().hex, tenant, (line,), (value,))
+    return Claim(uuid.uuid4().hex, tenant, LineSet((line,)), (value,))
 
 
 async def used(counters: RedisCounters, tenant: str, value: int) -> None:

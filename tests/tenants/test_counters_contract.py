@@ -21,6 +21,7 @@ from tenants.limit_types import (
     Claim,
     Line,
     LineKind,
+    LineSet,
     Outcome,
     Seed,
     Settlement,
@@ -76,7 +77,7 @@ def day(clock: FrozenClock, limit: int, field: str = "tenant::tokens_per_day") -
 
 
 def claim(tenant: str, *charged: tuple[Line, int], id: str = "") -> Claim:
-    lines = tuple(line for line, _ in charged)
+    lines = LineSet(line for line, _ in charged)
     return Claim(id or uuid.uuid4().hex, tenant, lines, tuple(value for _, value in charged))
 
 
@@ -332,7 +333,7 @@ async def _tell(
         today.start_ms + 2 * DAY_MS, today.start_ms + 9 * DAY_MS,
     )  # fmt: skip
     # In no order: over Redis lines are laid out by what keeps them.
-    lines = (today, rate(requests), running(places), month, rate(tokens, "user:u:tokens_per_minute"))
+    lines = LineSet((today, rate(requests), running(places), month, rate(tokens, "user:u:tokens_per_minute")))
     told: list[object] = []
     for number, (act, which, (ones, some, many), seconds) in enumerate(steps):
         clock.advance(seconds)

@@ -1,5 +1,6 @@
 """The key directory: a known key costs no load, and a change is in effect at its next use."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from kernel.clock import SYSTEM_CLOCK
 from kernel.errors import NotSignedIn, PermissionDenied, TenantSuspended
 from substrate.changes import ChangeTail
 from substrate.crossing import system_scope_uses
+from substrate.keyring import keyring
 from substrate.scoping import tenant_scope
 from substrate.units import run_unit
 from tenants.access_models import Grant, Group, GroupMember, Restriction
@@ -26,7 +28,7 @@ from tenants.services import (
     revoke_api_key,
 )
 from tenants.services.users import change_member
-from tenants.types import IssuedKey, Principal, PriorityClass, Role, TenantState
+from tenants.types import IssuedKey, KeyEntry, Principal, PriorityClass, Role, TenantState
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LOOKUP = "look up API keys"
@@ -119,18 +121,77 @@ def test_more_keys_take_no_more_questions(django_assert_max_num_queries: Any) ->
         assert len(load_key_entries(keys)) == 6
 
 
-async def test_marks_that_do_not_concern_a_key_are_looked_through_once(process: Process) -> None:
+async def test_changes_of_a_few_others_cost_a_call_nothing(process: Process) -> None:
+    tenant, other = await run_unit(make_tenant, "mine"), await run_unit(make_tenant, "other")
+    key, others = await run_unit(make_key, tenant), await run_unit(make_key, other)
+    await process.tail.catch_up()
+    for each in (key, others):
+        await authenticate_key(each.key)
+    known = process.directory._entries.peek(key.prefix)[1]
+    assert known is not None
+    number = known.number
+    await run_unit(change_tenant, tenant_id=other.id, weight=7)
+    await process.tail.catch_up()
+    assert process.directory._count > number
+    assert await process.loads_for(key.key) == 0
+    # Nothing was looked through.
+    assert known.number == number
+    assert (await authenticate_key(others.key)).weight == 7
+
+
+async def test_marks_of_many_that_do_not_concern_a_key_are_looked_through_once(process: Process) -> None:
     tenant, other = await run_unit(make_tenant, "mine"), await run_unit(make_tenant, "other")
     key = await run_unit(make_key, tenant)
+    many = [await run_unit(make_key, other) for _ in range(MANY + 1)]
     await process.tail.catch_up()
-    await authenticate_key(key.key)
+    for each in (key, *many):
+        await authenticate_key(each.key)
     known = process.directory._entries.peek(key.prefix)[1]
     assert known is not None
     await run_unit(change_tenant, tenant_id=other.id, weight=7)
     await process.tail.catch_up()
-    assert known.number < process.directory._count
+    assert known.number < process.directory._wide
     assert await process.loads_for(key.key) == 0
     assert known.number == process.directory._count
+
+
+async def test_what_depends_on_what_is_known_of_kept_entries_alone(process: Process) -> None:
+    tenant = await run_unit(make_tenant)
+    keys = [await run_unit(make_key, tenant) for _ in range(3)]
+    await process.tail.catch_up()
+    for each in keys:
+        await authenticate_key(each.key)
+    assert process.directory._dependent[str(tenant.id)] == {each.prefix for each in keys}
+    await run_unit(revoke_api_key, prefix=f"atr_{keys[0].prefix}")
+    await process.tail.catch_up()
+    assert process.directory._dependent[str(tenant.id)] == {each.prefix for each in keys[1:]}
+    await process.directory.start()
+    assert process.directory._dependent == {}
+
+
+async def test_a_change_while_a_key_is_loaded_is_seen_by_its_next_use(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = await run_unit(make_tenant)
+    key = await run_unit(make_key, tenant)
+    await process.tail.catch_up()
+
+    def load_then_change(prefixes: Sequence[str]) -> dict[str, KeyEntry]:
+        found = load_key_entries(prefixes)
+        change_tenant(tenant_id=tenant.id, weight=7)
+        return found
+
+    async def run_then_hear(work: Any, *arguments: Any) -> Any:
+        found = await run_unit(work, *arguments)
+        await process.tail.catch_up()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tenants.directory.load_key_entries", load_then_change)
+        patched.setattr("tenants.directory.run_unit", run_then_hear)
+        patched.setattr(process.directory, "_stale", lambda _: False)
+        assert (await authenticate_key(key.key)).weight != 7
+    assert (await authenticate_key(key.key)).weight == 7
 
 
 async def test_the_few_keys_of_tenants_that_change_are_loaded_together(process: Process) -> None:
@@ -183,12 +244,29 @@ async def test_a_mistyped_key_never_reaches_the_database(process: Process) -> No
     assert system_scope_uses[LOOKUP] == before
 
 
-async def test_a_right_prefix_with_another_secret_is_refused(process: Process) -> None:
+async def test_a_right_prefix_with_another_secret_is_refused_before_and_after_the_right_one(
+    process: Process,
+) -> None:
     key = await run_unit(make_key, await run_unit(make_tenant))
     other = make_key_text()
     body = other.key[:-6].replace(other.prefix, key.prefix)
-    with pytest.raises(NotSignedIn):
-        await authenticate_key(body + checksum(body))
+    for _ in range(2):
+        with pytest.raises(NotSignedIn):
+            await authenticate_key(body + checksum(body))
+        await authenticate_key(key.key)
+
+
+async def test_a_key_that_was_seen_is_looked_at_anew_when_its_pepper_is_gone(process: Process) -> None:
+    key = await run_unit(make_key, await run_unit(make_tenant))
+    await authenticate_key(key.key)
+    before = keyring().secrets
+    keyring().replace({max(before) + 1: b"n" * 32})
+    try:
+        with pytest.raises(NotSignedIn):
+            await authenticate_key(key.key)
+    finally:
+        keyring().replace(before)
+    assert (await authenticate_key(key.key)).api_key_prefix == key.prefix
 
 
 async def test_revoking_takes_effect_with_the_change(process: Process) -> None:
