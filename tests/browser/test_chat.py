@@ -1,16 +1,14 @@
 """A person's first hour: sign in, upload a document, ask about it, watch the answer stream in, open a citation."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from fakes.browsers import CHROMIUM, launch_chromium
 from fakes.demo import Demo, start_ready_demo
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 pytestmark = [
     pytest.mark.browser,
@@ -33,13 +31,7 @@ The lamp is changed after 2,400 hours of service. Spare lamps are kept in the no
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        flags = [
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-            "--disable-component-update",
-        ]
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        running = launch_chromium(playwright)
         yield running
         running.close()
 

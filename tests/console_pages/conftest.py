@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.browsers import CHROMIUM, launch_chromium
 from fakes.console import PASSWORD, ROLES, ConsolePage, Person, sign_in
 from fakes.demo import Demo, start_ready_demo
 from fakes.dns_server import NameServer, name_server_thread
 from fakes.scaler_program import SECRET, ScalerProgram, scaler_program
 from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECOND = "harbour"
 BUILT = Path(__file__).resolve().parents[2] / "platform/config/static/web"
 
@@ -144,13 +144,7 @@ def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
-        flags = [
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-            "--disable-component-update",
-        ]
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        running = launch_chromium(playwright)
         yield running
         running.close()
 

@@ -1,10 +1,10 @@
 """The frame: scope, palette, keyboard, appearance, language."""
 
-import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fakes.browsers import WHOLE_CHROMIUM
 from fakes.console import ConsolePage, sign_in
 from playwright.sync_api import Browser, expect
 
@@ -134,10 +134,11 @@ def test_an_unknown_address_says_so(open_console: OpenConsole) -> None:
     assert console.errors == []
 
 
+@pytest.mark.skipif(WHOLE_CHROMIUM is None, reason="no whole Chromium on this machine")
 def test_pages_that_were_left_hold_no_connection(browser: Browser, installation: Any) -> None:
     """A browser keeps pages whole for "back" and has six connections to a host: a stream on each, and none is left."""
     kept = browser.browser_type.launch(
-        executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
+        executable_path=WHOLE_CHROMIUM,
         args=["--no-sandbox", "--disable-gpu"],
         ignore_default_args=["--disable-back-forward-cache"],
     )
