@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 from fakes.live_server import ROOT, free_port
+from fakes.postgresql import create_migrated
 from fakes.redis_server import RedisServer
 
 START_S = 300.0
@@ -151,7 +152,7 @@ def running_cell(folder: Path, *, gateways: int) -> Iterator[Cell]:
     redis = RedisServer(folder)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("ATRIUM_", "WORKERS"))}
     with psycopg.connect(login_url.geturl(), autocommit=True) as login:
-        login.execute(f"CREATE DATABASE {name}")
+        create_migrated(login, name)
         made: Cell | None = None
         try:
             redis.start()

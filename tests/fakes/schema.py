@@ -21,7 +21,7 @@ BUILD_S = 180.0
 def place_schema(target: Path) -> None:
     """Put the migrated, empty database at `target`, which must not exist yet. Raises RuntimeError where it cannot be made."""
     SHELF.mkdir(parents=True, exist_ok=True)
-    kept = SHELF / f"{_fingerprint()}.sqlite3"
+    kept = SHELF / f"{schema_fingerprint()}.sqlite3"
     with (SHELF / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
@@ -32,7 +32,7 @@ def place_schema(target: Path) -> None:
         shutil.copyfile(kept, target)
 
 
-def _fingerprint() -> str:
+def schema_fingerprint() -> str:
     """Of the migrations, of what they call, and of the versions of everybody else's."""
     digest = hashlib.sha256()
     apps = (path for part in ("", "platform/") for path in ROOT.glob(f"{part}*/migrations/*.py"))

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from fakes.drill import Place, check, figures, fill, golden, members, writing
 from fakes.live_server import free_port
+from fakes.postgresql import create_migrated
 from fakes.stack import ROOT, Stack, start_stack, stop_stack
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
@@ -64,7 +65,7 @@ def own_stack(home: Path, redis_number: int) -> Iterator[Stack]:
     redis = re.sub(r"/\d+$", f"/{redis_number}", os.environ["ATRIUM_REDIS_URL"])
     home.mkdir()
     with psycopg.connect(url, autocommit=True) as login:
-        login.execute(f"CREATE DATABASE {name}")
+        create_migrated(login, name)
         running = None
         try:
             running = start_stack(
