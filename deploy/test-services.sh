@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # The integration suite against the services that `make services` started. A skip is a failure.
-# First the contracts of the ports, adapter by adapter; then the whole full profile from outside.
-# usage: deploy/test-services.sh [all|contracts|profile] [options of pytest]
+# First the contracts of the ports, adapter by adapter; then the whole full profile from outside: what asks the one
+# installation that all share or the running engines (shared), and what has a database, processes and engines of its own
+# (apart). These two may run at the same time.
+# usage: deploy/test-services.sh [all|contracts|profile|shared|apart] [options of pytest]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 environment=${ATRIUM_HOME:-var}/services/environment
@@ -19,6 +21,16 @@ pytest=".venv/bin/python -m pytest -m services --fail-on-skip --timeout 300"
 part=${1:-all}
 [ $# = 0 ] || shift
 # The files alone in which the marker stands: to look through all the others takes seconds of each process.
-mapfile -t contracts < <(grep -rlE 'mark\.services\b' tests --include='test_*.py' | grep -v '^tests/services/')
-[ "$part" = profile ] || $pytest "${contracts[@]}" -n 2 --dist loadfile "$@"
-[ "$part" = contracts ] || ATRIUM_TEST_SERVICES=1 $pytest tests/services "$@"
+files=$(grep -rlE 'mark\.services\b' tests --include='test_*.py' | sort)
+whole=$(grep '^tests/services/' <<<"$files")
+mapfile -t contracts < <(grep -v '^tests/services/' <<<"$files")
+mapfile -t shared < <(xargs grep -lE 'fakes\.stack|ATRIUM_TEST_VLLM_URLS' <<<"$whole")
+mapfile -t apart < <(xargs grep -LE 'fakes\.stack|ATRIUM_TEST_VLLM_URLS' <<<"$whole")
+case $part in all | contracts) $pytest "${contracts[@]}" -n 2 --dist loadfile "$@" ;; esac
+export ATRIUM_TEST_SERVICES=1
+case $part in
+all | profile) $pytest tests/services "$@" ;;
+shared) $pytest "${shared[@]}" "$@" ;;
+# Each part with a record of failures of its own: the two at once would write over each other's.
+apart) $pytest -o cache_dir=.pytest_cache/of-apart "${apart[@]}" "$@" ;;
+esac
