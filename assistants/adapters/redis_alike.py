@@ -11,17 +11,14 @@ from typing import Any, cast
 
 import redis.asyncio
 import structlog
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 
 from assistants.ports import MOST_QUESTIONS, MOST_SHELVES, MOST_TENANT_SHELVES
 from assistants.types import Shelf
-from kernel.cancelling import hearing
+from kernel.cache_clients import cache_client
 
 log = structlog.get_logger(__name__)
 
-TIMEOUT_S = 0.25
 CONNECTIONS = 50
 # Until Redis answers again it is not asked for this long.
 AWAY_S = 2.0
@@ -108,16 +105,7 @@ class RedisSemanticCache:
 
     def __init__(self, *, url: str) -> None:
         """`url` is the cache instance of Redis."""
-        self._redis = hearing(
-            redis.asyncio.Redis.from_url(
-                url,
-                max_connections=CONNECTIONS,
-                protocol=2,
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-        )
+        self._redis = cache_client(redis.asyncio.Redis, url, connections=CONNECTIONS)
         self._scripts = {
             name: self._redis.register_script(text)
             for name, text in (

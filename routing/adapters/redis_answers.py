@@ -7,15 +7,12 @@ import time
 
 import redis.asyncio
 import structlog
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 
-from kernel.cancelling import hearing
+from kernel.cache_clients import cache_client
 
 log = structlog.get_logger(__name__)
 
-TIMEOUT_S = 0.25
 CONNECTIONS = 100
 # Until Redis answers again it is not asked for this long.
 AWAY_S = 2.0
@@ -28,16 +25,7 @@ class RedisResponseCache:
 
     def __init__(self, *, url: str) -> None:
         """`url` is the cache instance of Redis."""
-        self._redis = hearing(
-            redis.asyncio.Redis.from_url(
-                url,
-                max_connections=CONNECTIONS,
-                protocol=2,
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),
-            )
-        )
+        self._redis = cache_client(redis.asyncio.Redis, url, connections=CONNECTIONS)
         self._away_until = 0.0
         self._said_until = 0.0
 

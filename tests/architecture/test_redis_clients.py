@@ -36,5 +36,6 @@ def is_heard(call: ast.Call, around: list[ast.AST]) -> bool:
 
 def test_each_client_hears_cancellations() -> None:
     found = clients()
+    # Those of the caches are made by `kernel.cache_clients`, which has a test of its own.
     assert len(found) >= 8
     assert [where for where, call, around in found if not is_heard(call, around)] == []
