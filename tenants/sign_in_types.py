@@ -100,3 +100,13 @@ class OfferedMembership:
     invited_by: str
     message: str
     known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingDomains:
+    """An identity provider whose domains no operator has verified: accounts that exist are not linked until then."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    name: str
+    domains: tuple[str, ...]

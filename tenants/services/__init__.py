@@ -41,7 +41,13 @@ from tenants.services.keys import (
 )
 from tenants.services.limit_watching import tell_sightings, tell_sightings_forever, watch_limits_forever
 from tenants.services.limits import Plans, limited_tenants, seed_counters
-from tenants.services.needs import ending_keys, has_other_tenants, name_tenants, suspended_tenants
+from tenants.services.needs import (
+    ending_keys,
+    has_other_tenants,
+    name_tenants,
+    suspended_tenants,
+    waiting_domains,
+)
 from tenants.services.opening import open_tenant
 from tenants.services.quotas import names_of, order_recount, set_tenant_limits
 from tenants.services.rebuilding import check_rollups, rebuild_rollups
@@ -242,6 +248,7 @@ __all__ = [
     "usage_figures",
     "user_of_session",
     "visit_tenant",
+    "waiting_domains",
     "watch_limits_forever",
     "watch_webhooks_forever",
     "withdraw_invitation",

@@ -1,4 +1,4 @@
-"""What of the tenants needs somebody: keys that end soon, tenants that nobody gets into."""
+"""What of the tenants needs somebody: keys that end soon, tenants that nobody gets into, domains to be verified."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,9 @@ from django.db.models import Exists, OuterRef
 from kernel.clock import SYSTEM_CLOCK, Clock
 from substrate.crossing import system_scope
 from substrate.scoping import tenant_scope
-from tenants.models import ApiKey, Tenant
+from tenants.models import ApiKey, IdentityProvider, Tenant
 from tenants.permissions import OPERATE, require
+from tenants.sign_in_types import WaitingDomains
 from tenants.types import EndingKey, Principal, TenantName, TenantState
 from tenants.usage_reads import tenant_slugs
 
@@ -49,6 +50,23 @@ def suspended_tenants(*, principal: Principal, limit: int = 10) -> tuple[int, li
     return count, [TenantName(*row) for row in rows.values_list("id", "slug", "name")[:limit]]
 
 
+def waiting_domains(
+    *, principal: Principal, platform: bool = False, limit: int = 10
+) -> tuple[int, list[WaitingDomains]]:
+    """How many identity providers wait for an operator to verify their domains (1,000 at most), and the first of them.
+
+    Of all active tenants (`platform`), those first that have waited longest. Raises PermissionDenied.
+    """
+    require(principal, OPERATE if platform else "tenant.write")
+    with _scope(None if platform else principal.tenant_id):
+        rows = IdentityProvider.objects.filter(domains_verified_at=None).exclude(domains=[])
+        if platform:
+            rows = rows.filter(tenant__state=TenantState.ACTIVE)
+        count = rows.order_by()[:MOST_COUNTED].count()
+        first = rows.order_by("updated_at", "id").values_list("id", "tenant_id", "name", "domains")[:limit]
+        return count, [WaitingDomains(*row, tuple(domains)) for *row, domains in first]
+
+
 def name_tenants(*, principal: Principal, ids: Sequence[uuid.UUID]) -> dict[str, str]:
     """Slugs of tenants by id, for operators. Raises PermissionDenied."""
     require(principal, OPERATE)
@@ -63,7 +81,7 @@ def has_other_tenants() -> bool:
 @contextmanager
 def _scope(tenant_id: uuid.UUID | None) -> Iterator[None]:
     if tenant_id is None:
-        with system_scope("operators see keys that end", read_only=True):
+        with system_scope("operators see what needs them", read_only=True):
             yield
     else:
         with tenant_scope(tenant_id, read_only=True):

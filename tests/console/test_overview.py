@@ -9,7 +9,7 @@ from factories.tenants import key_client, make_membership, make_principal, make_
 from factories.usage import make_entry
 
 from substrate.scoping import tenant_scope
-from tenants.models import ApiKey, Tenant
+from tenants.models import ApiKey, IdentityProvider, Tenant
 from tenants.services import create_key, issue_api_key, revoke_key, rotate_key, store_usage
 from tenants.types import Role, TenantState, UsageState
 
@@ -107,10 +107,40 @@ def test_what_the_role_does_not_allow_is_null() -> None:
     tenant = make_tenant()
     viewer = key_client(tenant, role=Role.VIEWER).get("/api/v1/overview").json()
     hidden = {name for name, section in viewer.items() if section is None}
-    assert hidden == {"usage", "expiring_keys", "failed_jobs", "open_grants", "suspended_tenants", "acts"}
+    assert hidden == {
+        "usage", "expiring_keys", "failed_jobs", "open_grants", "suspended_tenants", "waiting_domains", "acts",
+    }  # fmt: skip
     admin = key_client(tenant, role=Role.ADMIN).get("/api/v1/overview").json()
-    assert {name for name, section in admin.items() if section is None} == {"suspended_tenants"}
+    shut = {name for name, section in admin.items() if section is None}
+    assert shut == {"suspended_tenants", "waiting_domains"}
     assert {part["detail"] for part in admin["health"]["parts"]} == {""}
+
+
+def provider(tenant: Tenant, name: str, **values: Any) -> IdentityProvider:
+    with tenant_scope(tenant.id):
+        return IdentityProvider.objects.create(
+            tenant=tenant, name=name, issuer="https://login.acme.test", client_id="c", **values
+        )
+
+
+def test_domains_that_nobody_has_verified_are_told_to_operators_and_to_the_tenants_owners() -> None:
+    tenant, other, shut = make_tenant(), make_tenant(), make_tenant(state=TenantState.SUSPENDED)
+    waits = provider(tenant, "Entra", domains=["acme.test", "acme.example"])
+    provider(tenant, "Verified", domains=["acme.org"], domains_verified_at=datetime.now(UTC))
+    provider(tenant, "Without", domains=[])
+    provider(other, "Okta", domains=["other.test"])
+    provider(shut, "Shut", domains=["shut.test"])
+
+    own = key_client(tenant, role=Role.OWNER).get("/api/v1/overview").json()["waiting_domains"]
+    assert own == {
+        "count": 1,
+        "items": [
+            {"id": str(waits.id), "name": "Entra", "domains": ["acme.test", "acme.example"], "tenant": None}
+        ],
+    }
+    found = operator(make_tenant()).get("/api/v1/overview?scope=platform").json()["waiting_domains"]
+    told = [(each["tenant"], each["name"]) for each in found["items"]]
+    assert (found["count"], told) == (2, [(tenant.slug, "Entra"), (other.slug, "Okta")])
 
 
 def test_keys_about_to_end_are_named() -> None:

@@ -17,6 +17,7 @@ from console.home.needs import (
     open_grants,
     recent_acts,
     suspended_tenants,
+    waiting_domains,
 )
 from console.home.pools import pools_now
 from console.scopes import SCOPE_PARAMETER, wants_platform
@@ -67,6 +68,7 @@ class OverviewView(AtriumView):
             "expiring_keys": _allowed(who, "keys.write", lambda: expiring_keys(who, platform)),
             "failed_jobs": _allowed(who, "jobs.read", lambda: failed_jobs(who, platform)),
             "suspended_tenants": suspended_tenants(who) if platform else None,
+            "waiting_domains": _allowed(who, "tenant.write", lambda: waiting_domains(who, platform)),
             "open_grants": None if platform else _allowed(who, "audit.read", lambda: open_grants(who)),
             "acts": _allowed(who, "users.write", lambda: recent_acts(who, platform)),
         }

@@ -224,6 +224,22 @@ class SuspendedTenantsOutput(serializers.Serializer[Any]):
     items = SuspendedTenantOutput(many=True)
 
 
+class WaitingDomainsOutput(serializers.Serializer[Any]):
+    """An identity provider whose domains no operator has verified yet. `tenant` is a slug in the platform's view, else null."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+    domains = serializers.ListField(child=serializers.CharField())
+    tenant = serializers.CharField(allow_null=True)
+
+
+class AllWaitingDomainsOutput(serializers.Serializer[Any]):
+    """Those that have waited longest, and how many there are (1,000 stands for that many or more)."""
+
+    count = serializers.IntegerField()
+    items = WaitingDomainsOutput(many=True)
+
+
 class OpenGrantOutput(serializers.Serializer[Any]):
     """An operator who may read content of the tenant now, why and until when."""
 
@@ -254,5 +270,6 @@ class OverviewOutput(serializers.Serializer[Any]):
     expiring_keys = ExpiringKeysOutput(allow_null=True)
     failed_jobs = FailedJobsOutput(allow_null=True)
     suspended_tenants = SuspendedTenantsOutput(allow_null=True)
+    waiting_domains = AllWaitingDomainsOutput(allow_null=True)
     open_grants = OpenGrantsOutput(allow_null=True)
     acts = ActOutput(many=True, allow_null=True)

@@ -10,6 +10,7 @@ from substrate.audit import ActView, acts_everywhere, acts_of_tenant
 from substrate.job_figures import failed_jobs as find_failed_jobs
 from tenants.services import ending_keys, name_tenants, standing_grants
 from tenants.services import suspended_tenants as find_suspended_tenants
+from tenants.services import waiting_domains as find_waiting_domains
 from tenants.types import Principal
 
 SHOWN = 8
@@ -46,6 +47,12 @@ def suspended_tenants(who: Principal) -> dict[str, Any]:
     """Tenants nobody gets into."""
     count, found = find_suspended_tenants(principal=who, limit=SHOWN)
     return {"count": count, "items": found}
+
+
+def waiting_domains(who: Principal, platform: bool) -> dict[str, Any]:
+    """Identity providers whose domains an operator has yet to verify."""
+    count, found = find_waiting_domains(principal=who, platform=platform, limit=SHOWN)
+    return {"count": count, "items": _with_tenants(who, platform, found)}
 
 
 def open_grants(who: Principal) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 /** Calls and wire shapes of models, pools, replicas and the connection test. */
 
 import { api, type Page } from "./client";
+import { cursorOf, withQuery } from "./paths";
 import type { SourceKind, SourceState } from "./sources";
 
 export type ModelKind = "chat" | "embedding" | "rerank" | "transcription";
@@ -223,6 +224,20 @@ export const replicaPath = (replica: Replica) => `/pools/${replica.pool_id}/repl
 export const fetchModel = (id: string, signal?: AbortSignal) => api.get<Model>(modelPath(id), signal ? { signal } : {});
 export const fetchPools = (signal: AbortSignal) => api.get<Page<Pool>>("/pools?sort=name&limit=200", { signal });
 export const fetchReplicas = (signal: AbortSignal) => api.get<Page<Replica>>("/replicas?sort=pool&limit=200", { signal });
+
+/** The regions that any engine is in, by name. A pool's region is its replicas', where those name none. */
+export async function fetchRegions(signal: AbortSignal): Promise<string[]> {
+  const found = new Set<string>();
+  for (const path of ["/pools", "/replicas"]) {
+    let cursor: string | null = null;
+    do {
+      const page: Page<{ region: string }> = await api.get(withQuery(path, { limit: 200, cursor }), { signal });
+      for (const each of page.results) if (each.region) found.add(each.region);
+      cursor = cursorOf(page.next);
+    } while (cursor !== null);
+  }
+  return [...found].sort((a, b) => a.localeCompare(b));
+}
 export const poolPage = (id: string) => `/console/models/+pool/${id}`;
 export const fetchPool = (id: string, signal: AbortSignal) => api.get<Pool>(`/pools/${id}`, { signal });
 export const fetchReplicasOf = (id: string, signal: AbortSignal) =>

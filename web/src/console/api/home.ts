@@ -118,6 +118,14 @@ export interface SuspendedTenant {
   name: string;
 }
 
+/** An identity provider whose domains no operator has verified yet. */
+export interface WaitingDomains {
+  id: string;
+  name: string;
+  domains: string[];
+  tenant: string | null;
+}
+
 /** An operator who may read content of the tenant now. */
 export interface OpenGrant {
   id: string;
@@ -151,6 +159,7 @@ export interface Overview {
   expiring_keys: Some<ExpiringKey> | null;
   failed_jobs: Some<FailedJob> | null;
   suspended_tenants: Some<SuspendedTenant> | null;
+  waiting_domains: Some<WaitingDomains> | null;
   open_grants: Some<OpenGrant> | null;
   acts: Act[] | null;
 }

@@ -113,6 +113,8 @@ export interface TenantInput {
   name: string;
   priority_class: Priority;
   weight: number | null;
+  timezone: string;
+  region: string;
   owner_email: string;
   join: boolean;
 }

@@ -85,6 +85,9 @@ export interface ProviderReport {
 
 export const fetchProviders = (signal?: AbortSignal) =>
   api.get<{ results: Provider[]; redirect_uri: string }>("/identity-providers", { signal });
+/** Those of another tenant than the scope's. */
+export const fetchProvidersOf = (slug: string, signal: AbortSignal) =>
+  api.get<{ results: Provider[] }>("/identity-providers", { signal, headers: { "X-Atrium-Tenant": slug } });
 export const fetchProvider = (id: string) => api.get<Provider>(`/identity-providers/${id}`);
 export const createProvider = (body: ProviderBody) => api.post<Provider>("/identity-providers", body);
 export const changeProvider = (id: string, body: Partial<ProviderBody>, ifMatch?: string) =>

@@ -2,7 +2,7 @@
 
 import type { Beginnings, Overview } from "../api/home";
 
-export type NeedKind = "part" | "pool" | "slow" | "job" | "document" | "key" | "tenant" | "grant" | StepKind;
+export type NeedKind = "part" | "pool" | "slow" | "job" | "document" | "key" | "tenant" | "grant" | "domains" | StepKind;
 
 /** What a new installation or a new tenant still lacks. */
 export type StepKind = "model" | "knowledge" | "assistant" | "people";
@@ -99,6 +99,12 @@ export function needsOf(overview: Overview, may: (permission: string) => boolean
     needs.push({
       id: `grant-${one.id}`, kind: "grant", tone: "warn", name: one.operator, reason: one.reason, at: one.expires_at, due: true, tenant: null,
       href: "/console/break-glass",
+    });
+  }
+  for (const one of overview.waiting_domains?.items ?? []) {
+    needs.push({
+      id: `domains-${one.id}`, kind: "domains", tone: operator ? "warn" : "plain", name: one.domains.join(", "), reason: one.name,
+      code: operator ? "verify" : "ask", at: null, tenant: one.tenant, href: inTenant("/console/sign-in", one.tenant),
     });
   }
   for (const one of overview.suspended_tenants?.items ?? []) {

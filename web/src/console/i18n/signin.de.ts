@@ -86,5 +86,10 @@ export const signin: typeof english = {
     unverifiedNext: "Solange kein Betreiber der Plattform die Domains bestätigt hat, werden Konten, die es schon gibt, nicht verknüpft: Bitten Sie einen darum.",
     verify: "Domains bestätigen",
     verifiedDone: "Die Domains sind bestätigt.",
+    verifyTitle: (domains: string) => `${domains} bestätigen?`,
+    verifyText: (tenant: string, provider: string) =>
+      `Von da an wird, für wen ${provider} unter einer solchen Adresse bürgt, mit dem Konto dieser Adresse verknüpft. Bestätigen Sie nur Domains, von denen Sie wissen, dass sie ${tenant} gehören. Sie können es jederzeit zurücknehmen.`,
+    takeBack: "Bestätigung zurücknehmen",
+    takenBack: "Die Domains sind nicht mehr bestätigt. Verknüpfte Konten bleiben verknüpft.",
   },
 };

@@ -86,5 +86,10 @@ export const signin = {
     unverifiedNext: "Until an operator of the platform has verified the domains, accounts that exist are not linked: ask one to.",
     verify: "Verify the domains",
     verifiedDone: "The domains are verified.",
+    verifyTitle: (domains: string) => `Verify ${domains}?`,
+    verifyText: (tenant: string, provider: string) =>
+      `From then on, whoever ${provider} vouches for under such an address is linked to the account of that address. Verify domains alone that you know to be ${tenant}'s own. You can take it back at any time.`,
+    takeBack: "Take the verification back",
+    takenBack: "The domains are no longer verified. Accounts that were linked stay linked.",
   },
 };
