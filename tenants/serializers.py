@@ -36,7 +36,13 @@ NANO = 1_000_000_000
 class TenantInput(StrictSerializer):
     """A new tenant. `owner_email`: owner at once where the address is known, else invited. `join`: the caller too."""
 
-    slug = serializers.RegexField(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$", max_length=SLUG_LENGTH)
+    slug = serializers.RegexField(
+        r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$",
+        max_length=SLUG_LENGTH,
+        error_messages={
+            "invalid": "A tenant's slug has 1–63 characters: small letters, digits, and hyphens between them."
+        },
+    )
     name = serializers.CharField(max_length=NAME_LENGTH)
     priority_class = serializers.ChoiceField(PRIORITIES, required=False)
     weight = serializers.IntegerField(min_value=1, max_value=WEIGHT_MAX, required=False)

@@ -43,7 +43,13 @@ ACCOUNTS = Listing(
 class ServiceAccountInput(StrictSerializer):
     """A new service account: small letters, digits and hyphens for a name, which is for ever; never an owner."""
 
-    name = serializers.RegexField(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$", max_length=ACCOUNT_NAME_LENGTH)
+    name = serializers.RegexField(
+        r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$",
+        max_length=ACCOUNT_NAME_LENGTH,
+        error_messages={
+            "invalid": "A service account's name has 1–63 characters: small letters, digits, and hyphens between them."
+        },
+    )
     description = serializers.CharField(max_length=DESCRIPTION_LENGTH, required=False, allow_blank=True)
     role = serializers.ChoiceField(ROLES, required=False)
     custom_role = serializers.UUIDField(required=False)

@@ -292,6 +292,30 @@ def test_bad_bodies_are_400(tenant: Tenant, path: str, body: object) -> None:
     assert response["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field", "said"),
+    [
+        ("/tenants", {"slug": "Acme Ltd", "name": "Acme"}, "slug", "Kleinbuchstaben, Ziffern"),
+        (
+            "/service-accounts",
+            {"name": "CI pipeline"},
+            "name",
+            "Der Name eines Dienstkontos hat 1–63 Zeichen",
+        ),
+    ],
+)
+def test_a_name_of_another_shape_is_told_which_shape_it_has(
+    tenant: Tenant, path: str, body: object, field: str, said: str
+) -> None:
+    operator = make_membership(tenant, make_user(is_operator=True), role=Role.OWNER)
+    client = key_client(tenant, role=Role.OWNER, user=operator.user)
+    answer = client.post(
+        f"/api/v1{path}", json.dumps(body), content_type="application/json", headers={"accept-language": "de"}
+    )
+    assert answer.status_code == 400
+    assert said in answer.json()["errors"][field][0]
+
+
 def test_broken_json_and_wrong_type_are_answered(tenant: Tenant) -> None:
     client = key_client(tenant, role=Role.OWNER)
     assert client.post("/api/v1/users", "{", content_type=JSON).status_code == 400

@@ -115,6 +115,8 @@ describe("figures", () => {
     expect(agoParts(-90_000)).toEqual({ value: -1, unit: "minute" });
     expect(agoParts(2 * 86_400_000)).toEqual({ value: 2, unit: "day" });
     expect(agoParts(-2_000)).toEqual({ value: 0, unit: "second" });
+    expect(agoParts(7 * 86_400_000 - 37_000)).toEqual({ value: 7, unit: "day" });
+    expect(agoParts(-7 * 86_400_000 + 37_000)).toEqual({ value: -6, unit: "day" });
   });
 
   it("compare with what was before", () => {
@@ -219,6 +221,7 @@ describe("what needs somebody", () => {
     },
     expiring_keys: { count: 1, items: [{ id: "a", name: "CI", prefix: "x", expires_at: "2026-02-01", tenant: null }] },
     suspended_tenants: null,
+    waiting_domains: null,
     usage: null,
     acts: null,
   } as unknown as Overview;
@@ -236,6 +239,14 @@ describe("what needs somebody", () => {
     const grant = { id: "g", operator: "op@example.com", reason: "Ticket 4711", expires_at: "2026-02-01" };
     const needs = needsOf({ ...overview, open_grants: { count: 1, items: [grant] } }, () => true);
     expect(needs.find((need) => need.kind === "grant")).toMatchObject({ name: "op@example.com", reason: "Ticket 4711", href: "/console/break-glass" });
+  });
+
+  it("names domains that wait: to operators with the tenant's own page, to its owner with whom to ask", () => {
+    const one = { id: "i", name: "Entra", domains: ["acme.test", "acme.org"], tenant: "acme" };
+    const told = (row: typeof one | { tenant: null }, may: (permission: string) => boolean) =>
+      needsOf({ ...overview, waiting_domains: { count: 1, items: [{ ...one, ...row }] } }, may).find((need) => need.kind === "domains");
+    expect(told(one, () => true)).toMatchObject({ name: "acme.test, acme.org", code: "verify", tone: "warn", href: "/console/sign-in?in=acme" });
+    expect(told({ tenant: null }, (right) => right !== "platform.operate")).toMatchObject({ code: "ask", tone: "plain", href: "/console/sign-in" });
   });
 
   it("leads a person without the right nowhere", () => {

@@ -10,14 +10,16 @@ const STEPS: readonly [AgoUnit, number][] = [
   ["minute", 60],
 ];
 
-/** A distance in milliseconds (negative: past) in its largest whole unit. */
+/** A distance in milliseconds (negative: past) in its largest unit: of what is past whole ones, of what comes the nearest, so that seven days less a moment are seven. */
 export function agoParts(distance: number): { value: number; unit: AgoUnit } {
   const seconds = distance / 1000;
   for (const [unit, length] of STEPS) {
-    if (Math.abs(seconds) >= length) return { value: Math.trunc(seconds / length), unit };
+    if (Math.abs(seconds) >= length) return { value: nearest(seconds / length), unit };
   }
-  return { value: Math.abs(seconds) < 5 ? 0 : Math.trunc(seconds), unit: "second" };
+  return { value: Math.abs(seconds) < 5 ? 0 : nearest(seconds), unit: "second" };
 }
+
+const nearest = (value: number) => (value > 0 ? Math.round(value) : Math.trunc(value));
 
 const NANO = 1_000_000_000n;
 
