@@ -260,3 +260,27 @@ def test_who_is_refused_in_the_chat_is_told_which_limit_and_when_it_begins_anew(
     # In force everywhere within two seconds: the next test of this person must not be refused.
     page.wait_for_timeout(2500)
     assert console.errors == []
+
+
+def test_a_name_that_was_typed_and_not_chosen_limits_nobody(open_console: OpenConsole) -> None:
+    console = open_console("harbour")
+    page = console.page
+    console.go("/console/limits")
+    page.get_by_test_id("new-limit").first.click()
+    dialog = page.get_by_test_id("limit-dialog")
+    dialog.get_by_label("For whom").select_option(label="Users")
+    which = dialog.get_by_label("Which one")
+    which.fill("nobody of this name")
+    expect(dialog.get_by_text("Nothing found")).to_be_visible()
+    which.press("Enter")
+    dialog.locator("input[name=limit]").fill("5")
+    page.get_by_test_id("save").click()
+    expect(dialog.get_by_test_id("field-error")).to_have_text("Choose one of the list, or empty this field.")
+    expect(which).to_be_focused()
+    assert console.axe() == []
+    which.fill("harbour")
+    dialog.get_by_role("option", name="harbour@people.test").click()
+    expect(dialog.get_by_test_id("field-error")).to_have_count(0)
+    page.get_by_test_id("save").click()
+    expect(page.get_by_test_id("limit")).to_contain_text("harbour@people.test")
+    assert console.errors == []

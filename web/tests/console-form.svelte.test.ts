@@ -138,7 +138,7 @@ describe("what is wrong with a form", () => {
 describe("a field that is wrong by itself", () => {
   const words = {
     required: "needed", email: "no address", url: "no url", number: "no number", whole: "whole",
-    from: (least: string) => `from ${least}`, to: (most: string) => `to ${most}`, long: (most: number) => `long ${most}`, other: "other",
+    from: (least: string) => `from ${least}`, to: (most: string) => `to ${most}`, long: (most: number) => `long ${most}`, choose: "choose", other: "other",
   };
   const said = (html: string, value: string) => {
     const form = document.createElement("form");
@@ -157,5 +157,8 @@ describe("a field that is wrong by itself", () => {
     expect(said('<input type="number" step="1">', "1.5")).toEqual(["whole"]);
     expect(said('<textarea required></textarea>', "")).toEqual(["needed"]);
     expect(said('<input type="email" required>', "anna@example.com")).toEqual([]);
+    const typed = document.createElement("input");
+    typed.setCustomValidity("not chosen");
+    expect(unsound([typed], words).map(({ text }) => text)).toEqual(["choose"]);
   });
 });

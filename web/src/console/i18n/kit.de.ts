@@ -217,6 +217,7 @@ export const kit: Kit = {
       from: (least: string) => `Geben Sie ${least} oder mehr an.`,
       to: (most: string) => `Geben Sie ${most} oder weniger an.`,
       long: (most: number) => `Höchstens ${most} Zeichen.`,
+      choose: "Wählen Sie etwas aus der Liste, oder leeren Sie das Feld.",
       other: "Das lässt sich nicht lesen.",
     },
     saving: "Wird gespeichert …",

@@ -217,6 +217,7 @@ export const kit = {
       from: (least: string) => `Give ${least} or more.`,
       to: (most: string) => `Give ${most} or less.`,
       long: (most: number) => `At most ${most} characters.`,
+      choose: "Choose one of the list, or empty this field.",
       other: "This cannot be read.",
     },
     saving: "Saving …",

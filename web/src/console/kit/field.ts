@@ -36,6 +36,7 @@ export interface InvalidWords {
   from: (least: string) => string;
   to: (most: string) => string;
   long: (most: number) => string;
+  choose: string;
   other: string;
 }
 
@@ -49,6 +50,7 @@ export function unsound(fields: Iterable<FieldNode>, words: InvalidWords): { fie
 function invalidText(field: FieldNode, words: InvalidWords): string {
   const { validity } = field;
   const { min, max, step, type } = field as HTMLInputElement;
+  if (validity.customError) return words.choose;
   if (validity.badInput) return type === "number" ? words.number : words.other;
   if (validity.valueMissing) return words.required;
   if (validity.typeMismatch) return type === "email" ? words.email : words.url;
