@@ -36,8 +36,8 @@ FOR_EVERYBODY = {
 }
 PAGES = ROOT / "web/src/console/pages.ts"
 # Pages that everybody who may open the console may open.
-# Of limits everybody sees their own: `/quotas` names the right that all of them takes.
-OPEN_PAGES = {"home", "limits"}
+# Of limits and of usage everybody sees their own: `/quotas` and `/usage` name the right that all of them takes.
+OPEN_PAGES = {"home", "limits", "usage"}
 
 
 def patterns(found: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:

@@ -88,3 +88,25 @@ def test_the_platform_is_shown_by_tenant_and_leads_into_one(used: int, open_cons
     expect(console.page.get_by_role("heading", level=1)).to_be_visible()
     assert name
     assert "in=*" not in console.page.url
+
+
+@pytest.mark.parametrize("role", ["member", "viewer"])
+def test_who_does_not_administer_sees_their_own_usage(
+    used: int, open_console: OpenConsole, role: str
+) -> None:
+    assert used > 0
+    console = open_console(role)
+    page = console.page
+    console.go("/console/usage")
+    expect(page.get_by_text("What you used, and what it cost.")).to_be_visible()
+    # The tenant's calls are not theirs.
+    expect(page.get_by_text("No usage in these days")).to_be_visible()
+    expect(page.get_by_text("My own usage only")).to_have_count(0)
+    page.get_by_test_id("usage-export").click()
+    expect(page.get_by_role("menuitem", name="Days as CSV")).to_be_visible()
+    expect(page.get_by_test_id("chargeback")).to_have_count(0)
+    page.keyboard.press("Escape")
+    console.resize(360)
+    assert console.overflow() <= 0
+    assert console.axe() == []
+    assert console.errors == []

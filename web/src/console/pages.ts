@@ -201,7 +201,8 @@ export const PAGES: readonly PageEntry[] = [
     area: "usage",
     icon: "chart",
     group: "activity",
-    permission: "usage.read",
+    // Who does not administer sees their own.
+    permission: null,
     scope: "both",
     load: () => import("./usage/UsagePage.svelte"),
   },

@@ -5,6 +5,7 @@ export const usage: typeof english = {
   lead: {
     tenant: (name) => `Was ${name} verbraucht hat, und was es gekostet hat.`,
     platform: "Was alle Mandanten verbraucht haben, und was es gekostet hat.",
+    own: "Was Sie verbraucht haben, und was es gekostet hat.",
   },
   span: "Tage",
   spans: { 1: "Heute", 7: "7 Tage", 30: "30 Tage", 90: "90 Tage", 365: "1 Jahr" },

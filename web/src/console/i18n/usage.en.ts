@@ -3,6 +3,7 @@ export const usage = {
   lead: {
     tenant: (name: string) => `What ${name} used, and what it cost.`,
     platform: "What all tenants used, and what it cost.",
+    own: "What you used, and what it cost.",
   },
   span: "Days",
   spans: { 1: "Today", 7: "7 days", 30: "30 days", 90: "90 days", 365: "1 year" } as Record<number, string>,

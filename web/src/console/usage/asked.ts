@@ -13,10 +13,12 @@ const TENANT_GROUPS = ["model", "user", "key", "assistant", "origin", "day"] as 
 const PLATFORM_GROUPS = ["tenant", "model", "origin", "day"] as const;
 export type Group = (typeof TENANT_GROUPS)[number] | (typeof PLATFORM_GROUPS)[number];
 
-export const groupsOf = (platform: boolean): readonly Group[] => (platform ? PLATFORM_GROUPS : TENANT_GROUPS);
+/** `all`: of everybody; own usage has one user. */
+export const groupsOf = (platform: boolean, all = true): readonly Group[] =>
+  platform ? PLATFORM_GROUPS : TENANT_GROUPS.filter((group) => all || group !== "user");
 
-export function groupOf(query: URLSearchParams, platform: boolean): Group {
-  const groups = groupsOf(platform);
+export function groupOf(query: URLSearchParams, platform: boolean, all = true): Group {
+  const groups = groupsOf(platform, all);
   return groups.find((group) => group === query.get("by")) ?? groups[0]!;
 }
 
@@ -49,14 +51,14 @@ export function daysOf(query: URLSearchParams, today: string): { from: string; t
   return { from: DAY.test(from) ? from : daysBefore(last, 29), to: last };
 }
 
-/** Everything but the grouping. */
-export function questionOf(query: URLSearchParams, platform: boolean, today: string, zone: string): UsageQuery {
+/** Everything but the grouping. Who may not see `all` asks for their own. */
+export function questionOf(query: URLSearchParams, platform: boolean, today: string, zone: string, all = true): UsageQuery {
   const asked: UsageQuery = { ...daysOf(query, today), tz: zone };
   for (const name of FILTERS) {
     const known = platform ? ["tenant", "model", "origin"].includes(name) : name !== "tenant";
     if (known) asked[name] = query.get(name);
   }
-  if (!platform && query.get("mine") === "1") asked.mine = "true";
+  if (!platform && (!all || query.get("mine") === "1")) asked.mine = "true";
   return asked;
 }
 
