@@ -11,6 +11,7 @@ from tenants.types import NAME_LENGTH
 
 SUBJECT_KINDS = [each.value for each in SubjectKind]
 RESOURCE_KIND_NAMES = list(RESOURCE_KINDS)
+ALLOWS_NOTHING = "A role allows something: choose at least one permission."
 
 
 class GroupInput(StrictSerializer):
@@ -78,7 +79,10 @@ class CustomRoleInput(StrictSerializer):
     name = serializers.CharField(max_length=NAME_LENGTH)
     description = serializers.CharField(max_length=DESCRIPTION_LENGTH, required=False, allow_blank=True)
     permissions = serializers.ListField(
-        child=serializers.CharField(max_length=64), min_length=1, max_length=100
+        child=serializers.CharField(max_length=64),
+        min_length=1,
+        max_length=100,
+        error_messages={"min_length": ALLOWS_NOTHING},
     )
 
 
@@ -88,7 +92,11 @@ class CustomRoleChange(StrictSerializer):
     name = serializers.CharField(max_length=NAME_LENGTH, required=False)
     description = serializers.CharField(max_length=DESCRIPTION_LENGTH, required=False, allow_blank=True)
     permissions = serializers.ListField(
-        child=serializers.CharField(max_length=64), min_length=1, max_length=100, required=False
+        child=serializers.CharField(max_length=64),
+        min_length=1,
+        max_length=100,
+        required=False,
+        error_messages={"min_length": ALLOWS_NOTHING},
     )
 
 

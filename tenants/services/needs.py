@@ -63,8 +63,10 @@ def waiting_domains(
         if platform:
             rows = rows.filter(tenant__state=TenantState.ACTIVE)
         count = rows.order_by()[:MOST_COUNTED].count()
-        first = rows.order_by("updated_at", "id").values_list("id", "tenant_id", "name", "domains")[:limit]
-        return count, [WaitingDomains(*row, tuple(domains)) for *row, domains in first]
+        first = rows.order_by("updated_at", "id")[:limit]
+        return count, [
+            WaitingDomains(each.id, each.tenant_id, each.name, tuple(each.domains)) for each in first
+        ]
 
 
 def name_tenants(*, principal: Principal, ids: Sequence[uuid.UUID]) -> dict[str, str]:

@@ -152,7 +152,7 @@ def check_amounts(asked: QuotaAsked) -> None:
     if measure.is_stock and asked.level in (Level.KEY, Level.MODEL):
         raise BadInput("Storage and documents are limited for the tenant, groups and users.", param="measure")
     if asked.hard is None and asked.soft is None:
-        raise BadInput("A limit has a hard amount, a soft one, or both.", param="limit")
+        raise BadInput("Give a limit, an amount to warn at, or both.", param="limit")
     least = 1 if measure.kind in (LineKind.RATE, LineKind.RUNNING) else 0
     for name, amount in (("limit", asked.hard), ("soft_limit", asked.soft)):
         if amount is not None and not least <= amount <= measure.most:

@@ -127,3 +127,31 @@ def test_domains_that_wait_are_seen_verified_and_taken_back(
     expect(by(page, "verify-domains")).to_be_visible()
     assert installation.request("DELETE", f"{path}/{made['id']}", role="harbour")[0] == 204
     assert (console.errors, owner.errors) == ([], [])
+
+
+def test_an_archive_that_is_refused_keeps_the_reason_and_says_what_comes_first(
+    open_console: OpenConsole, installation: Any
+) -> None:
+    slug = f"archived-{next(_numbers)}"
+    body = {"slug": slug, "name": "Archived Ltd", "owner_email": f"{slug}@people.test"}
+    made = installation.operate("POST", "/api/v1/tenants", body)
+    console = open_console("operator")
+    page = console.page
+    console.go(f"/console/tenants/{made['id']}?in=*")
+    expect(page.get_by_text(f"Nobody is in yet. Invited: {slug}@people.test.")).to_be_visible()
+    form = by(page, "operator-archive")
+    by(form, "save").click()
+    expect(by(form, "field-error")).to_have_text("This field is needed.")
+    form.locator("[name=reason]").fill("Ticket 4711")
+    with console.expecting("403"):
+        by(form, "save").click()
+        expect(by(form, "form-problem")).to_contain_text("open break-glass in that tenant first")
+    expect(form.locator("[name=reason]")).to_have_value("Ticket 4711")
+    looks_right(console, "operator-archive")
+    by(page, "tenant-limits").click()
+    expect(page).to_have_url(f"{console.url}/console/limits?in={slug}")
+    console.page.go_back()
+    console.settle()
+    page.get_by_role("link", name="Operators' access").click()
+    expect(page).to_have_url(f"{console.url}/console/break-glass?in={slug}")
+    assert console.errors == []

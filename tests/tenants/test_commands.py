@@ -26,8 +26,12 @@ def run(*arguments: str) -> Any:
 # In transactions of its own: within one, a thing is said to have changed once.
 @pytest.mark.django_db(transaction=True)
 def test_from_nothing_to_a_key() -> None:
-    made = run("create_tenant", "acme", "--name", "Acme", "--priority-class", "standard", "--weight", "3")
+    where = ("--timezone", "Europe/Oslo", "--region", "eu-north")
+    made = run(
+        "create_tenant", "acme", "--name", "Acme", "--priority-class", "standard", "--weight", "3", *where
+    )
     assert (made["slug"], made["weight"]) == ("acme", 3)
+    assert (made["timezone"], made["region"]) == ("Europe/Oslo", "eu-north")
     assert Tenant.objects.get(slug="acme").priority_class == "standard"
 
     user = run("create_user", "Ann@Acme.Example", "--tenant", "acme", "--role", "owner", "--password", "pw")
@@ -69,6 +73,7 @@ def test_a_password_is_made_up_and_works() -> None:
     [
         (["create_tenant", "taken", "--name", "x"], "There is a tenant with the slug 'taken' already."),
         (["create_tenant", "Bad Slug", "--name", "x"], "A tenant's slug has"),
+        (["create_tenant", "ok", "--name", "x", "--timezone", "Moon/Base"], "This is no time zone"),
         (["create_tenant", "ok", "--name", "x", "--weight", "0"], "A tenant's weight is"),
         (
             ["create_user", "a@b.example", "--tenant", "none", "--role", "member"],

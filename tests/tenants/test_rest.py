@@ -302,9 +302,10 @@ def test_bad_bodies_are_400(tenant: Tenant, path: str, body: object) -> None:
             "name",
             "Der Name eines Dienstkontos hat 1–63 Zeichen",
         ),
+        ("/roles", {"name": "Nothing", "permissions": []}, "permissions", "mindestens ein Recht"),
     ],
 )
-def test_a_name_of_another_shape_is_told_which_shape_it_has(
+def test_what_has_another_shape_is_told_which_shape_it_has(
     tenant: Tenant, path: str, body: object, field: str, said: str
 ) -> None:
     operator = make_membership(tenant, make_user(is_operator=True), role=Role.OWNER)

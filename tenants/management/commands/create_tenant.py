@@ -1,4 +1,4 @@
-"""`create_tenant SLUG --name N [--priority-class C] [--weight W]`."""
+"""`create_tenant SLUG --name N [--priority-class C] [--weight W] [--timezone Z] [--region R]`."""
 
 from typing import Any
 
@@ -15,11 +15,15 @@ class Command(AtriumCommand):
     help = "Create a tenant. --priority-class caps how urgent its requests may be."
 
     def add_own_arguments(self, parser: CommandParser) -> None:
-        """Slug, name, cap and weight."""
+        """Slug, name, cap, weight, calendar and region."""
         parser.add_argument("slug", help="small letters, digits and hyphens")
         parser.add_argument("--name", required=True)
         parser.add_argument("--priority-class", choices=[each.value for each in PriorityClass])
         parser.add_argument("--weight", type=int, default=1, help="share of a contended pool, 1-1000")
+        parser.add_argument("--timezone", default="UTC", help="days and months of limits begin by it")
+        parser.add_argument(
+            "--region", default="", help="engines elsewhere never see its content; default: any may"
+        )
 
     def act(self, **options: Any) -> dict[str, Any]:
         """Create it."""
@@ -29,6 +33,8 @@ class Command(AtriumCommand):
             name=options["name"],
             priority_class=PriorityClass(chosen) if chosen else None,
             weight=options["weight"],
+            timezone=options["timezone"],
+            region=options["region"],
         )
         return {
             "id": str(tenant.id),
@@ -36,6 +42,8 @@ class Command(AtriumCommand):
             "name": tenant.name,
             "priority_class": tenant.priority_class.value,
             "weight": tenant.weight,
+            "timezone": tenant.timezone,
+            "region": tenant.region,
         }
 
     def say(self, outcome: dict[str, Any]) -> str:

@@ -150,6 +150,8 @@ export const findMembers = (query: string, signal: AbortSignal) =>
   api.get<Page<Member>>(`/users?limit=10&sort=email&q=${encodeURIComponent(query)}`, { signal });
 export const membersOf = (slug: string, signal: AbortSignal) =>
   api.get<Page<Member>>("/users?limit=5&sort=role", { signal, ...inside(slug) });
+export const invitedTo = (slug: string, signal: AbortSignal) =>
+  api.get<Page<Invitation>>("/invitations?limit=5&state=open", { signal, ...inside(slug) });
 export const keysOf = (slug: string, signal: AbortSignal) =>
   api.get<Page<ApiKey>>("/api-keys?limit=5&state=valid,expiring&sort=expires_at", { signal, ...inside(slug) });
 

@@ -26,7 +26,7 @@ export const accounts = {
   emptyText: "Make one for each program, so that its usage, its limits and its rights are its own, and not those of whoever made its key.",
   back: "All service accounts",
   facts: "About this account",
-  placesNote: "Put it into groups, share things with it and set limits of its level “user” as for a person; usage and audit name it.",
+  placesNote: "Put it into groups, share things with it and set limits for it under “Users” as for a person; usage and audit name it.",
   keysTitle: "Its keys",
   keysLead: "Each may what the account may.",
   newKey: "New key",

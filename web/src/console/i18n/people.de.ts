@@ -54,6 +54,7 @@ export const people: typeof english = {
     people: "Wer die meisten Rechte hat",
     allMembers: "Alle Mitglieder",
     noMembers: "Noch ist niemand darin. Laden Sie einen Inhaber ein.",
+    onlyInvited: (names) => `Noch ist niemand darin. Eingeladen: ${names}.`,
     keysTitle: "Schlüssel, die zuerst enden",
     allKeys: "Alle Schlüssel",
     noKeys: "Keine gültigen Schlüssel.",

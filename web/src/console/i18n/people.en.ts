@@ -54,6 +54,7 @@ export const people = {
     people: "Who has the most rights",
     allMembers: "All members",
     noMembers: "Nobody is in yet. Invite an owner.",
+    onlyInvited: (names: string) => `Nobody is in yet. Invited: ${names}.`,
     keysTitle: "Keys that end first",
     allKeys: "All keys",
     noKeys: "No valid keys.",

@@ -16,7 +16,7 @@ export const tenant: typeof shape = {
   exports: {
     title: "Archiv",
     lead: "Alles, was der Mandant enthält, in einer Datei: je Tabelle eine Datei mit JSON-Zeilen, die hochgeladenen Dateien und ein Verzeichnis mit Prüfsummen. Schlüssel, Passwörter und andere Geheimnisse sind nie darin. Drei Tage lang abrufbar.",
-    operatorLead: "Alles, was der Mandant enthält, in einer Datei. Der Mandant sieht in seinem Protokoll, dass Sie es entnommen haben, und warum.",
+    operatorLead: "Alles, was der Mandant enthält, in einer Datei. Darin steht, was Menschen geschrieben haben: Öffnen Sie dort zuerst den Zugriff der Betreiber. Der Mandant sieht in seinem Protokoll, dass Sie es entnommen haben, und warum.",
     make: "Archiv erstellen",
     reason: "Warum Sie es entnehmen",
     asked: "Das Archiv wird erstellt.",

@@ -16,7 +16,7 @@ export const tenant = {
   exports: {
     title: "Archive",
     lead: "Everything the tenant holds in one file: a table a file of JSON lines, what was handed in, and a manifest with checksums. Keys, passwords and other secrets are never in it. It can be downloaded for three days.",
-    operatorLead: "Everything the tenant holds in one file. The tenant sees in its audit that you took it out, and why.",
+    operatorLead: "Everything the tenant holds in one file. It holds what people wrote, so open operators' access there first. The tenant sees in its audit that you took it out, and why.",
     make: "Make an archive",
     reason: "Why you take it out",
     asked: "The archive is being made.",
