@@ -269,7 +269,7 @@ def test_a_name_that_was_typed_and_not_chosen_limits_nobody(open_console: OpenCo
     page.get_by_test_id("new-limit").first.click()
     dialog = page.get_by_test_id("limit-dialog")
     dialog.get_by_label("For whom").select_option(label="Users")
-    which = dialog.get_by_label("Which one")
+    which = dialog.get_by_role("combobox", name="Which one")
     which.fill("nobody of this name")
     expect(dialog.get_by_text("Nothing found")).to_be_visible()
     which.press("Enter")

@@ -62,7 +62,9 @@ class Command(AtriumCommand):
     def say(self, outcome: dict[str, Any]) -> str:
         """One line."""
         held = f", held against {outcome['anchors']} anchors" if outcome["anchors"] else ""
-        return f"{outcome['chains']} chains with {outcome['rows']} acts are whole{held}."
+        chains = outcome["chains"]
+        said = "1 chain" if chains == 1 else f"{chains} chains"
+        return f"Whole: {said}, acts: {outcome['rows']}{held}."
 
 
 def _anchors(path: Path | None) -> Anchors:
