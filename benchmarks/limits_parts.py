@@ -25,7 +25,7 @@ import uvicorn  # noqa: E402
 import uvloop  # noqa: E402
 from limits_keys import LEVELS, MEASURES, MUCH, make_limited_key  # noqa: E402
 from limits_seed import Seeded, seed_scale  # noqa: E402
-from limits_served import served, served_full  # noqa: E402
+from limits_served import served, served_full, served_scale  # noqa: E402
 from load_runs import resident_bytes  # noqa: E402
 from one_request import HOME, ROUND, Clients, Engine, prepare, request_bytes  # noqa: E402
 
@@ -319,7 +319,7 @@ def make_edits() -> None:
             time.sleep(max(0.0, 1 / EDITS_PER_S - (time.monotonic() - began)))
             # What took longer was a stop.
             at_work += min(time.monotonic() - began, 0.1)
-    print(round(made / at_work, 1))
+    print(round(made / at_work, 1) if made else 0.0)
 
 
 def _edit(tenant_id: uuid.UUID, number: int) -> None:
@@ -357,6 +357,7 @@ def scale(rounds: int) -> dict[str, Any]:
     finally:
         for each in (small, large, deaf):
             each.end()
+    sockets = _over_sockets()
     began_at = time.time()
     start = _other("start", rounds)["ready_at"] - began_at
     lists = _other("lists", rounds)
@@ -373,7 +374,20 @@ def scale(rounds: int) -> dict[str, Any]:
         "not_heard": not_heard,
         "edits_per_s": edits_per_s,
         "lists": lists,
+        **sockets,
     }
+
+
+def _over_sockets() -> dict[str, Any]:
+    """The same two homes as whole servers."""
+    homes = {part: (Path(_environment(part)["ATRIUM_HOME"]), _keys_of(part)) for part in ("small", "large")}
+    return served_scale(homes, Editor)
+
+
+def _keys_of(part: str) -> list[str]:
+    noted = Path(_environment(part)["ATRIUM_HOME"]) / "scale.json"
+    keys: list[str] = json.loads(noted.read_text())["keys"]
+    return keys
 
 
 def _environment(part: str) -> dict[str, str]:

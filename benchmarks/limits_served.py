@@ -9,8 +9,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
 
 from load_runs import build_programs, chat_body, processor_seconds, run_load, running_upstream
 from one_request import HOME, ROOT
@@ -21,6 +23,7 @@ SERVICES = ROOT / "var" / "services" / "environment"
 # Of one load, and how many of each kind take turns.
 SERVED_S = 3.0
 SERVED_TURNS = 6
+SCALE_TURNS = 8
 CONNECTIONS = 16
 ENGINE = ("--max-concurrency", "1000", "--input-price", "1", "--output-price", "2")
 FOUR = (
@@ -72,6 +75,101 @@ def served_full() -> dict[str, Any]:
         gateway = cell.gateways[0]
         found = _in_turn(programs, gateway.url, gateway.process.pid, keys)
     return {"share": found["limited"]["share"], "share_four": found["four"]["share"], **found}
+
+
+class Editing(AbstractContextManager["Editing"], Protocol):
+    """Edits a home within blocks."""
+
+    def end(self) -> float:
+        """For good."""
+        ...
+
+
+def served_scale(
+    homes: Mapping[str, tuple[Path, Sequence[str]]], editing: Callable[[], Editing]
+) -> dict[str, Any]:
+    """Whole servers beside each other, a home and keys that take turns each, `small` the first: loads of all in turn, then
+    again while the others' homes are edited, in their turns alone.
+
+    What the machine does for the editor costs all of them, so the second ratio is that of their own processor time.
+    """
+    programs, free_port = _programs(), import_object("fakes.live_server.free_port")
+    with ExitStack() as stack:
+        upstream = stack.enter_context(running_upstream(programs, free_port()))
+        sides = {name: _Side(stack, programs, *each, upstream) for name, each in homes.items()}
+        quiet = _turns_of(sides, nullcontext())
+        # Made now: stopped, it may hold the database that a server would start with.
+        editor = editing()
+        stack.callback(editor.end)
+        edited = _turns_of(sides, editor)
+    return {
+        "served": quiet["requests_per_s"],
+        "served_processor": quiet["cpu_us"],
+        "served_edits_processor": edited["cpu_us"],
+        "served_figures": {
+            name: {"quiet": side.figures(0), "edits": side.figures(1)} for name, side in sides.items()
+        },
+    }
+
+
+class _Side:
+    """A server of its own, whose callers take turns."""
+
+    def __init__(
+        self, stack: ExitStack, programs: Any, home: Path, keys: Sequence[str], upstream: str
+    ) -> None:
+        """Ready once each caller has called."""
+        self._programs, self._keys = programs, home / "keys.txt"
+        self._keys.write_text("\n".join(keys))
+        self._server = import_object("fakes.live_server.LiveServer")(home=home)
+        self._server.start("--no-demo")
+        stack.callback(self._server.stop)
+        self._server.manage(
+            *("register_engine", "--pool", "served", "--model", "served", "--url", upstream, *ENGINE)
+        )
+        _wait_for_model(self._server.url, keys[0])
+        self.loads: list[list[tuple[float, float]]] = []
+        # An engine of an earlier run, which is gone, is found out meanwhile.
+        self.turn(seconds=3.0 + len(keys) / 1000, strict=False)
+
+    def turn(self, seconds: float = SERVED_S, *, strict: bool = True) -> tuple[float, float]:
+        """Requests a second, and microseconds of processor time a request, of one load. Raises RuntimeError when a request
+        failed and it is `strict`.
+        """
+        before = processor_seconds(self._server.process.pid)
+        body = {**chat_body(stream=False), "model": "served"}
+        url, connections = f"{self._server.url}/v1", CONNECTIONS
+        load = run_load(
+            self._programs, url, connections=connections, seconds=seconds, body=body, keys=self._keys
+        )
+        if load["errors"] and strict:
+            raise RuntimeError(f"requests failed: {load}")
+        spent = processor_seconds(self._server.process.pid) - before
+        return load["requests_per_s"], spent * 1e6 / load["sent"]
+
+    def figures(self, phase: int) -> dict[str, float]:
+        """The medians of a phase."""
+        rates, spent = zip(*self.loads[phase], strict=True)
+        return {
+            "requests_per_s": round(statistics.median(rates)),
+            "cpu_us": round(statistics.median(spent), 1),
+        }
+
+
+def _turns_of(sides: Mapping[str, _Side], editor: AbstractContextManager[object]) -> dict[str, float]:
+    """How the last does beside the first: medians of neighbouring turns."""
+    for side in sides.values():
+        side.loads.append([])
+    for _ in range(SCALE_TURNS):
+        for number, side in enumerate(sides.values()):
+            with editor if number else nullcontext():
+                side.loads[-1].append(side.turn())
+    first, *_, last = (side.loads[-1] for side in sides.values())
+    pairs = list(zip(first, last, strict=True))
+    return {
+        "requests_per_s": round(statistics.median(b[0] / a[0] for a, b in pairs), 3),
+        "cpu_us": round(statistics.median(a[1] / b[1] for a, b in pairs), 3),
+    }
 
 
 def _in_turn(programs: Any, url: str, pid: int, keys: Mapping[str, str]) -> dict[str, Any]:

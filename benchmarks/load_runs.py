@@ -92,6 +92,7 @@ def run_load(
     seconds: float,
     body: Mapping[str, Any],
     key: str = "",
+    keys: Path | None = None,
     headers: Mapping[str, str] | None = None,
     words: int = 0,
     gaps: bool = False,
@@ -99,13 +100,15 @@ def run_load(
 ) -> dict[str, Any]:
     """One load against `base_url`; what the program prints (see load/main.go).
 
-    `words`: how many each answer must have; 0 does not look. Raises TimeoutExpired when the program does not end.
+    `words`: how many each answer must have; 0 does not look. `keys`: a file of keys, one a line, that take turns. Raises TimeoutExpired when the program does not end.
     """
     command = [str(programs.load), "-url", f"{base_url}/chat/completions", "-c", str(connections)]
     command += ["-seconds", str(seconds), "-warm", str(warm), "-body", json.dumps(body), "-words", str(words)]
     command += ["-grace", f"{GRACE_S}s"]
     if key:
         command += ["-key", key]
+    if keys is not None:
+        command += ["-keys", str(keys)]
     for name, value in (headers or {}).items():
         command += ["-header", f"{name}: {value}"]
     if body.get("stream"):

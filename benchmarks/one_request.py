@@ -129,15 +129,12 @@ class Engine:
         loop = asyncio.get_running_loop()
         connection = http_pool._Connection(loop, target.end)
 
-        def answer(_: bytes, at: int = 0) -> None:
-            def send(at: int) -> None:
-                if at + 1 < len(self._parts):
-                    loop.call_soon(send, at + 1)
-                connection.data_received(self._parts[at])
+        def send(at: int) -> None:
+            if at + 1 < len(self._parts):
+                loop.call_soon(send, at + 1)
+            connection.data_received(self._parts[at])
 
-            loop.call_soon(send, at)
-
-        connection.connection_made(Wire(answer))
+        connection.connection_made(Wire(lambda _: loop.call_soon(send, 0)))
         return connection
 
 

@@ -17,6 +17,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -77,6 +78,8 @@ type load struct {
 	client  *http.Client
 	url     string
 	headers http.Header
+	keys    []string
+	turn    atomic.Int64
 	body    []byte
 	stream  bool
 	gaps    bool
@@ -169,6 +172,10 @@ func (t *tally) run(l *load) {
 		for name, values := range l.headers {
 			request.Header[name] = values
 		}
+		if len(l.keys) > 0 {
+			next := int(l.turn.Add(1)) % len(l.keys)
+			request.Header["Authorization"] = []string{"Bearer " + l.keys[next]}
+		}
 		began := time.Now()
 		t.sent++
 		response, err := l.client.Do(request)
@@ -203,6 +210,7 @@ func (t *tally) run(l *load) {
 func main() {
 	url := flag.String("url", "", "address of chat/completions")
 	key := flag.String("key", "", "bearer key")
+	keyFile := flag.String("keys", "", "file of bearer keys, one a line, that take turns")
 	body := flag.String("body", "", "JSON body")
 	connections := flag.Int("c", 1, "connections")
 	seconds := flag.Float64("seconds", 5, "how long, after the warm-up")
@@ -224,6 +232,15 @@ func main() {
 	if *key != "" {
 		headers.Set("Authorization", "Bearer "+*key)
 	}
+	var keys []string
+	if *keyFile != "" {
+		text, err := os.ReadFile(*keyFile)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		keys = strings.Fields(string(text))
+	}
 
 	client := &http.Client{Transport: &http.Transport{
 		MaxIdleConnsPerHost: *connections, MaxConnsPerHost: *connections, DisableCompression: true}}
@@ -233,7 +250,7 @@ func main() {
 	everything, end := context.WithDeadline(context.Background(), until.Add(*grace))
 	defer end()
 	shared := &load{
-		client: client, url: *url, headers: headers, body: []byte(*body), stream: *stream, gaps: *gaps, words: *words,
+		client: client, url: *url, headers: headers, keys: keys, body: []byte(*body), stream: *stream, gaps: *gaps, words: *words,
 		begin: begin, until: until, everything: everything}
 	tallies := make([]tally, *connections)
 	var group sync.WaitGroup
