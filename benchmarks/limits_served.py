@@ -23,7 +23,7 @@ SERVICES = ROOT / "var" / "services" / "environment"
 # Of one load, and how many of each kind take turns.
 SERVED_S = 3.0
 SERVED_TURNS = 6
-SCALE_TURNS = 8
+SCALE_TURNS = 16
 CONNECTIONS = 16
 ENGINE = ("--max-concurrency", "1000", "--input-price", "1", "--output-price", "2")
 FOUR = (
