@@ -111,7 +111,8 @@ def test_a_sample_is_noticed(tmp_path: Path) -> None:
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": "tests:platform:."},
+        # Options of the run that this is a part of are not its own: it knows no cache.
+        env={**os.environ, "PYTHONPATH": "tests:platform:.", "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         timeout=800,

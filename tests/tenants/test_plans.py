@@ -103,11 +103,7 @@ async def test_a_day_that_is_over_and_five_minutes_are_looked_at_again(limits: C
 async def test_what_was_loaded_while_it_changed_is_not_brought_along() -> None:
     """Nobody could tell it that it is over, for it was never kept."""
     tenant = await run_unit(make_tenant)
-    await run_unit(_set_limit, tenant.id, 5)
-    directory, tail = LimitDirectory(), ChangeTail()
-    tail.listen(directory.on_change)
-    await directory.start()
-    await tail.start()
+    directory, tail = await directory_of(tenant.id, 5)
     backends.replace("limit_directory", directory)
     load = directory._entries._load
 
@@ -130,11 +126,7 @@ async def test_what_was_loaded_while_it_changed_is_not_brought_along() -> None:
 @pytest.mark.django_db(transaction=True)
 async def test_the_directory_tells_limits_that_they_are_over() -> None:
     tenant = await run_unit(make_tenant)
-    await run_unit(_set_limit, tenant.id, 5)
-    directory, tail = LimitDirectory(), ChangeTail()
-    tail.listen(directory.on_change)
-    await directory.start()
-    await tail.start()
+    directory, tail = await directory_of(tenant.id, 5)
     found = await directory.find(tenant.id)
     assert found is not None
     assert not found.over
@@ -145,6 +137,16 @@ async def test_the_directory_tells_limits_that_they_are_over() -> None:
     assert again is not None
     await directory.start()
     assert again.over
+
+
+async def directory_of(tenant_id: uuid.UUID, amount: int) -> tuple[LimitDirectory, ChangeTail]:
+    """A process that follows changes, in which the tenant has a limit of `amount` requests."""
+    await run_unit(_set_limit, tenant_id, amount)
+    directory, tail = LimitDirectory(), ChangeTail()
+    tail.listen(directory.on_change)
+    await directory.start()
+    await tail.start()
+    return directory, tail
 
 
 def _set_limit(tenant_id: uuid.UUID, amount: int) -> None:
